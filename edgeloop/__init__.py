@@ -1,0 +1,32 @@
+"""edgeloop: an asyncio event loop for Linux, built directly on edge-triggered epoll.
+
+    import edgeloop
+    edgeloop.run(main())
+
+``EDITION`` is "compiled" or "pure": the same source, compiled by Cython or not. ``EDGELOOP_PURE=1`` in the environment
+selects the pure one.
+"""
+
+from __future__ import annotations
+
+import sys
+
+if not sys.platform.startswith("linux"):
+    raise ImportError(f"edgeloop needs Linux, for epoll; this is {sys.platform}")
+
+from ._edition import EDITION
+from ._version import __version__
+from .loop import EventLoop
+from .policy import install, new_event_loop, run
+
+__all__ = ["EDITION", "EventLoop", "EventLoopPolicy", "__version__", "install", "new_event_loop", "run"]
+
+
+def __getattr__(name: str) -> object:
+    # Policies are deprecated since Python 3.14 and gone in 3.16: the class is made when it is asked for, so that the
+    # import neither warns nor fails.
+    if name == "EventLoopPolicy":
+        from .policy import policy_class
+
+        return policy_class()
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

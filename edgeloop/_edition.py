@@ -1,0 +1,40 @@
+"""Which edition runs: decided here, before the first hot room is imported.
+
+The hot rooms lie side by side as ``reactor.py`` and, compiled, ``reactor.cpython-*.so``, and the import system prefers the
+latter. The pure edition is had by a finder for this package's folders that knows source files only.
+"""
+
+from __future__ import annotations
+
+import importlib.machinery
+import importlib.util
+import os
+import sys
+from pathlib import Path
+
+HOT_ROOMS = ("kernel", "reactor", "schedule", "watch", "transports.stream", "listener")
+
+_home = Path(__file__).parent
+
+
+def _compiled() -> bool:
+    # All or none: a compiled room calls its neighbours through C.
+    return all(
+        any((_home / (room.replace(".", "/") + suffix)).exists() for suffix in importlib.machinery.EXTENSION_SUFFIXES)
+        for room in HOT_ROOMS
+    )
+
+
+def _find_sources_only() -> None:
+    for folder in (_home, _home / "transports"):
+        sys.path_importer_cache[str(folder)] = importlib.machinery.FileFinder(
+            str(folder),
+            (importlib.machinery.SourceFileLoader, importlib.machinery.SOURCE_SUFFIXES),
+            (importlib.machinery.SourcelessFileLoader, importlib.machinery.BYTECODE_SUFFIXES),
+        )
+
+
+EDITION = "pure" if os.environ.get("EDGELOOP_PURE", "0") not in ("", "0") or not _compiled() else "compiled"
+
+if EDITION == "pure":
+    _find_sources_only()

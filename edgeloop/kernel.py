@@ -1,0 +1,172 @@
+"""The system calls of the pure edition; ``kernel.pyx`` is the same interface for the compiled one.
+
+Same names, same return values, same exceptions. Only this room knows errno values; what a caller has to handle is
+either a documented return value or an OSError.
+"""
+
+from __future__ import annotations
+
+import contextvars
+import errno
+import os
+import select
+import socket
+import sys
+import time
+from collections.abc import Callable
+from typing import Any
+
+EPOLL_READ = select.EPOLLIN | select.EPOLLRDHUP | select.EPOLLHUP | select.EPOLLERR
+EPOLL_WRITE = select.EPOLLOUT | select.EPOLLHUP | select.EPOLLERR
+EPOLL_HANGUP = select.EPOLLRDHUP | select.EPOLLHUP | select.EPOLLERR
+EPOLL_EDGE = select.EPOLLET
+INTEREST_READ = select.EPOLLIN | select.EPOLLRDHUP
+INTEREST_WRITE = select.EPOLLOUT
+READ_SIZE = 262144
+
+# One turn's events; the kernel keeps what does not fit and gives it next time, the longest waiting first.
+MOST_EVENTS = 1024
+MOST_CHUNKS = 1024  # IOV_MAX
+
+exhausted = frozenset((errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM))
+"""The errno values of accept(2) that mean: not now, but the connection waits on."""
+
+# accept(2): Linux passes errors that wait on the new socket to the accepting one; that connection is gone.
+_CONNECTION_GONE = frozenset(
+    (
+        errno.ECONNABORTED,
+        errno.EPROTO,
+        errno.ENETDOWN,
+        errno.ENOPROTOOPT,
+        errno.EHOSTDOWN,
+        errno.EHOSTUNREACH,
+        errno.EOPNOTSUPP,
+        errno.ENETUNREACH,
+        errno.EPERM,
+    )
+)
+
+_ONE = (1).to_bytes(8, sys.byteorder)  # an eventfd counts in the machine's own byte order
+
+
+class Poller:
+    """An epoll set; ``wait`` leaves what the kernel said in ``fds`` and ``masks``."""
+
+    def __init__(self) -> None:
+        self._epoll = select.epoll()
+        self.fds: list[int] = []
+        self.masks: list[int] = []
+
+    def fileno(self) -> int:
+        return self._epoll.fileno()
+
+    def add(self, fd: int, mask: int) -> None:
+        self._epoll.register(fd, mask)
+
+    def modify(self, fd: int, mask: int) -> None:
+        self._epoll.modify(fd, mask)
+
+    def remove(self, fd: int) -> None:
+        try:
+            self._epoll.unregister(fd)
+        except OSError as exc:
+            # Its owner closed it first, and the number names another file or none: the kernel has dropped it already.
+            if exc.errno not in (errno.ENOENT, errno.EBADF, errno.EPERM):
+                raise
+
+    def wait(self, timeout: float) -> int:
+        # select.epoll rounds the time up to milliseconds and runs signal handlers, but goes back to sleep after one;
+        # the loop is woken all the same: by its wake-up descriptor, which the signal has written to.
+        if timeout > 86400:
+            timeout = 86400  # as the stdlib: wake once a day rather than overflow a time field
+        events = self._epoll.poll(timeout, MOST_EVENTS)
+        self.fds = [event[0] for event in events]
+        self.masks = [event[1] for event in events]
+        return len(events)
+
+    def close(self) -> None:
+        self._epoll.close()
+
+
+now = time.monotonic
+copy_context = contextvars.copy_context
+call_none = contextvars.Context.run
+call_one = contextvars.Context.run
+
+
+def call(context: contextvars.Context, callback: Callable[..., Any], args: tuple[Any, ...]) -> Any:
+    """Call in the given context."""
+    return context.run(callback, *args)
+
+
+def check_signals() -> None:
+    """Nothing to do here: the interpreter runs signal handlers between any two of its instructions."""
+
+
+def wake(fd: int) -> None:
+    """Add one to an eventfd: a new edge each time, so that nobody has to read it."""
+    try:
+        os.write(fd, _ONE)
+    except BlockingIOError:  # the counter is full: the edge of the last write is still to come
+        pass
+
+
+def recv(fd: int) -> bytes | None:
+    """Read at most READ_SIZE bytes: ``b""`` at the end of the stream, None if the call would block."""
+    try:
+        return os.read(fd, READ_SIZE)
+    except BlockingIOError:
+        return None
+
+
+def recv_into(fd: int, buffer: Any) -> int:
+    """Read into a writable buffer: the count, 0 at the end of the stream, -1 if the call would block."""
+    try:
+        return os.readv(fd, [buffer])
+    except BlockingIOError:
+        return -1
+
+
+def send(fd: int, data: Any) -> int:
+    """Write from a buffer: the count, -1 if the call would block."""
+    try:
+        return os.write(fd, data)
+    except BlockingIOError:
+        return -1
+
+
+def send_many(fd: int, chunks: list[Any]) -> int:
+    """Write the first IOV_MAX of the buffers in one call: the count, -1 if the call would block."""
+    try:
+        return os.writev(fd, chunks[:MOST_CHUNKS])
+    except BlockingIOError:
+        return -1
+
+
+def accept(listening: socket.socket) -> tuple[int, Any] | None:
+    """Take the next connection: (fd, peer address), or None if no more wait. The fd is non-blocking, close-on-exec."""
+    while True:
+        try:
+            fd, address = listening._accept()  # type: ignore[attr-defined]
+        except BlockingIOError:
+            return None
+        except OSError as exc:
+            if exc.errno not in _CONNECTION_GONE:
+                raise
+            continue
+        os.set_blocking(fd, False)
+        return fd, address
+
+
+def local_address(fd: int) -> Any:
+    """The address a socket is bound to, in the form the socket module gives it."""
+    borrowed = socket.socket(fileno=fd)
+    try:
+        return borrowed.getsockname()
+    finally:
+        borrowed.detach()
+
+
+def close(fd: int) -> None:
+    """Close a descriptor. After EINTR Linux has closed it all the same, close(2)."""
+    os.close(fd)

@@ -1,0 +1,166 @@
+"""The accept-drain loop, and how it lives through a lack of descriptors.
+
+An edge says that connections wait, not how many: accept(2) until EAGAIN, but not more than a turn's share (rule 6).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import os
+import socket
+from collections.abc import Callable
+from typing import Any
+
+from . import kernel, stdlib
+from .reactor import Channel
+from .schedule import Scheduler
+from .transports.stream import StreamTransport
+
+ACCEPTS_PER_TURN = 256
+RETRY_SECONDS = 0.1  # after which a lack of descriptors that closing one could not cure is looked at again
+REPORT_SECONDS = 5.0  # one report of it in that time
+
+Connect = Callable[[int, Any, asyncio.BaseProtocol, contextvars.Context], None]
+
+
+class Reserve:
+    """One descriptor held back, so that there is one left to tell a client that there are none."""
+
+    def __init__(self) -> None:
+        self._fd = -1
+
+    def take(self) -> bool:
+        """Open it unless it is open; whether it is."""
+        if self._fd < 0:
+            try:
+                self._fd = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
+            except OSError:
+                return False
+        return True
+
+    def give_up(self) -> bool:
+        """Close it; whether that freed a descriptor."""
+        if self._fd < 0:
+            return False
+        os.close(self._fd)
+        self._fd = -1
+        return True
+
+
+class Listener(Channel):
+    """A listening socket in the epoll set; each connection gets a protocol and a transport.
+
+    ``connect(fd, peername, protocol, context)``, where given, builds the transport instead (TLS does).
+    """
+
+    def __init__(
+        self,
+        loop: Scheduler,
+        sock: socket.socket,
+        protocol_factory: Callable[[], asyncio.BaseProtocol],
+        server: Any,
+        reserve: Reserve,
+        connect: Connect | None = None,
+    ) -> None:
+        Channel.__init__(self, sock.fileno())
+        self._loop = loop
+        self.sock = sock
+        self._protocol_factory = protocol_factory
+        self._server = server
+        self._context = kernel.copy_context()
+        self._connect = connect
+        self._reserve = reserve
+        self._silent_until = 0.0
+        self._retry: asyncio.TimerHandle | None = None
+        reserve.take()
+        if sock.family in (socket.AF_INET, socket.AF_INET6):
+            # tcp(7): an accepted socket inherits it, which saves a system call for each connection.
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        loop.reactor.add(self, kernel.INTEREST_READ)
+
+    def stop(self) -> None:
+        """Accept no more; the socket is the caller's to close."""
+        self._loop.reactor.remove(self)
+        if self._retry is not None:
+            self._retry.cancel()
+            self._retry = None
+
+    def on_ready(self) -> None:
+        """Accept until none waits or this turn's share is done."""
+        if self.readable and self._retry is None:
+            self._drain()
+
+    def _drain(self) -> None:
+        for taken in range(ACCEPTS_PER_TURN):
+            try:
+                accepted = kernel.accept(self.sock)
+            except OSError as exc:
+                if self._exhausted(exc):
+                    continue
+                return
+            if accepted is None:
+                self.readable = False
+                return
+            self._welcome(accepted[0], accepted[1])
+            if not self.added:
+                return  # what we called has closed the server
+        self._loop.reactor.defer(self)
+
+    def _welcome(self, fd: int, peername: Any) -> None:
+        context = self._context.copy()
+        try:
+            protocol = kernel.call_none(context, self._protocol_factory)
+            if self._connect is not None:
+                self._connect(fd, peername, protocol, context)
+                return
+            transport = StreamTransport(self._loop, fd, None, protocol, context, peername, self._server)
+        except (SystemExit, KeyboardInterrupt):
+            kernel.close(fd)
+            raise
+        except BaseException as exc:
+            kernel.close(fd)
+            self._loop.call_exception_handler(
+                {"message": "Error on transport creation for incoming connection", "exception": exc}
+            )
+            return
+        kernel.call_none(context, transport.begin)
+
+    def _exhausted(self, exc: OSError) -> bool:
+        # Whether there is anything left to try in this turn.
+        if exc.errno not in kernel.exhausted:
+            self._report(exc, "Fatal error: accept() failed on a listening socket")
+            self.stop()
+            return False
+        self._report_seldom(exc)
+        if self._reserve.give_up():
+            # Turned away at once, a client can try elsewhere; left in the backlog, it would hang.
+            accepted = None
+            try:
+                accepted = kernel.accept(self.sock)
+                self.readable = accepted is not None
+            except OSError:
+                pass  # still none: another thread took the one we gave up
+            if accepted is not None:
+                kernel.close(accepted[0])
+            if self._reserve.take():
+                return self.readable
+        # No descriptor to give up, or another thread was faster: no edge will tell when there is one again.
+        self._retry = self._loop.call_later(RETRY_SECONDS, self._try_again)
+        return False
+
+    def _try_again(self) -> None:
+        self._retry = None
+        self._reserve.take()
+        if self.added:
+            self._loop.reactor.defer(self)
+
+    def _report_seldom(self, exc: OSError) -> None:
+        now = self._loop.time()
+        if now >= self._silent_until:
+            self._silent_until = now + REPORT_SECONDS
+            self._report(exc, "socket.accept() out of system resource")
+
+    def _report(self, exc: OSError, message: str) -> None:
+        listening = stdlib.TransportSocket(self.sock)
+        self._loop.call_exception_handler({"message": message, "exception": exc, "socket": listening})

@@ -1,0 +1,58 @@
+"""How edgeloop is switched on: ``run``, ``new_event_loop``, ``install`` and, where Python still has them, the policy."""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import sys
+import warnings
+from collections.abc import Coroutine
+from typing import Any, TypeVar
+
+from .loop import EventLoop
+
+T = TypeVar("T")
+
+
+def new_event_loop() -> asyncio.AbstractEventLoop:
+    """A new EventLoop: a ``loop_factory`` for asyncio.Runner, asyncio.run (3.12+), uvicorn and whoever asks for one."""
+    return EventLoop()  # type: ignore[abstract]
+
+
+def run(main: Coroutine[Any, Any, T], *, debug: bool | None = None) -> T:
+    """asyncio.run on edgeloop: run the coroutine, clean up, return its result. asyncio doc: Runners."""
+    with asyncio.Runner(debug=debug, loop_factory=new_event_loop) as runner:
+        return runner.run(main)
+
+
+@functools.cache
+def policy_class() -> type[Any]:
+    """The event loop policy class. AttributeError on a Python without policies (3.16)."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)
+        base = getattr(asyncio, "DefaultEventLoopPolicy", None)
+    if base is None:
+        raise AttributeError(
+            f"Python {sys.version_info[0]}.{sys.version_info[1]} has no event loop policies: "
+            "use edgeloop.run or loop_factory=edgeloop.new_event_loop"
+        )
+
+    class EventLoopPolicy(base):  # type: ignore[misc, valid-type]
+        """asyncio's policy with edgeloop's loop."""
+
+        _loop_factory = staticmethod(new_event_loop)
+
+        def new_event_loop(self) -> asyncio.AbstractEventLoop:
+            return new_event_loop()
+
+    EventLoopPolicy.__module__ = "edgeloop"
+    EventLoopPolicy.__qualname__ = "EventLoopPolicy"
+    return EventLoopPolicy
+
+
+def install() -> None:
+    """Make edgeloop the default of asyncio.run, asyncio.Runner and asyncio.new_event_loop in this process."""
+    policy = policy_class()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)
+        asyncio.set_event_loop_policy(policy())

@@ -1,0 +1,44 @@
+cimport cython
+
+from edgeloop cimport kernel
+from edgeloop.kernel cimport Poller
+
+
+cdef class Channel:
+    cdef readonly int fd
+    cdef readonly bint readable
+    cdef readonly bint writable
+    cdef readonly bint hung
+    cdef bint deferred
+    cdef bint marked
+    cdef bint added
+    cdef int interest
+    cdef unsigned long long born
+    cdef object __weakref__
+    cdef on_ready(self)
+    cdef flush(self)
+
+
+cdef class Reactor:
+    cdef Poller poller
+    cdef readonly list channels
+    cdef readonly int wake_fd
+    cdef bint woken
+    cdef bint foreign
+    cdef unsigned long long batch
+    cdef list leftover
+    cdef list marked
+    cdef object __weakref__
+    cpdef add(self, Channel channel, int interest)
+    cpdef rearm(self, Channel channel, int interest)
+    cpdef remove(self, Channel channel)
+    cpdef defer(self, Channel channel)
+    cpdef mark(self, Channel channel)
+    cpdef Channel find(self, int fd)
+    cpdef wake(self)
+    @cython.locals(channel=Channel, marked=list, index=Py_ssize_t)
+    cpdef flush(self)
+    @cython.locals(channel=Channel, leftover=list, channels=list, count=int, fd=int, mask=int, index=Py_ssize_t, size=Py_ssize_t)
+    cpdef turn(self, double timeout)
+    @cython.locals(channel=Channel)
+    cdef keep(self, int first, int count, list leftover, Py_ssize_t index)

@@ -1,0 +1,228 @@
+"""The epoll set, one turn of it, and the Channel: what is known of one descriptor.
+
+epoll(7) with EPOLLET tells a change once. A Channel remembers what it was told (``readable``, ``writable``) until a
+system call has answered EAGAIN, and the reactor's leftover list brings a Channel back that stopped before that. Numbers
+in comments are the rules of edge triggering in docs/edges.md.
+"""
+
+from __future__ import annotations
+
+import os
+import weakref
+
+from . import kernel
+from .kernel import Poller
+
+_reactors: weakref.WeakSet[Reactor] = weakref.WeakSet()
+
+
+class Channel:
+    """One descriptor in the epoll set: what the kernel said of it, what we want, what is left over.
+
+    Subclasses say what to do in ``on_ready`` (something may be readable or writable) and ``flush`` (the turn ends).
+    """
+
+    def __init__(self, fd: int) -> None:
+        self.fd = fd
+        self.readable = False
+        self.writable = True  # until a call says otherwise: a new socket has room
+        self.hung = False  # RDHUP, HUP or ERR came: a short read is not the end (rule 2)
+        self.deferred = False
+        self.marked = False
+        self.added = False
+        self.interest = 0
+        self.born = 0
+
+    def on_ready(self) -> None:
+        """React to ``readable``, ``writable``; called for each event and for each deferral."""
+
+    def flush(self) -> None:
+        """Send what this turn has gathered; called once for each ``Reactor.mark``."""
+
+
+class Reactor:
+    """An epoll set with its channels; ``turn`` waits once and dispatches.
+
+    ``channels`` is indexed by descriptor, which the kernel hands out lowest first, so the list stays short.
+    """
+
+    def __init__(self) -> None:
+        self.poller = Poller()
+        self.channels: list[Channel | None] = [None] * 64
+        self.wake_fd = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
+        self.woken = False
+        self.foreign = False  # this process is a fork of the one the set belongs to
+        self.batch = 1
+        self.leftover: list[Channel] = []
+        self.marked: list[Channel] = []
+        self.poller.add(self.wake_fd, kernel.INTEREST_READ | kernel.EPOLL_EDGE)
+        _reactors.add(self)
+
+    def close(self) -> None:
+        """Give the descriptors back. Channels that are still open are their owners' to close."""
+        self.poller.close()
+        if self.wake_fd >= 0:
+            os.close(self.wake_fd)
+            self.wake_fd = -1
+        self.channels = []
+        self.leftover = []
+        self.marked = []
+
+    def fileno(self) -> int:
+        """The epoll descriptor, the EPFD of /proc/PID/fdinfo/EPFD."""
+        return self.poller.fileno()
+
+    def add(self, channel: Channel, interest: int) -> None:
+        """Register a channel, once (rule 1). Raises OSError where epoll refuses the descriptor."""
+        fd = channel.fd
+        if self.foreign:
+            self._refuse()
+        try:
+            self.poller.add(fd, interest | kernel.EPOLL_EDGE)
+        except FileExistsError:
+            # The set still has this very file under this number: it was closed and dup'ed back behind our back.
+            self.poller.modify(fd, interest | kernel.EPOLL_EDGE)
+        if fd >= len(self.channels):
+            self.channels.extend([None] * (fd + 64 - len(self.channels)))
+        self.channels[fd] = channel
+        channel.added = True
+        channel.interest = interest
+        channel.born = self.batch  # rule 9: an event of the batch under way is its predecessor's
+
+    def rearm(self, channel: Channel, interest: int) -> None:
+        """Ask the kernel to look again, now, for ``interest``: no edge can fall between the last look and this (rule 4)."""
+        if self.foreign:
+            self._refuse()
+        if self.find(channel.fd) is not channel:
+            return  # its owner closed it without a word, and the number is another channel's by now (rule 9)
+        try:
+            self.poller.modify(channel.fd, interest | kernel.EPOLL_EDGE)
+        except FileNotFoundError:
+            # Closed by its owner without a word to us, and the number now names another file.
+            self.poller.add(channel.fd, interest | kernel.EPOLL_EDGE)
+        channel.interest = interest
+
+    def remove(self, channel: Channel) -> None:
+        """Take a channel out; comes before ``close`` (rule 1)."""
+        if not channel.added:
+            return
+        channel.added = False
+        fd = channel.fd
+        if fd < len(self.channels) and self.channels[fd] is channel:
+            self.channels[fd] = None
+            if not self.foreign:  # rule 11: a DEL here would take it from the parent
+                self.poller.remove(fd)
+
+    def find(self, fd: int) -> Channel | None:
+        """The channel that is registered for a descriptor."""
+        return self.channels[fd] if 0 <= fd < len(self.channels) else None
+
+    def defer(self, channel: Channel) -> None:
+        """Put a channel on the leftover list: it is looked at again in the next turn, which won't sleep (rule 3)."""
+        if not channel.deferred:
+            channel.deferred = True
+            self.leftover.append(channel)
+
+    def mark(self, channel: Channel) -> None:
+        """Have ``flush`` called before the next wait, so that the writes of one turn leave together (rule 5)."""
+        if not channel.marked:
+            channel.marked = True
+            self.marked.append(channel)
+
+    def wake(self) -> None:
+        """End the wait that is going on, or the next one; from any thread or signal handler."""
+        if not self.woken:
+            self.woken = True
+            kernel.wake(self.wake_fd)
+
+    def flush(self) -> None:
+        """Let each marked channel send what it gathered."""
+        while self.marked:
+            marked = self.marked
+            self.marked = []
+            index = 0
+            try:
+                for channel in marked:
+                    index += 1
+                    channel.marked = False
+                    channel.flush()
+            except BaseException:
+                self.marked[:0] = marked[index:]
+                raise
+
+    def turn(self, timeout: float) -> None:
+        """Wait at most ``timeout`` seconds (negative: without limit) and let each channel that has news react.
+
+        One epoll_wait. What one channel raises leaves the turn only after the others' news is kept for the next.
+        """
+        if self.foreign:
+            self._refuse()
+        leftover = self.leftover
+        if leftover:
+            self.leftover = []
+            timeout = 0.0
+        self.batch += 1
+        index = -1
+        count = 0
+        done = 0
+        try:
+            count = self.poller.wait(timeout)
+            self.woken = False
+            channels = self.channels
+            size = len(channels)
+            for index in range(count):
+                fd = self.poller.fds[index]
+                if fd >= size:  # the wake-up descriptor, or one that is registered in this very batch
+                    continue
+                channel = channels[fd]
+                if channel is None or channel.born == self.batch:
+                    continue
+                mask = self.poller.masks[index]
+                # Rule 8: HUP and ERR are hints, both directions look for themselves.
+                if mask & kernel.EPOLL_READ:
+                    channel.readable = True
+                if mask & kernel.EPOLL_WRITE:
+                    channel.writable = True
+                if mask & kernel.EPOLL_HANGUP:
+                    channel.hung = True
+                if not channel.deferred:  # else its turn comes below: one buffer each (rule 3)
+                    channel.on_ready()
+            for channel in leftover:
+                done += 1
+                channel.deferred = False
+                if channel.added:
+                    channel.on_ready()
+        except BaseException:
+            self.keep(index + 1, count, leftover, done)
+            raise
+
+    def keep(self, first: int, count: int, leftover: list[Channel], done: int) -> None:
+        """Remember the news that an exception kept from being told: the kernel won't say it again."""
+        self.leftover[:0] = leftover[done:]
+        for index in range(first, count):
+            channel = self.find(self.poller.fds[index])
+            if channel is None or channel.born == self.batch:
+                continue
+            mask = self.poller.masks[index]
+            if mask & kernel.EPOLL_READ:
+                channel.readable = True
+            if mask & kernel.EPOLL_WRITE:
+                channel.writable = True
+            if mask & kernel.EPOLL_HANGUP:
+                channel.hung = True
+            self.defer(channel)
+
+    def disown(self) -> None:
+        """After a fork, in the child: the set is the parent's, and only our copy of its descriptor is ours (rule 11)."""
+        self.foreign = True
+
+    def _refuse(self) -> None:
+        raise RuntimeError("this event loop belongs to the process that this one was forked from")
+
+
+def _after_fork_in_child() -> None:
+    for reactor in _reactors:
+        reactor.disown()
+
+
+os.register_at_fork(after_in_child=_after_fork_in_child)

@@ -1,0 +1,114 @@
+"""Names and addresses: getaddrinfo(3) and getnameinfo(3) in a few threads of their own.
+
+They have their own threads so that a name is looked up while the default executor is full of slow jobs. An address that is
+a literal already needs no thread: AI_NUMERICHOST answers without asking anybody.
+"""
+
+from __future__ import annotations
+
+import concurrent.futures
+import socket
+from typing import Any
+
+from . import stdlib
+from .tasks import Tasks
+
+RESOLVER_THREADS = 8
+SLOW_LOOKUP_SECONDS = 0.1  # debug mode mentions a slower one
+
+AddressInfo = tuple[socket.AddressFamily, socket.SocketKind, int, str, Any]
+
+
+def _is_literal(host: object, port: object) -> bool:
+    if isinstance(host, bytes):
+        try:
+            host = host.decode("ascii")
+        except UnicodeDecodeError:
+            return False
+    if not isinstance(host, str) or not host:
+        return False
+    if isinstance(port, (str, bytes)):
+        if port and not port.isdigit():
+            return False  # a service name, looked up in a file
+    elif port is not None and not isinstance(port, int):
+        return False
+    # Only what inet_pton(3) takes; getaddrinfo(3) would take "1" for an address too, and a % announces a zone.
+    address = host.partition("%")[0]
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    try:
+        socket.inet_pton(family, address)
+    except (OSError, ValueError):
+        return False
+    return True
+
+
+class Resolver(Tasks):
+    """Name resolution, as a theme of AbstractEventLoop."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._resolver: concurrent.futures.ThreadPoolExecutor | None = None
+
+    def _resolver_pool(self) -> concurrent.futures.ThreadPoolExecutor:
+        if self._resolver is None:
+            self._resolver = concurrent.futures.ThreadPoolExecutor(
+                max_workers=RESOLVER_THREADS, thread_name_prefix="edgeloop-resolver"
+            )
+        return self._resolver
+
+    def _close_resolver(self) -> None:
+        if self._resolver is not None:
+            self._resolver.shutdown(wait=False, cancel_futures=True)
+            self._resolver = None
+
+    async def getaddrinfo(
+        self,
+        host: bytes | str | None,
+        port: bytes | str | int | None,
+        *,
+        family: int = 0,
+        type: int = 0,
+        proto: int = 0,
+        flags: int = 0,
+    ) -> list[AddressInfo]:
+        """getaddrinfo(3) without blocking the loop. Raises socket.gaierror."""
+        self._check_closed()
+        if _is_literal(host, port):
+            return socket.getaddrinfo(host, port, family, type, proto, flags | socket.AI_NUMERICHOST)
+        lookup = self._timed_lookup if self._debug else socket.getaddrinfo
+        return await self.run_in_executor(
+            self._resolver_pool(), lookup, host, port, family, type, proto, flags
+        )
+
+    def _timed_lookup(self, host: Any, port: Any, family: int, type: int, proto: int, flags: int) -> list[AddressInfo]:
+        what = f"{host!r}:{port!r}, family={family!r}, type={type!r}, proto={proto!r}, flags={flags!r}"
+        stdlib.logger().debug("Get address info %s", what)
+        start = self.time()
+        found = socket.getaddrinfo(host, port, family, type, proto, flags)
+        elapsed = self.time() - start
+        text = f"Getting address info {what} took {elapsed * 1e3:.3f}ms: {found!r}"
+        if elapsed >= self.slow_callback_duration:
+            stdlib.logger().info(text)
+        else:
+            stdlib.logger().debug(text)
+        return found
+
+    async def getnameinfo(
+        self, sockaddr: tuple[str, int] | tuple[str, int, int] | tuple[str, int, int, int], flags: int = 0
+    ) -> tuple[str, str]:
+        """getnameinfo(3) without blocking the loop. Raises socket.gaierror."""
+        self._check_closed()
+        numeric = socket.NI_NUMERICHOST | socket.NI_NUMERICSERV
+        if flags & numeric == numeric:
+            return socket.getnameinfo(sockaddr, flags)
+        return await self.run_in_executor(self._resolver_pool(), socket.getnameinfo, sockaddr, flags)
+
+    async def _resolve(
+        self, address: tuple[Any, ...], *, family: int = 0, type: int = socket.SOCK_STREAM, proto: int = 0, flags: int = 0
+    ) -> list[AddressInfo]:
+        """The addresses a (host, port, ...) stands for; what follows the port (flow and scope of IPv6) is kept."""
+        host, port = address[:2]
+        infos = await self.getaddrinfo(host, port, family=family, type=type, proto=proto, flags=flags)
+        if len(address) > 2 and infos and infos[0][0] == socket.AF_INET6 and "%" not in str(host):
+            infos = [(*info[:4], (*info[4][:2], *address[2:])) for info in infos]
+        return infos

@@ -1,0 +1,56 @@
+cimport cython
+
+from edgeloop cimport kernel
+from edgeloop.reactor cimport Reactor
+
+
+@cython.freelist(256)
+cdef class Handle:
+    cdef public object _callback
+    cdef public tuple _args
+    cdef public object _context
+    cdef public Scheduler _loop
+    cdef public bint _cancelled
+    cdef public object _source_traceback
+    cdef public object _repr
+    cdef object __weakref__
+    cpdef cancel(self)
+    cdef run(self)
+    cdef settle(self)
+
+
+cdef class TimerHandle(Handle):
+    cdef public double _when
+    cdef public bint _scheduled
+    cdef unsigned long long _number
+    cpdef cancel(self)
+
+
+cdef class Scheduler:
+    cdef readonly Reactor reactor
+    cdef public list _ready
+    cdef list _timers
+    cdef object _inbox
+    cdef public bint _closed
+    cdef public bint _stopping
+    cdef public bint _debug
+    cdef public object _thread_id
+    cdef Py_ssize_t _cancelled_timers
+    cdef unsigned long long _timer_count
+    cdef public double slow_callback_duration
+    cdef object __weakref__
+    @cython.locals(handle=Handle)
+    cdef Handle _handle(self, callback, tuple args, context)
+    @cython.locals(timer=TimerHandle)
+    cdef TimerHandle _timer(self, double when, callback, tuple args, context)
+    @cython.locals(timer=TimerHandle)
+    cdef double _wait_time(self)
+    @cython.locals(timer=TimerHandle, kept=list)
+    cdef _collect_due(self)
+    cdef _collect_inbox(self)
+    @cython.locals(handle=Handle, batch=list, done=Py_ssize_t)
+    cdef _run_batch(self)
+    @cython.locals(start=double, elapsed=double)
+    cdef _run_slowly(self, Handle handle)
+    cdef _turn(self)
+    cpdef _timer_cancelled(self)

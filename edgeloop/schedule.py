@@ -1,0 +1,445 @@
+"""What runs when: handles, the ready queue, the timer heap, the inbox of other threads, and the turn.
+
+The ready queue is two lists: callbacks are appended to one, which is swapped out and run as a batch, so that what a
+callback schedules runs in the next turn, after the kernel has been asked again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import heapq
+import inspect
+import threading
+import traceback
+from collections import deque
+from collections.abc import Callable
+from typing import Any
+
+from . import kernel, stdlib
+from .reactor import Reactor
+
+# A heap in which more timers than this are cancelled, and more than half of all, is rebuilt without them.
+MIN_CANCELLED_TIMERS = 100
+
+
+class _HandleFace(asyncio.Handle):
+    """What ``isinstance`` sees of a Handle: a compiled class can't inherit from asyncio's."""
+
+    __slots__ = ()
+
+
+class _TimerHandleFace(asyncio.TimerHandle):
+    """What ``isinstance`` sees of a TimerHandle."""
+
+    __slots__ = ()
+
+
+class Handle:
+    """A callback that waits for its turn: asyncio.Handle, as ``call_soon`` returns it."""
+
+    def __init__(
+        self,
+        callback: Callable[..., object],
+        args: tuple[Any, ...],
+        loop: Scheduler,
+        context: contextvars.Context | None = None,
+    ) -> None:
+        if context is None:
+            context = kernel.copy_context()
+        self._callback: Callable[..., object] | None = callback
+        self._args: tuple[Any, ...] | None = args
+        self._context = context
+        self._loop = loop
+        self._cancelled = False
+        self._repr: str | None = None
+        self._source_traceback: traceback.StackSummary | None = None
+        if loop._debug:
+            self.settle()
+
+    @property
+    def __class__(self) -> type[asyncio.Handle]:  # type: ignore[override]
+        return _HandleFace
+
+    def cancel(self) -> None:
+        """Keep the callback from running; what has run already is not undone."""
+        if not self._cancelled:
+            self._cancelled = True
+            if self._loop._debug:
+                self._repr = repr(self)  # while the callback can still be named
+            self._callback = None
+            self._args = None
+
+    def cancelled(self) -> bool:
+        """Whether ``cancel`` was called."""
+        return self._cancelled
+
+    def get_context(self) -> contextvars.Context:
+        """The context the callback runs in (asyncio has this from 3.12 on)."""
+        return self._context
+
+    def __repr__(self) -> str:
+        if self._repr is not None:
+            return self._repr
+        return f"<{' '.join(self._describe('Handle'))}>"
+
+    def _describe(self, name: str) -> list[str]:
+        words = [name]
+        if self._cancelled:
+            words.append("cancelled")
+        if self._callback is not None:
+            words.append(stdlib.describe_callback(self._callback, self._args or (), self._loop._debug))
+        if self._source_traceback:
+            frame = self._source_traceback[-1]
+            words.append(f"created at {frame[0]}:{frame[1]}")
+        return words
+
+    def _run(self) -> None:
+        self.run()
+
+    def run(self) -> None:
+        """Run the callback in its context; what it raises goes to the loop's exception handler."""
+        try:
+            kernel.call(self._context, self._callback, self._args)
+        except (SystemExit, KeyboardInterrupt):
+            raise
+        except BaseException as exc:
+            text = stdlib.describe_callback(self._callback, self._args or (), self._loop._debug)
+            report = {"message": f"Exception in callback {text}", "exception": exc, "handle": self}
+            if self._source_traceback:
+                report["source_traceback"] = self._source_traceback
+            self._loop.call_exception_handler(report)
+
+    def settle(self) -> None:
+        """Debug mode: remember who scheduled the callback."""
+        stack = stdlib.extract_stack()
+        while stack and stack[-1].filename in (__file__, stdlib.__file__):
+            del stack[-1]
+        self._source_traceback = stack
+
+
+class TimerHandle(Handle):
+    """A callback that waits for a time: asyncio.TimerHandle, as ``call_later`` and ``call_at`` return it."""
+
+    def __init__(
+        self,
+        when: float,
+        callback: Callable[..., object],
+        args: tuple[Any, ...],
+        loop: Scheduler,
+        context: contextvars.Context | None = None,
+    ) -> None:
+        Handle.__init__(self, callback, args, loop, context)
+        self._when = when
+        self._scheduled = False
+        self._number = 0  # in order of scheduling: timers due at the same time run first come, first served
+
+    @property
+    def __class__(self) -> type[asyncio.TimerHandle]:  # type: ignore[override]
+        return _TimerHandleFace
+
+    def when(self) -> float:
+        """The time it is due, in seconds of ``loop.time()``."""
+        return self._when
+
+    def cancel(self) -> None:
+        """Keep the callback from running."""
+        if not self._cancelled and self._scheduled:
+            self._loop._timer_cancelled()
+        Handle.cancel(self)
+
+    def _describe(self, name: str) -> list[str]:
+        words = Handle._describe(self, "TimerHandle")
+        words.insert(2 if self._cancelled else 1, f"when={self._when}")
+        return words
+
+    def __hash__(self) -> int:
+        return hash(self._when)
+
+    def __lt__(self, other: object) -> bool:
+        if not isinstance(other, TimerHandle):
+            return NotImplemented
+        return self._when < other._when or (self._when == other._when and self._number < other._number)
+
+    def __le__(self, other: object) -> bool:
+        if not isinstance(other, TimerHandle):
+            return NotImplemented
+        return self._when < other._when or self.__eq__(other)
+
+    def __gt__(self, other: object) -> bool:
+        if not isinstance(other, TimerHandle):
+            return NotImplemented
+        return self._when > other._when
+
+    def __ge__(self, other: object) -> bool:
+        if not isinstance(other, TimerHandle):
+            return NotImplemented
+        return self._when > other._when or self.__eq__(other)
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, TimerHandle):
+            return NotImplemented
+        return (
+            self._when == other._when
+            and self._callback == other._callback
+            and self._args == other._args
+            and self._cancelled == other._cancelled
+        )
+
+
+class Scheduler:
+    """The part of an event loop that says what runs when, around a Reactor that says what is ready."""
+
+    def __init__(self) -> None:
+        self.reactor = Reactor()
+        self._ready: list[Handle] = []
+        self._timers: list[TimerHandle] = []
+        self._inbox: deque[Handle] = deque()  # append and popleft are atomic: no lock
+        self._closed = False
+        self._stopping = False
+        self._debug = stdlib.debug_by_default()
+        self._thread_id: int | None = None
+        self._cancelled_timers = 0
+        self._timer_count = 0
+        self.slow_callback_duration = 0.1
+        """Debug mode warns of a callback that takes longer than this, in seconds."""
+
+    # Scheduling
+
+    def time(self) -> float:
+        """The loop's clock: time.monotonic(), in seconds."""
+        return kernel.now()
+
+    def call_soon(
+        self, callback: Callable[..., object], *args: Any, context: contextvars.Context | None = None
+    ) -> asyncio.Handle:
+        """Run ``callback(*args)`` in the next turn; first come, first served. asyncio doc: Scheduling callbacks."""
+        if self._closed:
+            self._check_closed()
+        if self._debug:
+            self._check_thread()
+            self._check_callback(callback, "call_soon")
+        handle = self._handle(callback, args, context)
+        self._ready.append(handle)
+        return handle  # type: ignore[return-value]
+
+    def call_soon_threadsafe(
+        self, callback: Callable[..., object], *args: Any, context: contextvars.Context | None = None
+    ) -> asyncio.Handle:
+        """``call_soon`` for other threads and for signal handlers: wakes the loop."""
+        if self._closed:
+            self._check_closed()
+        if self._debug:
+            self._check_callback(callback, "call_soon_threadsafe")
+        handle = self._handle(callback, args, context)
+        if self._thread_id == threading.get_ident():
+            self._ready.append(handle)
+        else:
+            self._inbox.append(handle)
+        self.reactor.wake()
+        return handle  # type: ignore[return-value]
+
+    def call_later(
+        self, delay: float, callback: Callable[..., object], *args: Any, context: contextvars.Context | None = None
+    ) -> asyncio.TimerHandle:
+        """Run ``callback(*args)`` in ``delay`` seconds, never earlier. TypeError if the delay is None."""
+        if delay is None:
+            raise TypeError("delay must not be None")
+        if self._closed:
+            self._check_closed()
+        if self._debug:
+            self._check_thread()
+            self._check_callback(callback, "call_later")
+        return self._timer(kernel.now() + delay, callback, args, context)  # type: ignore[return-value]
+
+    def call_at(
+        self, when: float, callback: Callable[..., object], *args: Any, context: contextvars.Context | None = None
+    ) -> asyncio.TimerHandle:
+        """Run ``callback(*args)`` when ``loop.time()`` has reached ``when``. TypeError if that is None."""
+        if when is None:
+            raise TypeError("when cannot be None")
+        if self._closed:
+            self._check_closed()
+        if self._debug:
+            self._check_thread()
+            self._check_callback(callback, "call_at")
+        return self._timer(when, callback, args, context)  # type: ignore[return-value]
+
+    def _handle(
+        self, callback: Callable[..., object], args: tuple[Any, ...], context: contextvars.Context | None
+    ) -> Handle:
+        # By __new__: compiled, it takes a handle from the free list and fills in five pointers; a call of the class
+        # would pack the arguments into a tuple first.
+        handle = Handle.__new__(Handle)
+        handle._callback = callback
+        handle._args = args
+        handle._context = kernel.copy_context() if context is None else context
+        handle._loop = self
+        handle._cancelled = False
+        handle._repr = None
+        handle._source_traceback = None
+        if self._debug:
+            handle.settle()
+        return handle
+
+    def _timer(
+        self, when: float, callback: Callable[..., object], args: tuple[Any, ...], context: contextvars.Context | None
+    ) -> TimerHandle:
+        timer = TimerHandle.__new__(TimerHandle)
+        timer._callback = callback
+        timer._args = args
+        timer._context = kernel.copy_context() if context is None else context
+        timer._loop = self
+        timer._cancelled = False
+        timer._repr = None
+        timer._source_traceback = None
+        if self._debug:
+            timer.settle()
+        timer._when = when
+        timer._scheduled = True
+        self._timer_count += 1
+        timer._number = self._timer_count
+        heapq.heappush(self._timers, timer)
+        return timer
+
+    def _timer_cancelled(self) -> None:
+        self._cancelled_timers += 1
+
+    # Checks
+
+    def _check_closed(self) -> None:
+        if self._closed:
+            raise RuntimeError("Event loop is closed")
+
+    def _check_thread(self) -> None:
+        if self._thread_id is not None and self._thread_id != threading.get_ident():
+            raise RuntimeError("Non-thread-safe operation invoked on an event loop other than the current one")
+
+    def _check_callback(self, callback: object, method: str) -> None:
+        if asyncio.iscoroutine(callback) or inspect.iscoroutinefunction(callback):
+            raise TypeError(f"coroutines cannot be used with {method}()")
+        if not callable(callback):
+            raise TypeError(f"a callable object was expected by {method}(), got {callback!r}")
+
+    # State
+
+    def get_debug(self) -> bool:
+        """Whether the loop is in debug mode. asyncio doc: Debug mode."""
+        return self._debug
+
+    def is_closed(self) -> bool:
+        """Whether ``close`` was called."""
+        return self._closed
+
+    def is_running(self) -> bool:
+        """Whether the loop runs now."""
+        return self._thread_id is not None
+
+    def stop(self) -> None:
+        """Leave ``run_forever`` at the end of this turn, or of the first one if the loop does not run yet."""
+        self._stopping = True
+
+    def call_exception_handler(self, context: dict[str, Any]) -> None:
+        """Report what nobody can catch; the loop says how."""
+        raise NotImplementedError
+
+    def _discard(self) -> None:
+        # The loop closes: what still waits never runs.
+        self._ready.clear()
+        self._timers.clear()
+        self._inbox.clear()
+
+    def _queue_from_signal(self, handle: Handle) -> None:
+        # From a signal handler, at any point of the code: the inbox alone can take that.
+        self._inbox.append(handle)
+        self.reactor.wake()
+
+    # The turn
+
+    def _turn(self) -> None:
+        self.reactor.turn(self._wait_time())
+        kernel.check_signals()
+        if self._inbox:
+            self._collect_inbox()
+        if self._timers:
+            self._collect_due()
+        if self._ready:
+            self._run_batch()
+        self.reactor.flush()
+
+    def _run_turns(self) -> None:
+        """Turn until ``stop`` is called."""
+        while True:
+            self._turn()
+            if self._stopping:
+                break
+
+    def _wait_time(self) -> float:
+        # Seconds the turn may sleep; negative: until something happens.
+        if self._ready or self._inbox or self._stopping:
+            return 0.0
+        while self._timers:
+            timer = self._timers[0]
+            if not timer._cancelled:
+                # The time of day is read as late as can be; epoll_pwait2 or the rounding up in the kernel room make
+                # sure that it is not early (rule 12).
+                return max(0.0, timer._when - kernel.now())
+            heapq.heappop(self._timers)
+            timer._scheduled = False
+            self._cancelled_timers -= 1
+        return -1.0
+
+    def _collect_inbox(self) -> None:
+        while self._inbox:
+            self._ready.append(self._inbox.popleft())
+
+    def _collect_due(self) -> None:
+        if self._cancelled_timers > MIN_CANCELLED_TIMERS and self._cancelled_timers * 2 > len(self._timers):
+            kept = []
+            for timer in self._timers:
+                if timer._cancelled:
+                    timer._scheduled = False
+                else:
+                    kept.append(timer)
+            heapq.heapify(kept)
+            self._timers = kept
+            self._cancelled_timers = 0
+        now = kernel.now()
+        while self._timers:
+            timer = self._timers[0]
+            if timer._when > now:
+                break
+            heapq.heappop(self._timers)
+            timer._scheduled = False
+            if timer._cancelled:
+                self._cancelled_timers -= 1
+            else:
+                self._ready.append(timer)
+
+    def _run_batch(self) -> None:
+        batch = self._ready
+        self._ready = []
+        done = 0
+        try:
+            for handle in batch:
+                done += 1
+                if handle._cancelled:
+                    continue
+                if self._debug:
+                    self._run_slowly(handle)
+                else:
+                    handle.run()
+        except BaseException:
+            self._ready[:0] = batch[done:]  # SystemExit or KeyboardInterrupt: the others keep their place
+            raise
+
+    def _run_slowly(self, handle: Handle) -> None:
+        # Debug mode: the same with a watch on the time.
+        start = kernel.now()
+        handle.run()
+        elapsed = kernel.now() - start
+        if elapsed >= self.slow_callback_duration:
+            callback = handle._callback
+            owner = getattr(callback, "__self__", None)
+            what = repr(owner) if isinstance(owner, asyncio.Task) else repr(handle)
+            stdlib.logger().warning("Executing %s took %.3f seconds", what, elapsed)

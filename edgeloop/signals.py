@@ -1,0 +1,128 @@
+"""Signals: Unix signal handlers on the loop, and a loop that wakes up for each. asyncio doc: Unix signals.
+
+A handler set here is Python's own kind: the interpreter calls it between two instructions, it queues the callback. So one
+that comes while the loop isn't running is kept for the next run. What the loop adds is the wake-up: the C handler may
+run in another thread than the one that sleeps in epoll_wait, and then there is no EINTR.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import inspect
+import os
+import signal
+import threading
+from collections.abc import Callable
+from types import FrameType
+from typing import Any
+
+from .schedule import Handle
+from .servers import Servers
+
+
+class Signals(Servers):
+    """Unix signals, as a theme of AbstractEventLoop."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._signal_handlers: dict[int, Handle] = {}
+        self._signal_pipe: tuple[int, int] | None = None
+        self._previous_wakeup_fd: int | None = None
+
+    def add_signal_handler(self, sig: int, callback: Callable[..., object], *args: Any) -> None:
+        """Call ``callback(*args)`` on the loop when the signal comes. Only from the main thread.
+
+        Raises TypeError for a coroutine function or a ``sig`` that is no int, ValueError for an unknown signal,
+        RuntimeError for one that can't be caught or in another thread.
+        """
+        if inspect.iscoroutine(callback) or inspect.iscoroutinefunction(callback):
+            raise TypeError("coroutines cannot be used with add_signal_handler()")
+        self._check_signal(sig)
+        self._check_closed()
+        previous = self._signal_handlers.get(sig)
+        self._signal_handlers[sig] = self._handle(callback, args, None)
+        try:
+            signal.signal(sig, self._signal_came)
+            signal.siginterrupt(sig, False)  # system calls of other threads go on after it
+        except (ValueError, OSError) as exc:
+            if previous is None:
+                del self._signal_handlers[sig]
+            else:
+                self._signal_handlers[sig] = previous
+            if isinstance(exc, OSError) and exc.errno == errno.EINVAL:
+                raise RuntimeError(f"sig {sig} cannot be caught") from None
+            if isinstance(exc, OSError):
+                raise
+            raise RuntimeError(str(exc)) from None
+
+    def remove_signal_handler(self, sig: int) -> bool:
+        """Undo ``add_signal_handler``; whether there was anything to undo. Raises as that does."""
+        self._check_signal(sig)
+        if self._signal_handlers.pop(sig, None) is None:
+            return False
+        default = signal.default_int_handler if sig == signal.SIGINT else signal.SIG_DFL
+        try:
+            signal.signal(sig, default)
+        except OSError as exc:
+            if exc.errno == errno.EINVAL:
+                raise RuntimeError(f"sig {sig} cannot be caught") from None
+            raise
+        return True
+
+    def _check_signal(self, sig: object) -> None:
+        if not isinstance(sig, int):
+            raise TypeError(f"sig must be an int, not {sig!r}")
+        if sig not in signal.valid_signals():
+            raise ValueError(f"invalid signal number {sig}")
+
+    def _signal_came(self, sig: int, frame: FrameType | None) -> None:
+        handle = self._signal_handlers.get(sig)
+        if handle is None:
+            return
+        if handle._cancelled:
+            self.remove_signal_handler(sig)
+        elif not self._closed:
+            self._queue_from_signal(handle)
+
+    # The wake-up: signal.set_wakeup_fd for as long as the loop runs in the main thread.
+
+    def _watch_signals(self) -> None:
+        if threading.current_thread() is not threading.main_thread():
+            return
+        if self._signal_pipe is None:
+            # Not the loop's eventfd: the C handler writes one byte, and an eventfd takes only eight.
+            self._signal_pipe = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+            self._watch(self._signal_pipe[0]).set_reader(self._drain_signal_pipe, ())
+        try:
+            previous = signal.set_wakeup_fd(self._signal_pipe[1], warn_on_full_buffer=False)
+        except ValueError:
+            return  # the main thread of a subinterpreter: signals are not its business
+        if previous != -1:
+            signal.set_wakeup_fd(previous)  # somebody else has it, a guest or a host of ours: theirs to keep
+        else:
+            self._previous_wakeup_fd = previous
+
+    def _unwatch_signals(self) -> None:
+        if self._previous_wakeup_fd is None:
+            return
+        self._previous_wakeup_fd = None
+        current = signal.set_wakeup_fd(-1)
+        if self._signal_pipe is None or current != self._signal_pipe[1]:
+            signal.set_wakeup_fd(current)  # set by somebody while we ran
+
+    def _drain_signal_pipe(self) -> None:
+        if self._signal_pipe is not None:
+            try:
+                os.read(self._signal_pipe[0], 4096)
+            except BlockingIOError:
+                pass
+
+    def _close_signals(self) -> None:
+        for sig in list(self._signal_handlers):
+            self.remove_signal_handler(sig)
+        if self._signal_pipe is not None:
+            self.remove_reader(self._signal_pipe[0])
+            for fd in self._signal_pipe:
+                os.close(fd)
+            self._signal_pipe = None

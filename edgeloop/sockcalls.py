@@ -1,0 +1,239 @@
+"""``add_reader`` and ``add_writer``, and the ``sock_*`` coroutines on top of them. asyncio doc: Event Loop, Working with socket objects.
+
+Each call first tries; only when that would block does it wait for the descriptor and try again. The socket stays the
+caller's: nothing of it stays registered when the call is over.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import os
+import socket
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+from .resolver import Resolver
+from .schedule import Handle
+from .watch import Watch
+
+T = TypeVar("T")
+
+
+def _descriptor_of(fileobj: Any) -> int:
+    if isinstance(fileobj, int):
+        fd = fileobj
+    else:
+        try:
+            fd = int(fileobj.fileno())
+        except (AttributeError, TypeError, ValueError):
+            raise ValueError(f"Invalid file object: {fileobj!r}") from None
+    if fd < 0:
+        raise ValueError(f"Invalid file descriptor: {fd}")
+    return fd
+
+
+def check_not_tls(sock: Any) -> None:
+    """TypeError for an ssl.SSLSocket: its reads and writes are not the descriptor's."""
+    if hasattr(sock, "_sslobj"):
+        raise TypeError("Socket cannot be of type SSLSocket")
+
+
+class SocketCalls(Resolver):
+    """Descriptors and sockets of the user's, as a theme of AbstractEventLoop."""
+
+    # Readers and writers
+
+    def _watch(self, fd: int) -> Watch:
+        channel = self.reactor.find(fd)
+        if isinstance(channel, Watch):
+            return channel
+        if channel is not None and channel.added:
+            self._check_not_a_transport(fd)
+        return Watch(self, fd)
+
+    def _check_not_a_transport(self, fd: Any) -> None:
+        if not isinstance(fd, int):
+            try:
+                fd = fd.fileno()
+            except (AttributeError, TypeError, ValueError):
+                return  # add_reader will say what is wrong with it
+            if not isinstance(fd, int):
+                return
+        channel = self.reactor.find(fd)
+        if channel is not None and not isinstance(channel, Watch):
+            is_closing = getattr(channel, "is_closing", None)
+            if is_closing is None or not is_closing():
+                raise RuntimeError(f"File descriptor {fd!r} is used by transport {channel!r}")
+
+    def add_reader(self, fd: Any, callback: Callable[..., object], *args: Any) -> None:
+        """Call ``callback(*args)`` for as long as the descriptor has something to read.
+
+        Replaces the callback there was. Raises ValueError for what is no descriptor, OSError for one that epoll
+        refuses (PermissionError for a regular file), RuntimeError for a transport's.
+        """
+        self._check_closed()
+        self._check_not_a_transport(fd)
+        self._watch(_descriptor_of(fd)).set_reader(callback, args)
+
+    def remove_reader(self, fd: Any) -> bool:
+        """Undo ``add_reader``; whether there was anything to undo."""
+        self._check_not_a_transport(fd)
+        if self._closed:
+            return False
+        channel = self.reactor.find(_descriptor_of(fd))
+        return isinstance(channel, Watch) and channel.clear_reader()
+
+    def add_writer(self, fd: Any, callback: Callable[..., object], *args: Any) -> None:
+        """Call ``callback(*args)`` for as long as the descriptor has room. Replaces and raises as ``add_reader``."""
+        self._check_closed()
+        self._check_not_a_transport(fd)
+        self._watch(_descriptor_of(fd)).set_writer(callback, args)
+
+    def remove_writer(self, fd: Any) -> bool:
+        """Undo ``add_writer``; whether there was anything to undo."""
+        self._check_not_a_transport(fd)
+        if self._closed:
+            return False
+        channel = self.reactor.find(_descriptor_of(fd))
+        return isinstance(channel, Watch) and channel.clear_writer()
+
+    # Waiting
+
+    def _check_socket(self, sock: Any) -> None:
+        check_not_tls(sock)
+        if self._debug and sock.gettimeout() != 0:
+            raise ValueError("the socket must be non-blocking")
+
+    async def _until_readable(self, fd: int, attempt: Callable[[], T]) -> T:
+        """Repeat ``attempt`` whenever ``fd`` is readable, until it no longer raises BlockingIOError."""
+        self._check_not_a_transport(fd)
+        done: asyncio.Future[T] = self.create_future()
+        watch = self._watch(fd)
+        handle = watch.set_reader(self._attempt, (done, attempt, watch.clear_reader))
+        try:
+            return await done
+        finally:
+            if watch.reader is handle:
+                watch.clear_reader()
+
+    async def _until_writable(self, fd: int, attempt: Callable[[], T]) -> T:
+        """Repeat ``attempt`` whenever ``fd`` is writable, until it no longer raises BlockingIOError."""
+        self._check_not_a_transport(fd)
+        done: asyncio.Future[T] = self.create_future()
+        watch = self._watch(fd)
+        handle: Handle = watch.set_writer(self._attempt, (done, attempt, watch.clear_writer))
+        try:
+            return await done
+        finally:
+            if watch.writer is handle:
+                watch.clear_writer()
+
+    @staticmethod
+    def _attempt(done: asyncio.Future[T], attempt: Callable[[], T], clear: Callable[[], bool]) -> None:
+        if done.done():
+            return
+        try:
+            result = attempt()
+        except (BlockingIOError, InterruptedError):
+            return
+        except (SystemExit, KeyboardInterrupt):
+            raise
+        except BaseException as exc:
+            clear()
+            done.set_exception(exc)
+        else:
+            clear()
+            done.set_result(result)
+
+    # sock_*
+
+    async def sock_recv(self, sock: socket.socket, nbytes: int) -> bytes:
+        """Receive at most ``nbytes`` bytes; ``b""`` at the end of the stream."""
+        self._check_socket(sock)
+        try:
+            return sock.recv(nbytes)
+        except (BlockingIOError, InterruptedError):
+            return await self._until_readable(sock.fileno(), lambda: sock.recv(nbytes))
+
+    async def sock_recv_into(self, sock: socket.socket, buf: Any) -> int:
+        """Receive into a writable buffer; the count of bytes."""
+        self._check_socket(sock)
+        try:
+            return sock.recv_into(buf)
+        except (BlockingIOError, InterruptedError):
+            return await self._until_readable(sock.fileno(), lambda: sock.recv_into(buf))
+
+    async def sock_recvfrom(self, sock: socket.socket, bufsize: int) -> tuple[bytes, Any]:
+        """Receive a datagram of at most ``bufsize`` bytes; the data and the sender's address."""
+        self._check_socket(sock)
+        try:
+            return sock.recvfrom(bufsize)
+        except (BlockingIOError, InterruptedError):
+            return await self._until_readable(sock.fileno(), lambda: sock.recvfrom(bufsize))
+
+    async def sock_recvfrom_into(self, sock: socket.socket, buf: Any, nbytes: int = 0) -> tuple[int, Any]:
+        """Receive a datagram into a buffer, at most ``nbytes`` (0: its length); the count and the sender's address."""
+        self._check_socket(sock)
+        nbytes = nbytes or len(buf)
+        try:
+            return sock.recvfrom_into(buf, nbytes)
+        except (BlockingIOError, InterruptedError):
+            return await self._until_readable(sock.fileno(), lambda: sock.recvfrom_into(buf, nbytes))
+
+    async def sock_sendall(self, sock: socket.socket, data: Any) -> None:
+        """Send all of the data. After an exception nothing says how much of it went."""
+        self._check_socket(sock)
+        try:
+            sent = sock.send(data)
+        except (BlockingIOError, InterruptedError):
+            sent = 0
+        view = memoryview(data).cast("B")
+        if sent == len(view):
+            return
+
+        def send_on() -> None:
+            nonlocal sent
+            sent += sock.send(view[sent:])
+            if sent < len(view):
+                raise BlockingIOError(errno.EAGAIN, os.strerror(errno.EAGAIN))
+
+        await self._until_writable(sock.fileno(), send_on)
+
+    async def sock_sendto(self, sock: socket.socket, data: Any, address: Any) -> int:
+        """Send a datagram; the count of bytes."""
+        self._check_socket(sock)
+        try:
+            return sock.sendto(data, address)
+        except (BlockingIOError, InterruptedError):
+            return await self._until_writable(sock.fileno(), lambda: sock.sendto(data, address))
+
+    async def sock_connect(self, sock: socket.socket, address: Any) -> None:
+        """Connect to an address; a host name is looked up first. Raises OSError."""
+        self._check_socket(sock)
+        if sock.family in (socket.AF_INET, socket.AF_INET6):
+            infos = await self._resolve(address, family=sock.family, type=sock.type, proto=sock.proto)
+            address = infos[0][4]
+        try:
+            sock.connect(address)
+        except (BlockingIOError, InterruptedError):
+            pass  # connect(2): goes on in the background, after EINTR too
+        else:
+            return
+
+        def outcome() -> None:
+            error = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+            if error:
+                raise OSError(error, f"Connect call failed {address}")
+
+        await self._until_writable(sock.fileno(), outcome)
+
+    async def sock_accept(self, sock: socket.socket) -> tuple[socket.socket, Any]:
+        """Accept a connection on a listening socket; a non-blocking socket and the peer's address."""
+        self._check_socket(sock)
+        try:
+            conn, address = sock.accept()
+        except (BlockingIOError, InterruptedError):
+            conn, address = await self._until_readable(sock.fileno(), sock.accept)
+        conn.setblocking(False)
+        return conn, address

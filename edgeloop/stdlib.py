@@ -1,0 +1,64 @@
+"""The undocumented names of the standard library that edgeloop uses, all of them, in one place.
+
+tests/test_stdlib.py holds each against the running Python.
+"""
+
+from __future__ import annotations
+
+import asyncio.base_events
+import asyncio.coroutines
+import asyncio.events
+import asyncio.format_helpers
+import inspect
+import logging
+import traceback
+from asyncio.staggered import staggered_race
+from asyncio.trsock import TransportSocket
+from typing import Any
+
+__all__ = [
+    "LOG_THRESHOLD_FOR_CONNLOST_WRITES",
+    "TransportSocket",
+    "debug_by_default",
+    "describe_callback",
+    "extract_stack",
+    "get_running_loop",
+    "logger",
+    "set_running_loop",
+    "staggered_race",
+]
+
+_HIDES_ARGUMENTS = (
+    "debug" in inspect.signature(asyncio.format_helpers._format_callback_source).parameters  # type: ignore[attr-defined]
+)
+
+LOG_THRESHOLD_FOR_CONNLOST_WRITES = 5
+"""How many writes after the end of a connection go unmentioned; the number of asyncio.constants."""
+
+get_running_loop = asyncio._get_running_loop
+set_running_loop = asyncio._set_running_loop
+
+
+def logger() -> logging.Logger:
+    """The logger "asyncio", as ``asyncio.base_events`` has it at this moment (tests replace it there)."""
+    return asyncio.base_events.logger
+
+
+def debug_by_default() -> bool:
+    """Whether a new loop starts in debug mode: PYTHONASYNCIODEBUG or -X dev."""
+    return bool(asyncio.coroutines._is_debug_mode())  # type: ignore[attr-defined]
+
+
+def describe_callback(callback: Any, args: tuple[Any, ...], debug: bool) -> str:
+    """A callback and the place of its definition, as asyncio's own handles show it.
+
+    The arguments are shown in debug mode; older Pythons show them always.
+    """
+    if _HIDES_ARGUMENTS:
+        return str(asyncio.format_helpers._format_callback_source(callback, args, debug=debug))  # type: ignore[attr-defined]
+    return str(asyncio.format_helpers._format_callback_source(callback, args))  # type: ignore[attr-defined]
+
+
+def extract_stack() -> traceback.StackSummary:
+    """The stack of the caller, without line lookups: what debug mode stores in ``_source_traceback``."""
+    return asyncio.format_helpers.extract_stack()

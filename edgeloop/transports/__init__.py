@@ -1,0 +1,1 @@
+"""The transports: each a Channel with the face of an asyncio transport."""

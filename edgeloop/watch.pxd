@@ -1,0 +1,15 @@
+cimport cython
+
+from edgeloop cimport kernel
+from edgeloop.reactor cimport Channel, Reactor
+from edgeloop.schedule cimport Handle, Scheduler
+
+
+cdef class Watch(Channel):
+    cdef Scheduler _loop
+    cdef readonly Handle reader
+    cdef readonly Handle writer
+    cdef on_ready(self)
+    cdef flush(self)
+    cdef _interest(self)
+    cdef _look(self)

@@ -1,0 +1,49 @@
+"""Builds the compiled edition: the hot rooms, by Cython, from the very .py files the pure edition runs.
+
+With ``EDGELOOP_PURE=1`` in the environment, or without a C compiler, the package installs as the pure edition.
+Everything that is not about the extension modules stands in pyproject.toml.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+from setuptools import Extension, setup
+
+if not sys.platform.startswith("linux"):
+    sys.exit(f"edgeloop needs Linux, for epoll; this is {sys.platform}")
+
+# Hot rooms only: what works once per connection or once per loop stays plain Python.
+COMPILED = ("kernel.pyx", "reactor.py", "schedule.py", "watch.py", "transports/stream.py", "listener.py")
+
+
+def extensions() -> list[Extension]:
+    """The extension modules, all optional: where one can't be compiled, its .py file serves."""
+    if os.environ.get("EDGELOOP_PURE", "0") not in ("", "0"):
+        return []
+    from Cython.Build import cythonize
+
+    modules = [
+        Extension(
+            "edgeloop." + str(Path(source).with_suffix("")).replace("/", "."),
+            [f"edgeloop/{source}"],
+            extra_compile_args=["-O2", "-fvisibility=hidden", "-Wno-unreachable-code"],
+            optional=True,
+        )
+        for source in COMPILED
+    ]
+    return cythonize(  # type: ignore[no-any-return]
+        modules,
+        build_dir="build/cython",
+        compiler_directives={
+            "language_level": 3,
+            "annotation_typing": False,  # C types come from the .pxd files alone
+            "initializedcheck": False,
+            "binding": True,
+        },
+    )
+
+
+setup(ext_modules=extensions())

@@ -1,0 +1,97 @@
+"""What every test gets: a loop, a way to run a coroutine on it, and a watch over descriptors.
+
+The loop under test is edgeloop. ``pytest --loop=asyncio`` runs the same tests on the standard selector loop: the
+control that shows a test states asyncio's behaviour and not ours. Tests of what only edgeloop has are marked
+``edgeloop_only`` and left out of the control run.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import os
+import warnings
+from collections.abc import Callable, Coroutine, Iterator
+from typing import Any, TypeVar
+
+import pytest
+
+T = TypeVar("T")
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--loop", choices=("edgeloop", "asyncio"), default="edgeloop", help="the loop under test")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", "edgeloop_only: states what asyncio's own loop does not promise")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if config.getoption("--loop") == "asyncio":
+        skip = pytest.mark.skip(reason="the control run covers only what the standard loop promises")
+        for item in items:
+            if item.get_closest_marker("edgeloop_only"):
+                item.add_marker(skip)
+
+
+@pytest.fixture(scope="session")
+def loop_factory(request: pytest.FixtureRequest) -> Callable[[], asyncio.AbstractEventLoop]:
+    if request.config.getoption("--loop") == "asyncio":
+        return asyncio.SelectorEventLoop
+    import edgeloop
+
+    return edgeloop.new_event_loop
+
+
+@pytest.fixture
+def loop(loop_factory: Callable[[], asyncio.AbstractEventLoop]) -> Iterator[asyncio.AbstractEventLoop]:
+    """A fresh loop, closed afterwards; whatever tasks are left are cancelled first, as asyncio.Runner does."""
+    loop = loop_factory()
+    try:
+        yield loop
+    finally:
+        if not loop.is_closed():
+            tasks = asyncio.all_tasks(loop)
+            for task in tasks:
+                task.cancel()
+            if tasks:
+                loop.run_until_complete(asyncio.gather(*tasks, return_exceptions=True))
+            loop.run_until_complete(loop.shutdown_asyncgens())
+            loop.run_until_complete(loop.shutdown_default_executor())
+            loop.close()
+
+
+@pytest.fixture
+def run(loop: asyncio.AbstractEventLoop) -> Callable[[Coroutine[Any, Any, T]], T]:
+    """``run(coro)`` runs the coroutine on the test's loop, with a limit of 60 s against hangs."""
+
+    def run(coroutine: Coroutine[Any, Any, T], limit: float = 60.0) -> T:
+        return loop.run_until_complete(asyncio.wait_for(coroutine, limit))
+
+    return run
+
+
+def open_descriptors() -> dict[int, str]:
+    """This process's descriptors and what each one is, from /proc/self/fd."""
+    found = {}
+    for name in os.listdir("/proc/self/fd"):
+        try:
+            found[int(name)] = os.readlink(f"/proc/self/fd/{name}")
+        except OSError:  # the descriptor that listdir itself had open
+            continue
+    return found
+
+
+@pytest.fixture(autouse=True)
+def no_descriptor_leak() -> Iterator[None]:
+    """Each test must leave as many descriptors open as it found (autouse, so its teardown comes after ``loop``'s)."""
+    gc.collect()
+    before = open_descriptors()
+    yield
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ResourceWarning)
+        gc.collect()
+    after = open_descriptors()
+    leaked = {fd: what for fd, what in after.items() if fd not in before}
+    assert not leaked, f"descriptors leaked: {leaked}"
