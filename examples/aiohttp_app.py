@@ -62,8 +62,11 @@ async def departures(request: web.Request, handler: Handler) -> web.StreamRespon
     """A client that leaves in the middle is everyday life: no traceback in the log for it."""
     try:
         return await handler(request)
-    except ConnectionError:
-        return web.Response(status=499)  # goes nowhere; 499 is what nginx logs for this
+    except Exception as reason:
+        # aiohttp says it in several ways, of which not all are a ConnectionError.
+        if request.transport is None or isinstance(reason, ConnectionError):
+            return web.Response(status=499)  # goes nowhere; 499 is what nginx logs for this
+        raise
 
 
 async def page(request: web.Request) -> web.Response:
