@@ -17,16 +17,14 @@ if not sys.platform.startswith("linux"):
 from ._edition import EDITION
 from ._version import __version__
 from .loop import EventLoop
-from .policy import install, new_event_loop, run
+from .policy import install, new_event_loop, policy_class, run
 
-__all__ = ["EDITION", "EventLoop", "EventLoopPolicy", "__version__", "install", "new_event_loop", "run"]
+__all__ = ["EDITION", "EventLoop", "__version__", "install", "new_event_loop", "run"]
 
 
 def __getattr__(name: str) -> object:
     # Policies are deprecated since Python 3.14 and gone in 3.16: the class is made when it is asked for, so that the
     # import neither warns nor fails.
     if name == "EventLoopPolicy":
-        from .policy import policy_class
-
         return policy_class()
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

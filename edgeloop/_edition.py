@@ -12,7 +12,16 @@ import os
 import sys
 from pathlib import Path
 
-HOT_ROOMS = ("kernel", "reactor", "schedule", "watch", "transports.stream", "listener")
+HOT_ROOMS = (
+    "kernel",
+    "kernel_datagram",
+    "reactor",
+    "schedule",
+    "watch",
+    "transports.stream",
+    "transports.datagram",
+    "listener",
+)
 
 _home = Path(__file__).parent
 

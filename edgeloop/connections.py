@@ -15,6 +15,8 @@ from . import stdlib
 from .resolver import AddressInfo
 from .sockcalls import SocketCalls, check_not_tls
 from .transports.stream import StreamTransport
+from .transports.tls import TLSProtocol
+from .transports.tls_start import start_tls
 
 ProtocolFactory = Callable[[], asyncio.BaseProtocol]
 Connection = tuple[asyncio.Transport, asyncio.BaseProtocol]
@@ -245,14 +247,56 @@ class Connections(SocketCalls):
         protocol = protocol_factory()
         waiter = self.create_future()
         if ssl:
-            raise NotImplementedError("TLS comes with the next release of edgeloop; this one speaks plain TCP and Unix sockets")
-        transport = self._stream_transport(sock, protocol, waiter)
+            tls = TLSProtocol(
+                self,
+                protocol,
+                None if isinstance(ssl, bool) else ssl,
+                waiter,
+                server_side,
+                server_hostname,
+                ssl_handshake_timeout=handshake_timeout,
+                ssl_shutdown_timeout=shutdown_timeout,
+            )
+            transport = tls.app_transport
+            self._stream_transport(sock, tls, None)  # type: ignore[arg-type]
+        else:
+            transport = self._stream_transport(sock, protocol, waiter)
         try:
             await waiter
         except BaseException:
             transport.close()
             raise
+        finally:
+            # The exception's traceback holds this frame, and the frame the future that holds the exception.
+            del waiter
         return transport, protocol
+
+    async def start_tls(
+        self,
+        transport: asyncio.WriteTransport,
+        protocol: asyncio.BaseProtocol,
+        sslcontext: Any,
+        *,
+        server_side: bool = False,
+        server_hostname: str | None = None,
+        ssl_handshake_timeout: float | None = None,
+        ssl_shutdown_timeout: float | None = None,
+    ) -> asyncio.Transport:
+        """Put TLS on a connection, and return the transport that ``protocol`` uses from now on.
+
+        TypeError for a transport that can't carry TLS or for anything but an SSLContext; ssl.SSLError or a
+        ConnectionError when the handshake fails, and the connection is closed then. Timeouts in seconds.
+        """
+        return await start_tls(  # type: ignore[return-value]
+            self,
+            transport,
+            protocol,
+            sslcontext,
+            server_side=server_side,
+            server_hostname=server_hostname,
+            ssl_handshake_timeout=ssl_handshake_timeout,
+            ssl_shutdown_timeout=ssl_shutdown_timeout,
+        )
 
     def _stream_transport(
         self, sock: socket.socket, protocol: asyncio.BaseProtocol, waiter: asyncio.Future[None] | None

@@ -27,6 +27,7 @@ cpdef Py_ssize_t recv_into(int fd, buffer) except -2
 cpdef Py_ssize_t send(int fd, data) except -2
 cpdef Py_ssize_t send_many(int fd, list chunks) except -2
 cpdef local_address(int fd)
+cdef object address_of(int fd, void* name, unsigned int length, bint peer)
 cpdef accept(listening)
 cpdef close(int fd)
 cdef object copy_context()

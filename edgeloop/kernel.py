@@ -96,7 +96,11 @@ call_one = contextvars.Context.run
 
 def call(context: contextvars.Context, callback: Callable[..., Any], args: tuple[Any, ...]) -> Any:
     """Call in the given context."""
-    return context.run(callback, *args)
+    try:
+        return context.run(callback, *args)
+    finally:
+        # A traceback that a task keeps of its exception refers to this frame: it must not lead back to the task.
+        del callback, args
 
 
 def check_signals() -> None:

@@ -354,9 +354,10 @@ cpdef local_address(int fd):
     return address_of(fd, &address, length, False)
 
 
-cdef object address_of(int fd, sockaddr_storage* address, socklen_t length, bint peer):
+cdef object address_of(int fd, void* name, unsigned int length, bint peer):
     """The address in the form the socket module gives it."""
     cdef char text[64]
+    cdef sockaddr_storage* address = <sockaddr_storage*>name
     cdef sockaddr_in* four = <sockaddr_in*>address
     cdef sockaddr_in6* six = <sockaddr_in6*>address
     cdef sockaddr_un* local = <sockaddr_un*>address
@@ -373,7 +374,7 @@ cdef object address_of(int fd, sockaddr_storage* address, socklen_t length, bint
             return ""
         if local.sun_path[0] == 0:
             return <bytes>local.sun_path[:path]  # the abstract name space, where NUL bytes are part of the name
-        return os.fsdecode(<bytes>local.sun_path)
+        return os.fsdecode((<bytes>local.sun_path[:path]).partition(b"\0")[0])  # 108 bytes need not end in a NUL
     probe = socket.socket(fileno=os.dup(fd))
     with probe:
         return probe.getpeername() if peer else probe.getsockname()

@@ -21,7 +21,7 @@ ACCEPTS_PER_TURN = 256
 RETRY_SECONDS = 0.1  # after which a lack of descriptors that closing one could not cure is looked at again
 REPORT_SECONDS = 5.0  # one report of it in that time
 
-Connect = Callable[[int, Any, asyncio.BaseProtocol, contextvars.Context], None]
+Connect = Callable[[int, Any, asyncio.BaseProtocol, contextvars.Context, Any], None]
 
 
 class Reserve:
@@ -51,7 +51,7 @@ class Reserve:
 class Listener(Channel):
     """A listening socket in the epoll set; each connection gets a protocol and a transport.
 
-    ``connect(fd, peername, protocol, context)``, where given, builds the transport instead (TLS does).
+    ``connect(fd, peername, protocol, context, server)``, where given, builds the transport instead (TLS does).
     """
 
     def __init__(
@@ -112,7 +112,7 @@ class Listener(Channel):
         try:
             protocol = kernel.call_none(context, self._protocol_factory)
             if self._connect is not None:
-                self._connect(fd, peername, protocol, context)
+                self._connect(fd, peername, protocol, context, self._server)
                 return
             transport = StreamTransport(self._loop, fd, None, protocol, context, peername, self._server)
         except (SystemExit, KeyboardInterrupt):

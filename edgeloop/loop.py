@@ -12,6 +12,7 @@ from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Gene
 from typing import Any, TypeVar
 
 from . import stdlib
+from .datagrams import Datagrams
 from .signals import Signals
 
 T = TypeVar("T")
@@ -20,7 +21,7 @@ ExceptionHandler = Callable[[asyncio.AbstractEventLoop, dict[str, Any]], object]
 _NEXT = "comes with the next release of edgeloop"
 
 
-class EventLoop(Signals, asyncio.AbstractEventLoop):
+class EventLoop(Datagrams, Signals, asyncio.AbstractEventLoop):
     """An asyncio event loop on edge-triggered epoll. One thread runs it; the others use ``call_soon_threadsafe``."""
 
     def __init__(self) -> None:
@@ -234,17 +235,11 @@ class EventLoop(Signals, asyncio.AbstractEventLoop):
 
     # What is to come
 
-    async def start_tls(self, *args: Any, **kwargs: Any) -> asyncio.Transport:
-        raise NotImplementedError(f"start_tls {_NEXT}")
-
     async def sendfile(self, *args: Any, **kwargs: Any) -> int:
         raise NotImplementedError(f"sendfile {_NEXT}")
 
     async def sock_sendfile(self, *args: Any, **kwargs: Any) -> int:
         raise NotImplementedError(f"sock_sendfile {_NEXT}")
-
-    async def create_datagram_endpoint(self, *args: Any, **kwargs: Any) -> Any:
-        raise NotImplementedError(f"create_datagram_endpoint {_NEXT}")
 
     async def connect_read_pipe(self, *args: Any, **kwargs: Any) -> Any:
         raise NotImplementedError(f"connect_read_pipe {_NEXT}")

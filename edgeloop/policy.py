@@ -9,6 +9,7 @@ import warnings
 from collections.abc import Coroutine
 from typing import Any, TypeVar
 
+from . import stdlib
 from .loop import EventLoop
 
 T = TypeVar("T")
@@ -21,6 +22,8 @@ def new_event_loop() -> asyncio.AbstractEventLoop:
 
 def run(main: Coroutine[Any, Any, T], *, debug: bool | None = None) -> T:
     """asyncio.run on edgeloop: run the coroutine, clean up, return its result. asyncio doc: Runners."""
+    if stdlib.get_running_loop() is not None:
+        raise RuntimeError("edgeloop.run() cannot be called from a running event loop")
     with asyncio.Runner(debug=debug, loop_factory=new_event_loop) as runner:
         return runner.run(main)
 
@@ -52,7 +55,11 @@ def policy_class() -> type[Any]:
 
 def install() -> None:
     """Make edgeloop the default of asyncio.run, asyncio.Runner and asyncio.new_event_loop in this process."""
-    policy = policy_class()
+    try:
+        policy = policy_class()
+    except AttributeError:  # a Python without policies: the function they went through is left
+        asyncio.new_event_loop = asyncio.events.new_event_loop = new_event_loop
+        return
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)
         asyncio.set_event_loop_policy(policy())

@@ -14,7 +14,9 @@ from . import stdlib
 from .tasks import Tasks
 
 RESOLVER_THREADS = 8
-SLOW_LOOKUP_SECONDS = 0.1  # debug mode mentions a slower one
+
+# A plain int: an enum would drop the bits that it has no name for, and let wrong flags pass.
+_NUMERIC_HOST = int(socket.AI_NUMERICHOST)
 
 AddressInfo = tuple[socket.AddressFamily, socket.SocketKind, int, str, Any]
 
@@ -74,7 +76,7 @@ class Resolver(Tasks):
         """getaddrinfo(3) without blocking the loop. Raises socket.gaierror."""
         self._check_closed()
         if _is_literal(host, port):
-            return socket.getaddrinfo(host, port, family, type, proto, flags | socket.AI_NUMERICHOST)
+            return socket.getaddrinfo(host, port, family, type, proto, flags | _NUMERIC_HOST)
         lookup = self._timed_lookup if self._debug else socket.getaddrinfo
         return await self.run_in_executor(
             self._resolver_pool(), lookup, host, port, family, type, proto, flags

@@ -15,14 +15,13 @@ cdef class Handle:
     cdef public object _repr
     cdef object __weakref__
     cpdef cancel(self)
-    cdef run(self)
+    cdef report(self, exc)
     cdef settle(self)
 
 
 cdef class TimerHandle(Handle):
     cdef public double _when
     cdef public bint _scheduled
-    cdef unsigned long long _number
     cpdef cancel(self)
 
 
@@ -45,7 +44,7 @@ cdef class Scheduler:
     cdef TimerHandle _timer(self, double when, callback, tuple args, context)
     @cython.locals(timer=TimerHandle)
     cdef double _wait_time(self)
-    @cython.locals(timer=TimerHandle, kept=list)
+    @cython.locals(timer=TimerHandle, kept=list, entry=tuple, now=double)
     cdef _collect_due(self)
     cdef _collect_inbox(self)
     @cython.locals(handle=Handle, batch=list, done=Py_ssize_t)

@@ -95,20 +95,20 @@ class Handle:
         return words
 
     def _run(self) -> None:
-        self.run()
-
-    def run(self) -> None:
-        """Run the callback in its context; what it raises goes to the loop's exception handler."""
         try:
             kernel.call(self._context, self._callback, self._args)
         except (SystemExit, KeyboardInterrupt):
             raise
         except BaseException as exc:
-            text = stdlib.describe_callback(self._callback, self._args or (), self._loop._debug)
-            report = {"message": f"Exception in callback {text}", "exception": exc, "handle": self}
-            if self._source_traceback:
-                report["source_traceback"] = self._source_traceback
-            self._loop.call_exception_handler(report)
+            self.report(exc)
+
+    def report(self, exc: BaseException) -> None:
+        """Tell the loop's exception handler what the callback raised."""
+        text = stdlib.describe_callback(self._callback, self._args or (), self._loop._debug)
+        context = {"message": f"Exception in callback {text}", "exception": exc, "handle": self}
+        if self._source_traceback:
+            context["source_traceback"] = self._source_traceback
+        self._loop.call_exception_handler(context)
 
     def settle(self) -> None:
         """Debug mode: remember who scheduled the callback."""
@@ -132,7 +132,6 @@ class TimerHandle(Handle):
         Handle.__init__(self, callback, args, loop, context)
         self._when = when
         self._scheduled = False
-        self._number = 0  # in order of scheduling: timers due at the same time run first come, first served
 
     @property
     def __class__(self) -> type[asyncio.TimerHandle]:  # type: ignore[override]
@@ -159,7 +158,7 @@ class TimerHandle(Handle):
     def __lt__(self, other: object) -> bool:
         if not isinstance(other, TimerHandle):
             return NotImplemented
-        return self._when < other._when or (self._when == other._when and self._number < other._number)
+        return self._when < other._when
 
     def __le__(self, other: object) -> bool:
         if not isinstance(other, TimerHandle):
@@ -193,7 +192,7 @@ class Scheduler:
     def __init__(self) -> None:
         self.reactor = Reactor()
         self._ready: list[Handle] = []
-        self._timers: list[TimerHandle] = []
+        self._timers: list[tuple[float, int, TimerHandle]] = []
         self._inbox: deque[Handle] = deque()  # append and popleft are atomic: no lock
         self._closed = False
         self._stopping = False
@@ -249,7 +248,7 @@ class Scheduler:
             self._check_closed()
         if self._debug:
             self._check_thread()
-            self._check_callback(callback, "call_later")
+            self._check_callback(callback, "call_at")  # the stdlib's call_later goes through call_at, and says so
         return self._timer(kernel.now() + delay, callback, args, context)  # type: ignore[return-value]
 
     def call_at(
@@ -297,9 +296,9 @@ class Scheduler:
             timer.settle()
         timer._when = when
         timer._scheduled = True
+        # Numbered, so that timers due at the same time run first come, first served, and no handle is ever compared.
         self._timer_count += 1
-        timer._number = self._timer_count
-        heapq.heappush(self._timers, timer)
+        heapq.heappush(self._timers, (when, self._timer_count, timer))
         return timer
 
     def _timer_cancelled(self) -> None:
@@ -379,7 +378,7 @@ class Scheduler:
         if self._ready or self._inbox or self._stopping:
             return 0.0
         while self._timers:
-            timer = self._timers[0]
+            timer = self._timers[0][2]
             if not timer._cancelled:
                 # The time of day is read as late as can be; epoll_pwait2 or the rounding up in the kernel room make
                 # sure that it is not early (rule 12).
@@ -396,17 +395,18 @@ class Scheduler:
     def _collect_due(self) -> None:
         if self._cancelled_timers > MIN_CANCELLED_TIMERS and self._cancelled_timers * 2 > len(self._timers):
             kept = []
-            for timer in self._timers:
+            for entry in self._timers:
+                timer = entry[2]
                 if timer._cancelled:
                     timer._scheduled = False
                 else:
-                    kept.append(timer)
+                    kept.append(entry)
             heapq.heapify(kept)
             self._timers = kept
             self._cancelled_timers = 0
         now = kernel.now()
         while self._timers:
-            timer = self._timers[0]
+            timer = self._timers[0][2]
             if timer._when > now:
                 break
             heapq.heappop(self._timers)
@@ -427,19 +427,27 @@ class Scheduler:
                     continue
                 if self._debug:
                     self._run_slowly(handle)
-                else:
-                    handle.run()
+                    continue
+                try:
+                    kernel.call(handle._context, handle._callback, handle._args)
+                except (SystemExit, KeyboardInterrupt):
+                    raise
+                except BaseException as exc:
+                    handle.report(exc)
         except BaseException:
             self._ready[:0] = batch[done:]  # SystemExit or KeyboardInterrupt: the others keep their place
             raise
+        finally:
+            # A traceback that a task keeps of its exception refers to this frame: it must not lead back to the task.
+            del batch, handle
 
     def _run_slowly(self, handle: Handle) -> None:
         # Debug mode: the same with a watch on the time.
         start = kernel.now()
-        handle.run()
+        handle._run()
         elapsed = kernel.now() - start
         if elapsed >= self.slow_callback_duration:
-            callback = handle._callback
-            owner = getattr(callback, "__self__", None)
+            owner = getattr(handle._callback, "__self__", None)
             what = repr(owner) if isinstance(owner, asyncio.Task) else repr(handle)
             stdlib.logger().warning("Executing %s took %.3f seconds", what, elapsed)
+        del handle

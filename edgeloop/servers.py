@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import errno
 import os
 import socket
@@ -17,6 +18,8 @@ from .listener import Connect, Reserve
 from .resolver import AddressInfo
 from .server import Server
 from .sockcalls import check_not_tls
+from .transports.stream import StreamTransport
+from .transports.tls import TLSProtocol, check_timeouts
 
 # asyncio removes the path of a Unix server with the server from 3.13 on.
 _CLEANS_UP = sys.version_info >= (3, 13)
@@ -238,4 +241,39 @@ class Servers(Connections):
         return server
 
     def _tls_connect(self, ssl: Any, handshake_timeout: float | None, shutdown_timeout: float | None) -> Connect:
-        raise NotImplementedError("TLS comes with the next release of edgeloop; this one speaks plain TCP and Unix sockets")
+        """What the listener gives an accepted connection: a transport with TLS on it, and nobody who waits for it."""
+        check_timeouts(handshake_timeout, shutdown_timeout)
+
+        def connect(
+            fd: int, peername: Any, protocol: asyncio.BaseProtocol, context: contextvars.Context, server: Any
+        ) -> None:
+            tls = TLSProtocol(
+                self,
+                protocol,
+                ssl,
+                self._handshake_report(protocol) if self._debug else None,
+                True,
+                ssl_handshake_timeout=handshake_timeout,
+                ssl_shutdown_timeout=shutdown_timeout,
+                server=server,
+            )
+            transport = StreamTransport(self, fd, None, tls, context, peername)  # type: ignore[arg-type]
+            context.run(transport.begin)
+
+        return connect
+
+    def _handshake_report(self, protocol: asyncio.BaseProtocol) -> asyncio.Future[None]:
+        # Clients leave in the middle of a handshake all the time: worth telling in debug mode only, as asyncio does.
+        def report(waiter: asyncio.Future[None]) -> None:
+            if not waiter.cancelled() and waiter.exception() is not None:
+                self.call_exception_handler(
+                    {
+                        "message": "Error on transport creation for incoming connection",
+                        "exception": waiter.exception(),
+                        "protocol": protocol,
+                    }
+                )
+
+        waiter = self.create_future()
+        waiter.add_done_callback(report)
+        return waiter

@@ -40,8 +40,10 @@ class Signals(Servers):
             raise TypeError("coroutines cannot be used with add_signal_handler()")
         self._check_signal(sig)
         self._check_closed()
+        if threading.current_thread() is not threading.main_thread():
+            raise RuntimeError("set_wakeup_fd only works in main thread of the main interpreter")
         previous = self._signal_handlers.get(sig)
-        self._signal_handlers[sig] = self._handle(callback, args, None)
+        self._signal_handlers[sig] = Handle(callback, args, self)
         try:
             signal.signal(sig, self._signal_came)
             signal.siginterrupt(sig, False)  # system calls of other threads go on after it

@@ -11,9 +11,11 @@ import asyncio.events
 import asyncio.format_helpers
 import inspect
 import logging
+import runpy
 import traceback
 from asyncio.staggered import staggered_race
 from asyncio.trsock import TransportSocket
+from collections.abc import Callable
 from typing import Any
 
 __all__ = [
@@ -24,6 +26,7 @@ __all__ = [
     "extract_stack",
     "get_running_loop",
     "logger",
+    "run_module_as_main",
     "set_running_loop",
     "staggered_race",
 ]
@@ -34,6 +37,9 @@ _HIDES_ARGUMENTS = (
 
 LOG_THRESHOLD_FOR_CONNLOST_WRITES = 5
 """How many writes after the end of a connection go unmentioned; the number of asyncio.constants."""
+
+run_module_as_main: Callable[[str, bool], object] = runpy._run_module_as_main  # type: ignore[attr-defined]
+"""What ``python -m`` itself calls: runs a module in ``__main__``; whether to put its file in ``sys.argv[0]``."""
 
 get_running_loop = asyncio._get_running_loop
 set_running_loop = asyncio._set_running_loop

@@ -32,6 +32,8 @@ class StreamTransport(Channel):
     object is made when somebody asks for it.
     """
 
+    _start_tls_compatible = True  # how asyncio's transports say that start_tls() takes them; aiohttp looks too
+
     def __init__(
         self,
         loop: Scheduler,

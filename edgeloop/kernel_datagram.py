@@ -1,0 +1,59 @@
+"""The datagram system calls of the pure edition; ``kernel_datagram.pyx`` is the same interface for the compiled one.
+
+A part of the kernel room. A message is a pair (data, address), as recvfrom(2) gives it and sendto(2) takes it; to a
+connected socket's peer the address is None.
+"""
+
+from __future__ import annotations
+
+import socket
+from typing import Any
+
+Message = tuple[bytes, Any]
+
+MOST_DATAGRAMS = 32  # received with one call; a longer list to send is cut into as many at a time
+DATAGRAM_SIZE = 262144  # as the stdlib's: UDP has 65,527 bytes at most, a Unix socket what SO_SNDBUF allows
+
+
+def recv_datagrams(fd: int, family: int, sock: socket.socket) -> list[Message | OSError]:
+    """What has arrived, at most MOST_DATAGRAMS: fewer mean that the next call would have blocked, or has failed.
+
+    An error, which the kernel tells once, stands in its place among the messages: the last.
+    """
+    arrived: list[Message | OSError] = []
+    try:
+        while len(arrived) < MOST_DATAGRAMS:
+            arrived.append(sock.recvfrom(DATAGRAM_SIZE))
+    except BlockingIOError:
+        pass
+    except OSError as exc:
+        arrived.append(exc)
+    return arrived
+
+
+def send_datagram(fd: int, family: int, sock: socket.socket, data: bytes, address: Any) -> bool:
+    """Send one message; whether it went, False if the call would block."""
+    try:
+        if address is None:
+            sock.send(data)
+        else:
+            sock.sendto(data, address)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def send_datagrams(
+    fd: int, family: int, sock: socket.socket, messages: list[Message], first: int
+) -> tuple[int, BaseException | None]:
+    """Send ``messages[first:]`` in order: the index of the one that did not go, and what it raised.
+
+    No exception at an index within the list: that one would block. The length of the list: all went.
+    """
+    index = first
+    try:
+        while index < len(messages) and send_datagram(fd, family, sock, *messages[index]):
+            index += 1
+    except BaseException as exc:
+        return index, exc
+    return index, None

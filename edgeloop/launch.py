@@ -1,0 +1,106 @@
+"""``python -m edgeloop script.py [args]`` and ``python -m edgeloop -m module [args]``: any asyncio program, untouched.
+
+The program finds ``sys.argv``, ``sys.path`` and ``__main__`` as plain Python would have set them, its tracebacks begin
+with its own frames, and edgeloop is the default of asyncio.run, asyncio.Runner and asyncio.new_event_loop.
+"""
+
+from __future__ import annotations
+
+import importlib.machinery
+import io
+import os
+import sys
+from types import TracebackType
+
+from . import EDITION, __version__, stdlib
+from .policy import install
+
+USAGE = """\
+usage: python -m edgeloop script.py [args]
+       python -m edgeloop -m module [args]
+       python -m edgeloop --version
+"""
+
+
+def main() -> None:
+    """Run the program that the command line names, in the module ``__main__``."""
+    args = sys.argv[1:]
+    if args and args[0] in ("-h", "--help"):
+        print(USAGE, end="")
+    elif args and args[0] in ("-V", "--version"):
+        print(f"edgeloop {__version__} ({EDITION})")
+    elif not args or (args[0].startswith("-") and (args[0] != "-m" or len(args) == 1)):
+        print(USAGE, end="", file=sys.stderr)
+        sys.exit(2)
+    else:
+        install()
+        try:
+            if args[0] == "-m":
+                _run_module(args[1], args[2:])
+            else:
+                _run_script(args[0], args[1:])
+        except (Exception, KeyboardInterrupt):
+            _hide_our_frames()
+            raise
+
+
+def _run_module(name: str, args: list[str]) -> None:
+    sys.argv[:] = ["-m", *args]  # runpy puts the module's file in the first place
+    _empty_main()
+    stdlib.run_module_as_main(name, True)
+
+
+def _run_script(path: str, args: list[str]) -> None:
+    sys.argv[:] = [path, *args]
+    if os.path.isdir(path) or path.endswith((".zip", ".pyz")):
+        _set_path(os.path.abspath(path))
+        _empty_main()
+        stdlib.run_module_as_main("__main__", False)
+        return
+    try:
+        with io.open_code(path) as file:
+            source = file.read()
+    except OSError as exc:
+        reason = f"[Errno {exc.errno}] {exc.strerror}"
+        print(f"{sys.executable}: can't open file {os.path.abspath(path)!r}: {reason}", file=sys.stderr)
+        sys.exit(2)
+    _set_path(os.path.dirname(os.path.realpath(path)))
+    module = _empty_main()
+    absolute = os.path.join(os.getcwd(), path)
+    module["__file__"] = absolute
+    module["__loader__"] = importlib.machinery.SourceFileLoader("__main__", absolute)
+    module["__spec__"] = module["__package__"] = module["__doc__"] = None
+    if "__cached__" in module:
+        module["__cached__"] = None
+    exec(compile(source, absolute, "exec", dont_inherit=True), module)
+
+
+def _set_path(first: str) -> None:
+    # "python -m edgeloop" had put the current directory first; with -P nothing was.
+    if sys.flags.safe_path:
+        if os.path.abspath(sys.argv[0]) == first:  # what holds the program itself is on the path all the same
+            sys.path.insert(0, first)
+    else:
+        sys.path[0] = first
+
+
+def _empty_main() -> dict[str, object]:
+    # The names that every __main__ has stay, ours go.
+    names = sys.modules["__main__"].__dict__
+    for name in [name for name in names if not (name.startswith("__") and name.endswith("__"))]:
+        del names[name]
+    return names
+
+
+def _hide_our_frames() -> None:
+    hook = sys.excepthook  # the program's own, if it set one
+
+    def show(kind: type[BaseException], exc: BaseException, trace: TracebackType | None) -> None:
+        rest = trace
+        while trace is not None:
+            if trace.tb_frame.f_code.co_filename == __file__:
+                rest = trace.tb_next
+            trace = trace.tb_next
+        hook(kind, exc.with_traceback(rest), rest)
+
+    sys.excepthook = show
