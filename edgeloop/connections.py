@@ -248,7 +248,7 @@ class Connections(SocketCalls):
         waiter = self.create_future()
         if ssl:
             tls = TLSProtocol(
-                self,
+                self,  # type: ignore[arg-type]
                 protocol,
                 None if isinstance(ssl, bool) else ssl,
                 waiter,
@@ -288,7 +288,7 @@ class Connections(SocketCalls):
         ConnectionError when the handshake fails, and the connection is closed then. Timeouts in seconds.
         """
         return await start_tls(  # type: ignore[return-value]
-            self,
+            self,  # type: ignore[arg-type]
             transport,
             protocol,
             sslcontext,

@@ -248,7 +248,7 @@ class Servers(Connections):
             fd: int, peername: Any, protocol: asyncio.BaseProtocol, context: contextvars.Context, server: Any
         ) -> None:
             tls = TLSProtocol(
-                self,
+                self,  # type: ignore[arg-type]
                 protocol,
                 ssl,
                 self._handshake_report(protocol) if self._debug else None,

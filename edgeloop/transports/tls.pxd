@@ -1,0 +1,33 @@
+cimport cython
+
+from edgeloop.transports cimport tls_state
+from edgeloop.transports.tls_buffers cimport ReadBuffers
+from edgeloop.transports.tls_reading cimport TLSReader
+
+
+cdef class TLSProtocol(TLSReader):
+    cdef object _handshake_timeout
+    cdef object _shutdown_timeout
+    cdef object _waiter
+    cdef object _server
+    cdef dict _extra
+    cdef bint _connected
+    cdef object _exception
+    cdef object _timer
+    cdef double _handshake_start
+    cdef Py_ssize_t _unsent_at_timer
+    cdef Py_ssize_t _discarded
+    @cython.locals(buffers=ReadBuffers, start=Py_ssize_t, end=Py_ssize_t)
+    cpdef buffer_updated(self, Py_ssize_t nbytes)
+    cdef _settle(self)
+    cdef _handshake(self)
+    cdef _handshake_failed(self, exc)
+    cdef _wake_waiter(self, exc)
+    cpdef close(self)
+    cdef _send_close_notify(self)
+    cdef _await_close_notify(self)
+    cdef _close_lower(self)
+    cdef _start_shutdown_timer(self)
+    cdef Py_ssize_t _unsent(self) except -1
+    cdef _cancel_timer(self)
+    cdef _fatal_error(self, exc, message=*)

@@ -1,0 +1,21 @@
+cimport cython
+
+from edgeloop.transports cimport tls_state
+from edgeloop.transports.tls_buffers cimport ReadBuffers
+from edgeloop.transports.tls_writing cimport TLSWriter
+
+
+cdef class TLSReader(TLSWriter):
+    cdef ReadBuffers _buffers
+    cdef bint _reading_paused
+    cdef bint _resume_scheduled
+    cdef bint _lower_paused
+    cdef bint _app_buffered
+    cdef object _app_data_received
+    cdef object _app_get_buffer
+    cdef object _app_buffer_updated
+    @cython.locals(filled=Py_ssize_t)
+    cdef _deliver(self)
+    cdef _end_of_data(self)
+    cdef _pause_lower(self)
+    cdef _resume_lower(self)

@@ -1,0 +1,139 @@
+"""The way in of a TLS connection: from the lower transport to the application's protocol."""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+from typing import Any
+
+from .. import stdlib
+from . import tls_state
+from .tls_buffers import PLAIN_SIZE, read_buffers
+from .tls_writing import TLSWriter
+
+
+class TLSReader(TLSWriter):
+    """Hands on what can be decrypted. While the application pauses, so does the lower transport."""
+
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        app_protocol: asyncio.BaseProtocol,
+        sslcontext: ssl.SSLContext,
+        server_side: bool,
+        server_hostname: str | None,
+    ) -> None:
+        TLSWriter.__init__(self, loop, sslcontext, server_side, server_hostname)
+        self._buffers = read_buffers(loop)
+        self._reading_paused = False
+        self._resume_scheduled = False
+        self._lower_paused = False
+        self._app_buffered = False
+        self._app_data_received: Any = None
+        self._app_get_buffer: Any = None
+        self._app_buffer_updated: Any = None
+        self.set_app_protocol(app_protocol)
+
+    def get_app_protocol(self) -> Any:
+        """The application's protocol; None after connection_lost."""
+        return self._app_protocol
+
+    def set_app_protocol(self, protocol: asyncio.BaseProtocol) -> None:
+        """Hand the connection to another protocol."""
+        app: Any = protocol
+        self._app_protocol = app
+        self._app_buffered = isinstance(app, asyncio.BufferedProtocol)
+        if self._app_buffered:
+            self._app_get_buffer = app.get_buffer
+            self._app_buffer_updated = app.buffer_updated
+        else:
+            # A protocol without it is an error only when data comes.
+            self._app_data_received = getattr(app, "data_received", None)
+
+    def get_buffer(self, sizehint: int) -> memoryview:
+        """Where the lower transport shall put what it reads (see tls_buffers)."""
+        return self._buffers.cipher()
+
+    def _deliver(self) -> None:
+        """Hand the application what has arrived, until there is no more or it pauses or closes."""
+        try:
+            while self._state == tls_state.OPEN and not self._reading_paused:
+                if self._app_buffered:
+                    buffer = memoryview(self._app_get_buffer(-1)).cast("B")
+                    if not buffer.nbytes:
+                        raise RuntimeError("get_buffer() returned an empty buffer")
+                    filled = self._decrypt(buffer, buffer.nbytes)
+                    if filled:
+                        self._app_buffer_updated(filled)
+                else:
+                    plain = self._buffers.plain
+                    filled = self._decrypt(plain, PLAIN_SIZE)
+                    if filled:
+                        self._app_data_received(bytes(plain[:filled]))
+                if self._input == tls_state.DRY:
+                    return
+                if self._input == tls_state.FAILED:
+                    raise self._take_input_error()
+                if self._input == tls_state.ENDED and not self._reading_paused:
+                    self._end_of_data()
+        except Exception as exc:
+            self._fatal_error(exc, "Fatal error on SSL protocol")
+
+    def _end_of_data(self) -> None:
+        """The peer sends no more: tell the application, then close."""
+        if self._state != tls_state.OPEN:
+            return
+        try:
+            keep_open = self._app_protocol.eof_received()
+        except (KeyboardInterrupt, SystemExit):
+            raise
+        except BaseException as exc:
+            self._fatal_error(exc, "Error calling eof_received()")
+            return
+        if keep_open:
+            stdlib.logger().warning("returning true from eof_received() has no effect when using ssl")
+        self.close()
+
+    def is_reading(self) -> bool:
+        """Whether the application takes data."""
+        return not self._reading_paused and self._state <= tls_state.OPEN
+
+    def pause_reading(self) -> None:
+        """Deliver nothing until resume_reading(); what arrives stays in the kernel."""
+        if not self._reading_paused and self._state <= tls_state.OPEN:
+            self._reading_paused = True
+            self._pause_lower()
+
+    def resume_reading(self) -> None:
+        """Deliver again, from the next turn on."""
+        if not self._reading_paused or self._state > tls_state.OPEN:
+            return
+        self._reading_paused = False
+        if not self._resume_scheduled:
+            self._resume_scheduled = True
+            self._loop.call_soon(self._resume)
+
+    def _resume(self) -> None:
+        self._resume_scheduled = False
+        if self._state != tls_state.OPEN or self._reading_paused:
+            return
+        self._busy += 1
+        try:
+            self._deliver()
+            if self._lower_ended and not self._reading_paused:
+                self._end_of_data()
+        finally:
+            self._busy -= 1
+        if self._state == tls_state.OPEN and not self._reading_paused:
+            self._resume_lower()
+        self._settle()
+
+    def _pause_lower(self) -> None:
+        if not self._lower_paused and self._lower is not None:
+            self._lower_paused = True
+            self._lower.pause_reading()
+
+    def _resume_lower(self) -> None:
+        if self._lower_paused:
+            self._lower_paused = False
+            self._lower.resume_reading()

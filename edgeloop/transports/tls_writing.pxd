@@ -1,0 +1,30 @@
+cimport cython
+
+from edgeloop.transports cimport tls_state
+from edgeloop.transports.tls_records cimport TLSRecords
+
+
+cdef class TLSWriter(TLSRecords):
+    cdef readonly object _loop
+    cdef int _state
+    cdef readonly object _lower
+    cdef bint _lower_full
+    cdef bint _lower_ended
+    cdef object _app_protocol
+    cdef readonly object app_transport
+    cdef int _busy
+    cdef bint _encrypting
+    cdef bint _writing_paused
+    cdef int _lost_writes
+    cdef Py_ssize_t _high_water
+    cdef Py_ssize_t _low_water
+    cdef _leave(self)
+    cdef _drop_write(self)
+    cdef _send_backlog(self)
+    cdef _send_outgoing(self)
+    @cython.locals(size=Py_ssize_t)
+    cdef _control_writing(self)
+    cdef _call_app(self, name)
+    cdef _settle(self)
+    cpdef close(self)
+    cdef _fatal_error(self, exc, message=*)

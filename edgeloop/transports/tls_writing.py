@@ -1,0 +1,156 @@
+"""The way out of a TLS connection: what the application writes, until the lower transport has it."""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+from typing import Any
+
+from .. import stdlib
+from . import tls_state
+from .tls_records import RECORD, TLSRecords
+
+HIGH_WATER = 512 * 1024
+
+
+class TLSWriter(TLSRecords):
+    """Encrypts no faster than the lower transport takes it, and holds the application back when it writes faster.
+
+    While a call from below is under way (``_busy``), small writes only wait in the backlog: its end sends them all as
+    one record in one lower write.
+    """
+
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        sslcontext: ssl.SSLContext,
+        server_side: bool,
+        server_hostname: str | None,
+    ) -> None:
+        TLSRecords.__init__(self, sslcontext, server_side, server_hostname)
+        self._loop = loop
+        self._state = tls_state.NEW
+        self._lower: Any = None
+        self._lower_full = False
+        self._lower_ended = False
+        self._app_protocol: Any = None
+        self.app_transport: Any = None
+        self._busy = 0
+        self._encrypting = False
+        self._writing_paused = False
+        self._lost_writes = 0
+        self._high_water = HIGH_WATER
+        self._low_water = HIGH_WATER // 4
+
+    def write(self, data: bytes | bytearray | memoryview) -> None:
+        """Send ``data``, which isn't empty."""
+        if self._state > tls_state.OPEN:
+            self._drop_write()
+            return
+        self._append(data)
+        self._leave()
+
+    def writelines(self, items: list[bytes | bytearray | memoryview]) -> None:
+        """Send every item, in order."""
+        if self._state > tls_state.OPEN:
+            self._drop_write()
+            return
+        for data in items:
+            if data:
+                self._append(data)
+        self._leave()
+
+    def _leave(self) -> None:
+        if self._state == tls_state.OPEN and not (self._busy and self._backlog_size < RECORD):
+            self._send_backlog()
+
+    def _drop_write(self) -> None:
+        if self._lost_writes >= stdlib.LOG_THRESHOLD_FOR_CONNLOST_WRITES:
+            stdlib.logger().warning("SSL connection is closed")
+        self._lost_writes += 1
+
+    def _send_backlog(self) -> None:
+        """Encrypt the backlog and pass it on, as far as the lower transport wants it."""
+        if self._encrypting:
+            return  # the loop below, further up the stack, takes it along
+        self._encrypting = True
+        try:
+            if self._state == tls_state.OPEN or self._state == tls_state.FLUSHING:
+                while self._backlog and (not self._lower_full or self._lower_ended):
+                    self._encrypt()
+                    if self._write_wants_read:
+                        break
+                    self._send_outgoing()
+            self._send_outgoing()
+        except Exception as exc:
+            self._fatal_error(exc, "Fatal error on SSL protocol")
+            return
+        finally:
+            self._encrypting = False
+        self._control_writing()
+
+    def _send_outgoing(self) -> None:
+        # At the end of the lower stream this is the last chance, however full it is.
+        if self._outgoing.pending and (not self._lower_full or self._lower_ended):
+            self._lower.write(self._outgoing.read())
+
+    def pause_writing(self) -> None:
+        """The lower transport has enough for now."""
+        self._lower_full = True
+
+    def _control_writing(self) -> None:
+        size = self._backlog_size + self._outgoing.pending
+        if not self._writing_paused:
+            if size > self._high_water and self._app_protocol is not None:
+                self._writing_paused = True
+                self._call_app("pause_writing")
+        elif size <= self._low_water and self._app_protocol is not None:
+            self._writing_paused = False
+            self._call_app("resume_writing")
+
+    def _call_app(self, name: str) -> None:
+        try:
+            getattr(self._app_protocol, name)()
+        except (KeyboardInterrupt, SystemExit):
+            raise
+        except BaseException as exc:
+            self._loop.call_exception_handler(
+                {
+                    "message": f"protocol.{name}() failed",
+                    "exception": exc,
+                    "transport": self.app_transport,
+                    "protocol": self._app_protocol,
+                }
+            )
+
+    def get_write_buffer_size(self) -> int:
+        """Bytes, encrypted or not, that the lower transport hasn't been given yet."""
+        return self._backlog_size + self._outgoing.pending
+
+    def get_write_buffer_limits(self) -> tuple[int, int]:
+        """The low and the high mark, in bytes."""
+        return self._low_water, self._high_water
+
+    def set_write_buffer_limits(self, high: int | None, low: int | None) -> None:
+        """Set the marks, in bytes. Raises ValueError unless high >= low >= 0."""
+        if high is None:
+            high = HIGH_WATER if low is None else 4 * low
+        if low is None:
+            low = high // 4
+        if not high >= low >= 0:
+            raise ValueError(f"high ({high!r}) must be >= low ({low!r}) must be >= 0")
+        self._high_water = high
+        self._low_water = low
+        self._control_writing()
+
+    # How a connection goes on and ends is for TLSProtocol to say.
+
+    def _settle(self) -> None:
+        raise NotImplementedError
+
+    def close(self) -> None:
+        """Begin an orderly end."""
+        raise NotImplementedError
+
+    def _fatal_error(self, exc: BaseException, message: str = "Fatal error on transport") -> None:
+        raise NotImplementedError
