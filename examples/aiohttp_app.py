@@ -44,7 +44,7 @@ PAGE = """<!doctype html>
 <pre id="room"></pre>
 <script>
 const get = id => document.getElementById(id);
-const chat = new WebSocket(location.href.replace(/^http/, "ws") + "chat");
+const chat = new WebSocket(location.origin.replace(/^http/, "ws") + "/chat");
 chat.onmessage = message => get("room").append(message.data + "\\n");
 get("say").onsubmit = event => { event.preventDefault(); chat.send(get("text").value); get("text").value = ""; };
 get("file").onchange = async () => {
