@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import faulthandler
+import functools
 import importlib
 import inspect
 import json
@@ -18,6 +19,7 @@ import resource
 import sys
 import traceback
 import unittest
+from collections.abc import Callable, Sequence
 from types import TracebackType
 from typing import Any
 
@@ -129,21 +131,26 @@ def _classes(name: str, module: Any) -> dict[str, Any]:
         if isinstance(cls, type) and issubclass(cls, unittest.TestCase) and cls.__module__ == module.__name__:
             tests = loader.getTestCaseNames(cls)
             if tests and not left_out(name, cls.__name__):
-                classes[cls.__name__] = {test: _source(cls, test) for test in tests}
+                classes[cls.__name__] = _sources(cls, tests)
     return classes
 
 
-def _source(cls: type, test: str) -> str:
-    """The source in which an expectation's line has to be found: the test's own, and its class' fixtures."""
-    methods = [getattr(cls, name, None) for name in (test, "setUp", "setUpClass", "tearDown")]
-    source = ""
-    for method in methods:
-        function = inspect.unwrap(method) if callable(method) else None
-        try:
-            source += inspect.getsource(function) if function else ""
-        except (OSError, TypeError):  # a test made without source
-            continue
-    return source
+@functools.cache
+def _source(method: Callable[..., object]) -> str:
+    try:
+        return inspect.getsource(inspect.unwrap(method))
+    except (OSError, TypeError):  # not written in Python, or made without a file
+        return ""
+
+
+def _sources(cls: type, tests: Sequence[str]) -> dict[str, str]:
+    """For each test what an expectation's line has to be found in: its own source, and its class' fixtures and aids."""
+    aids = ""
+    for base in cls.__mro__:
+        if base.__module__ == cls.__module__:
+            functions = [value for value in vars(base).values() if inspect.isfunction(value)]
+            aids += "".join(_source(function) for function in functions if not function.__name__.startswith("test"))
+    return {test: _source(getattr(cls, test)) + aids for test in tests}
 
 
 def run(suite: str, module: str, cls: str, tests: list[str], swap: Swap, channel: Channel) -> None:
