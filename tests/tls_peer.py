@@ -58,9 +58,10 @@ class Peer:
     async def receive(self, count: int) -> bytes:
         """Exactly ``count`` bytes, or fewer if close_notify comes before; ssl.SSLEOFError if the stream is cut off."""
         parts = []
-        while count > 0 and (part := await self._do(self.ssl.read, min(count, 65536))):
-            parts.append(part)
-            count -= len(part)
+        with contextlib.suppress(ssl.SSLZeroReturnError):  # close_notify, when ours has been sent
+            while count > 0 and (part := await self._do(self.ssl.read, min(count, 65536))):
+                parts.append(part)
+                count -= len(part)
         return b"".join(parts)
 
     async def receive_all(self) -> bytes:
