@@ -212,6 +212,21 @@ def test_run_raises_what_the_coroutine_raises() -> None:
         edgeloop.run(main())
 
 
+def test_run_within_a_running_loop() -> None:
+    import edgeloop
+
+    async def inner() -> None:
+        raise AssertionError("must not run")
+
+    async def main() -> None:
+        coroutine = inner()
+        with pytest.raises(RuntimeError, match="cannot be called from a running event loop"):
+            edgeloop.run(coroutine)
+        coroutine.close()
+
+    edgeloop.run(main())
+
+
 def test_run_of_something_else() -> None:
     import edgeloop
 
