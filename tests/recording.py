@@ -1,0 +1,174 @@
+"""Protocols that remember what a transport called, and connections between one of them and a plain socket."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import socket
+import struct
+from collections.abc import AsyncIterator, Callable, Coroutine
+from typing import Any, Protocol, TypeVar
+
+T = TypeVar("T")
+AnyProtocol = TypeVar("AnyProtocol", bound=asyncio.BaseProtocol)
+
+
+class Run(Protocol):
+    """The type of the ``run`` fixture."""
+
+    def __call__(self, coroutine: Coroutine[Any, Any, T], limit: float = ...) -> T: ...
+
+
+class Recording(asyncio.BaseProtocol):
+    """Appends the name of each callback to ``calls`` and lets a test wait for what it expects."""
+
+    def __init__(self) -> None:
+        self.loop = asyncio.get_running_loop()
+        self.calls: list[str] = []
+        self.received = bytearray()
+        self.error: Exception | None = None
+        self.transport: asyncio.Transport
+        self._waiting: list[tuple[Callable[[], bool], asyncio.Future[None]]] = []
+
+    def note(self, call: str) -> None:
+        self.calls.append(call)
+        # Resolved one turn later, so that a test goes on after the callback has returned, as a caller would.
+        self.loop.call_soon(self._resolve)
+
+    def _resolve(self) -> None:
+        for predicate, future in self._waiting:
+            if not future.done() and predicate():
+                future.set_result(None)
+
+    async def until(self, predicate: Callable[[], bool]) -> None:
+        """Wait until ``predicate()`` is true, looking again after each callback."""
+        if not predicate():
+            future = self.loop.create_future()
+            self._waiting.append((predicate, future))
+            await future
+
+    async def called(self, name: str, times: int = 1) -> None:
+        await self.until(lambda: self.calls.count(name) >= times)
+
+    async def lost(self) -> Exception | None:
+        await self.called("connection_lost")
+        return self.error
+
+    async def bytes_in(self, count: int) -> bytes:
+        await self.until(lambda: len(self.received) >= count)
+        return bytes(self.received)
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.Transport)
+        self.transport = transport
+        self.note("connection_made")
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self.error = exc
+        self.note("connection_lost")
+
+    def pause_writing(self) -> None:
+        self.note("pause_writing")
+
+    def resume_writing(self) -> None:
+        self.note("resume_writing")
+
+
+class Recorder(Recording, asyncio.Protocol):
+    """Gets its data through data_received; ``eof_received`` returns ``keep_open``."""
+
+    keep_open: bool | None = None
+
+    def data_received(self, data: bytes) -> None:
+        assert type(data) is bytes
+        self.received += data
+        self.note("data_received")
+
+    def eof_received(self) -> bool | None:
+        self.note("eof_received")
+        return self.keep_open
+
+
+class BufferRecorder(Recording, asyncio.BufferedProtocol):
+    """Gets its data through get_buffer and buffer_updated, in a buffer of ``size`` bytes."""
+
+    size = 1000
+    keep_open: bool | None = None
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.buffer = bytearray(self.size)
+        self.hints: list[int] = []
+
+    def get_buffer(self, sizehint: int) -> bytearray:
+        self.hints.append(sizehint)
+        return self.buffer
+
+    def buffer_updated(self, nbytes: int) -> None:
+        self.received += self.buffer[:nbytes]
+        self.note("buffer_updated")
+
+    def eof_received(self) -> bool | None:
+        self.note("eof_received")
+        return self.keep_open
+
+
+@contextlib.asynccontextmanager
+async def connected(
+    factory: Callable[[], AnyProtocol], *, send_buffer: int | None = None
+) -> AsyncIterator[tuple[asyncio.Transport, AnyProtocol, socket.socket]]:
+    """A TCP connection: the loop's transport and protocol at one end, a non-blocking socket at the other.
+
+    ``send_buffer`` (bytes) bounds the kernel's buffers at both ends, so that a test reaches a full one soon.
+    """
+    loop = asyncio.get_running_loop()
+    with socket.socket() as listener:
+        if send_buffer is not None:
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, send_buffer)
+        listener.bind(("127.0.0.1", 0))
+        listener.listen()
+        sock = socket.socket()
+        if send_buffer is not None:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, send_buffer)
+        sock.connect(listener.getsockname())
+        peer, _ = listener.accept()
+    peer.setblocking(False)
+    with peer:
+        transport, protocol = await loop.create_connection(factory, sock=sock)
+        try:
+            yield transport, protocol, peer
+        finally:
+            transport.abort()
+            await asyncio.sleep(0)
+
+
+def reset(sock: socket.socket) -> None:
+    """Close with RST instead of FIN (socket(7), SO_LINGER with a time of zero)."""
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    sock.close()
+
+
+async def receive(sock: socket.socket, count: int) -> bytes:
+    """Exactly ``count`` bytes from a socket, or fewer where the peer ends the stream first."""
+    loop = asyncio.get_running_loop()
+    parts = []
+    while count > 0 and (part := await loop.sock_recv(sock, min(count, 1 << 20))):
+        parts.append(part)
+        count -= len(part)
+    return b"".join(parts)
+
+
+async def receive_all(sock: socket.socket) -> bytes:
+    """Everything up to the peer's end of stream."""
+    return await receive(sock, 1 << 62)
+
+
+def record_errors(loop: asyncio.AbstractEventLoop) -> list[dict[str, Any]]:
+    """Install an exception handler that keeps the contexts it is given, and return the list it fills."""
+    contexts: list[dict[str, Any]] = []
+
+    def keep(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+        contexts.append(context)
+
+    loop.set_exception_handler(keep)
+    return contexts

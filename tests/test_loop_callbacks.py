@@ -1,0 +1,315 @@
+"""call_soon and call_soon_threadsafe: order, contexts, handles and wake-ups."""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import threading
+from collections.abc import Callable
+
+import pytest
+from recording import Run, record_errors
+
+variable: contextvars.ContextVar[str] = contextvars.ContextVar("variable", default="unset")
+
+
+def turn(loop: asyncio.AbstractEventLoop) -> None:
+    """Run what is scheduled now, and nothing that this schedules in turn."""
+    loop.stop()
+    loop.run_forever()
+
+
+def test_callbacks_run_in_order_with_their_arguments(loop: asyncio.AbstractEventLoop) -> None:
+    order: list[tuple[int, ...]] = []
+
+    def collect(*args: int) -> None:
+        order.append(args)
+
+    loop.call_soon(collect)
+    loop.call_soon(collect, 1)
+    loop.call_soon(collect, 2, 3)
+    loop.call_soon_threadsafe(collect, 4, 5, 6)
+    assert order == []
+    turn(loop)
+    assert order == [(), (1,), (2, 3), (4, 5, 6)]
+
+
+def test_what_a_callback_schedules_runs_next_turn(loop: asyncio.AbstractEventLoop) -> None:
+    order: list[int] = []
+
+    def first() -> None:
+        order.append(1)
+        loop.call_soon(order.append, 3)
+
+    loop.call_soon(first)
+    loop.call_soon(order.append, 2)
+    turn(loop)
+    assert order == [1, 2]
+    turn(loop)
+    assert order == [1, 2, 3]
+
+
+def test_a_busy_callback_does_not_starve_timers_and_io(loop: asyncio.AbstractEventLoop) -> None:
+    stopped = False
+
+    def spin() -> None:
+        if not stopped:
+            loop.call_soon(spin)
+
+    def stop() -> None:
+        nonlocal stopped
+        stopped = True
+        loop.stop()
+
+    loop.call_soon(spin)
+    loop.call_later(0.01, stop)
+    loop.run_forever()
+    assert stopped
+
+
+def test_ten_thousand_callbacks_in_order(loop: asyncio.AbstractEventLoop) -> None:
+    order: list[int] = []
+    for number in range(10_000):
+        loop.call_soon(order.append, number)
+    turn(loop)
+    assert order == list(range(10_000))
+
+
+def test_handle(loop: asyncio.AbstractEventLoop) -> None:
+    called: list[int] = []
+    handle = loop.call_soon(called.append, 1)
+    assert isinstance(handle, asyncio.Handle)
+    assert not handle.cancelled()
+    handle.cancel()
+    handle.cancel()
+    assert handle.cancelled()
+    turn(loop)
+    assert called == []
+
+
+def test_handle_cancelled_in_the_turn_it_was_due(loop: asyncio.AbstractEventLoop) -> None:
+    called: list[str] = []
+    second: asyncio.Handle
+    loop.call_soon(lambda: second.cancel())
+    second = loop.call_soon(called.append, "cancelled")
+    loop.call_soon(called.append, "third")
+    turn(loop)
+    assert called == ["third"]
+
+
+def test_handle_repr(loop: asyncio.AbstractEventLoop) -> None:
+    handle = loop.call_soon(print)
+    assert repr(handle).startswith("<Handle ")
+    assert "print" in repr(handle)
+    handle.cancel()
+    assert repr(handle) == "<Handle cancelled>"
+
+
+def test_context_is_copied_when_scheduling(loop: asyncio.AbstractEventLoop) -> None:
+    seen: list[str] = []
+    token = variable.set("at scheduling")
+    loop.call_soon(lambda: seen.append(variable.get()))
+    variable.reset(token)
+    loop.call_soon(lambda: seen.append(variable.get()))
+    turn(loop)
+    assert seen == ["at scheduling", "unset"]
+
+
+def test_context_keyword(loop: asyncio.AbstractEventLoop) -> None:
+    context = contextvars.copy_context()
+    context.run(variable.set, "given")
+    seen: list[str] = []
+
+    def see() -> None:
+        seen.append(variable.get())
+
+    def change() -> None:
+        see()
+        variable.set("changed")
+
+    handle = loop.call_soon(change, context=context)
+    loop.call_soon(see, context=context)
+    loop.call_soon_threadsafe(see, context=context)
+    loop.call_later(0, see, context=context)
+    loop.call_at(loop.time(), see, context=context)
+    loop.call_later(0.001, loop.stop)
+    loop.run_forever()
+    assert seen == ["given", "changed", "changed", "changed", "changed"]
+    assert variable.get() == "unset"
+    assert context[variable] == "changed"
+    get_context = getattr(handle, "get_context", None)  # since Python 3.12
+    if get_context is not None:
+        assert get_context() is context
+
+
+def test_changes_of_a_callback_stay_in_its_context(loop: asyncio.AbstractEventLoop) -> None:
+    seen: list[str] = []
+
+    def change() -> None:
+        variable.set("changed")
+
+    loop.call_soon(change)
+    loop.call_soon(lambda: seen.append(variable.get()))
+    turn(loop)
+    assert seen == ["unset"]
+
+
+def test_context_is_left_after_an_exception(loop: asyncio.AbstractEventLoop) -> None:
+    contexts = record_errors(loop)
+    context = contextvars.copy_context()
+    context.run(variable.set, "given")
+    seen: list[str] = []
+
+    def fail() -> None:
+        raise ValueError("inside the context")
+
+    loop.call_soon(fail, context=context)
+    loop.call_soon(lambda: seen.append(variable.get()), context=context)
+    loop.call_soon(lambda: seen.append(variable.get()))
+    turn(loop)
+    assert seen == ["given", "unset"]
+    assert len(contexts) == 1
+
+
+def test_entering_a_context_that_is_entered_is_reported(
+    loop: asyncio.AbstractEventLoop, caplog: pytest.LogCaptureFixture
+) -> None:
+    called: list[str] = []
+    context = contextvars.copy_context()
+
+    def run_in_it() -> None:
+        loop.call_soon(called.append, "inside", context=context)
+        loop.call_soon(called.append, "outside")
+        turn(loop)
+
+    context.run(run_in_it)
+    assert called == ["outside"]
+    assert "cannot enter context" in caplog.text
+
+
+def test_threadsafe_wakes_a_sleeping_loop(loop: asyncio.AbstractEventLoop, run: Run) -> None:
+    """Nothing else is due: without the wake-up the loop would sleep on."""
+
+    async def main() -> list[int]:
+        order: list[int] = []
+        for number in range(50):
+            woken = loop.create_future()
+
+            def call(number: int = number, woken: asyncio.Future[None] = woken) -> None:
+                order.append(number)
+                woken.set_result(None)
+
+            thread = threading.Thread(target=loop.call_soon_threadsafe, args=(call,))
+            thread.start()
+            await woken
+            thread.join()
+        return order
+
+    assert run(main()) == list(range(50))
+
+
+def test_threadsafe_keeps_each_threads_order_and_loses_nothing(loop: asyncio.AbstractEventLoop, run: Run) -> None:
+    threads, each = 8, 2000
+    order: list[tuple[int, int]] = []
+    done = threading.Barrier(threads)
+
+    def schedule(thread: int) -> None:
+        done.wait()
+        for number in range(each):
+            loop.call_soon_threadsafe(order.append, (thread, number))
+
+    async def main() -> None:
+        workers = [threading.Thread(target=schedule, args=(index,)) for index in range(threads)]
+        for worker in workers:
+            worker.start()
+        while len(order) < threads * each:
+            await asyncio.sleep(0.001)
+        for worker in workers:
+            worker.join()
+
+    run(main())
+    for thread in range(threads):
+        assert [number for owner, number in order if owner == thread] == list(range(each))
+
+
+def test_threadsafe_between_two_runs(loop: asyncio.AbstractEventLoop) -> None:
+    called: list[int] = []
+    thread = threading.Thread(target=loop.call_soon_threadsafe, args=(called.append, 1))
+    thread.start()
+    thread.join()
+    assert called == []
+    turn(loop)
+    assert called == [1]
+
+
+def test_threadsafe_handle_can_be_cancelled(loop: asyncio.AbstractEventLoop) -> None:
+    called: list[int] = []
+    handle = loop.call_soon_threadsafe(called.append, 1)
+    assert isinstance(handle, asyncio.Handle)
+    handle.cancel()
+    turn(loop)
+    turn(loop)
+    assert called == []
+
+
+def test_threadsafe_races_with_close(loop_factory: Callable[[], asyncio.AbstractEventLoop]) -> None:
+    """A thread that schedules while the loop closes gets through or gets RuntimeError; nothing else."""
+    errors: list[BaseException] = []
+    for _ in range(20):
+        loop = loop_factory()
+        started = threading.Event()
+
+        def schedule(loop: asyncio.AbstractEventLoop = loop, started: threading.Event = started) -> None:
+            try:
+                while True:
+                    loop.call_soon_threadsafe(int)
+                    started.set()
+            except BaseException as exc:
+                errors.append(exc)
+
+        thread = threading.Thread(target=schedule)
+        thread.start()
+        started.wait()
+        loop.close()
+        thread.join()
+    assert [str(error) for error in errors] == ["Event loop is closed"] * 20
+
+
+def test_run_coroutine_threadsafe(loop: asyncio.AbstractEventLoop, run: Run) -> None:
+    async def double(number: int) -> int:
+        await asyncio.sleep(0)
+        return 2 * number
+
+    def ask() -> int:
+        return asyncio.run_coroutine_threadsafe(double(21), loop).result()
+
+    async def main() -> int:
+        return await loop.run_in_executor(None, ask)
+
+    assert run(main()) == 42
+
+
+def test_an_exception_does_not_stop_the_turn(loop: asyncio.AbstractEventLoop) -> None:
+    contexts = record_errors(loop)
+    called: list[int] = []
+
+    def fail() -> None:
+        raise ValueError("one of many")
+
+    loop.call_soon(fail)
+    loop.call_soon(called.append, 1)
+    turn(loop)
+    assert called == [1]
+    (context,) = contexts
+    assert context["message"].startswith("Exception in callback ")
+    assert "fail" in context["message"]
+    assert isinstance(context["exception"], ValueError)
+    assert isinstance(context["handle"], asyncio.Handle)
+
+
+@pytest.mark.parametrize("method", ["call_soon", "call_soon_threadsafe"])
+def test_positional_arguments_only(loop: asyncio.AbstractEventLoop, method: str) -> None:
+    with pytest.raises(TypeError):
+        getattr(loop, method)()
+    with pytest.raises(TypeError):
+        getattr(loop, method)(print, unknown=1)
