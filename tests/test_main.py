@@ -240,6 +240,16 @@ def test_without_a_program(ways: Ways, arguments: tuple[str, ...]) -> None:
     assert "python -m edgeloop" in done.stderr
 
 
+def test_version_and_help(ways: Ways) -> None:
+    import edgeloop
+
+    done = ways.on_edgeloop("--version")
+    assert (done.returncode, done.stdout) == (0, f"edgeloop {edgeloop.__version__} ({edgeloop.EDITION})\n")
+    done = ways.on_edgeloop("--help")
+    assert done.returncode == 0
+    assert "python -m edgeloop" in done.stdout
+
+
 def test_edition_of_the_environment(ways: Ways, directory: Path) -> None:
     import edgeloop
 

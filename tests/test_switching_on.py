@@ -14,6 +14,7 @@ import urllib.request
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 from example_process import environment, eventually
@@ -132,7 +133,8 @@ def test_install(programs: Programs, loop_class: str) -> None:
 def test_policy() -> None:
     import edgeloop
 
-    policy = edgeloop.EventLoopPolicy()
+    policy_class: Any = edgeloop.EventLoopPolicy
+    policy = policy_class()
     assert isinstance(policy, asyncio.AbstractEventLoopPolicy)
     loop = policy.new_event_loop()
     try:
