@@ -1,0 +1,35 @@
+# make example   sets everything up and starts the aiohttp example
+# make test      sets everything up and runs every check: lint, types, tests in both editions on each Python there is
+# make check     the same on one Python: make check PYTHON=python3.13
+# make compat    asyncio's own tests on edgeloop, in both editions on each Python there is
+# make bench     the loops compared in one run: make bench WHAT="echo streams"
+
+PYTHON ?= python3
+VERSIONS ?= 3.11 3.12 3.13 3.14 3.15
+WHAT ?= echo
+
+.PHONY: example test check compat bench clean
+
+example: .venv/default/ready
+	.venv/default/bin/python examples/aiohttp_app.py
+
+test:
+	.ci/test $(VERSIONS)
+
+check:
+	.ci/test $(PYTHON)
+
+compat:
+	.ci/compat $(VERSIONS)
+
+bench: .venv/default/ready
+	.venv/default/bin/python -m pip install -q uvloop
+	.venv/default/bin/python -m benchmarks $(WHAT)
+
+# pip builds the extension modules beside their sources; a change of one of those builds them again.
+.venv/default/ready: pyproject.toml setup.py $(wildcard edgeloop/*.p* edgeloop/transports/*.p*)
+	.ci/environment .venv/default $(PYTHON)
+	touch $@
+
+clean:
+	rm -rf .venv build dist *.egg-info edgeloop/*.so edgeloop/transports/*.so
