@@ -1,0 +1,66 @@
+"""Streams over TLS, and streams that are upgraded to it."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import ssl
+
+import pytest
+from recording import Run
+from tls_certificates import client_context, server_context
+from tls_peer import Peer
+
+
+def test_streams_are_upgraded(run: Run) -> None:
+    async def main() -> None:
+        async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            assert await reader.readline() == b"STARTTLS\n"
+            writer.write(b"go ahead\n")
+            await writer.start_tls(server_context())
+            writer.write(await reader.readline())
+            await writer.drain()
+            assert await reader.read() == b""
+            writer.close()
+            await writer.wait_closed()
+
+        server = await asyncio.start_server(serve, "127.0.0.1", 0)
+        reader, writer = await asyncio.open_connection(*server.sockets[0].getsockname())
+        writer.write(b"STARTTLS\n")
+        assert await reader.readline() == b"go ahead\n"
+        await writer.start_tls(client_context(), server_hostname="localhost")
+        writer.write(b"secret\n")
+        assert await reader.readline() == b"secret\n"
+        writer.close()
+        await writer.wait_closed()
+        server.close()
+        await server.wait_closed()
+
+    run(main())
+
+
+@pytest.mark.edgeloop_only
+def test_a_handshake_that_came_early_is_not_lost(run: Run) -> None:
+    """https://github.com/python/cpython/issues/142352: it sits in the stream reader when the server upgrades."""
+
+    async def main() -> None:
+        async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            assert await reader.readline() == b"STARTTLS\n"
+            await writer.start_tls(server_context())
+            writer.write(await reader.readline())
+            writer.close()
+
+        server = await asyncio.start_server(serve, "127.0.0.1", 0)
+        with socket.create_connection(server.sockets[0].getsockname()) as sock:
+            sock.setblocking(False)
+            peer = Peer(sock, client_context(), server_side=False)
+            with pytest.raises(ssl.SSLWantReadError):
+                peer.ssl.do_handshake()
+            await asyncio.get_running_loop().sock_sendall(sock, b"STARTTLS\n" + peer.outgoing.read())
+            await peer.handshake()
+            await peer.send(b"secret\n")
+            assert await peer.receive_all() == b"secret\n"
+        server.close()
+        await server.wait_closed()
+
+    run(main())
