@@ -72,8 +72,9 @@ class Datagrams(Servers):
         """A datagram socket bound to ``local_addr``, or connected to ``remote_addr``, or both; or a given ``sock``.
 
         The addresses are (host, port), with family AF_UNIX paths, where a stale socket file is replaced. ``flags`` are
-        those of getaddrinfo(3); ``reuse_port`` sets SO_REUSEPORT, ``allow_broadcast`` SO_BROADCAST, and leaves the socket
-        unconnected so that answers may come from anyone. Raises OSError; ValueError and TypeError for what can't be.
+        those of getaddrinfo(3); ``reuse_port`` sets SO_REUSEPORT, ``allow_broadcast`` sets SO_BROADCAST and leaves the
+        socket unconnected, so that answers may come from anyone. Raises OSError; ValueError, TypeError for what can't
+        be.
         """
         remote = None
         is_ours = sock is None

@@ -1,0 +1,85 @@
+"""A datagram protocol that remembers what it was told, and endpoints with it."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import socket
+from collections.abc import AsyncIterator, Callable
+from typing import Any
+
+from recording import Recording
+
+LOCAL = ("127.0.0.1", 0)
+
+
+class Recorder(Recording, asyncio.DatagramProtocol):
+    """``datagrams``: (data, address) in order of arrival; ``errors``: what error_received was given."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.datagrams: list[tuple[bytes, Any]] = []
+        self.errors: list[Exception] = []
+        self.endpoint: asyncio.DatagramTransport
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.DatagramTransport)
+        self.endpoint = transport
+        self.note("connection_made")
+
+    def datagram_received(self, data: bytes, addr: Any) -> None:
+        assert type(data) is bytes
+        self.datagrams.append((data, addr))
+        self.note("datagram_received")
+
+    def error_received(self, exc: Exception) -> None:
+        self.errors.append(exc)
+        self.note("error_received")
+
+    @property
+    def data(self) -> list[bytes]:
+        return [data for data, _ in self.datagrams]
+
+    async def arrived(self, count: int) -> list[bytes]:
+        """The first ``count`` datagrams' data, when they are there."""
+        await self.until(lambda: len(self.datagrams) >= count)
+        return self.data[:count]
+
+
+class Echo(Recorder):
+    """Sends back what it gets."""
+
+    def datagram_received(self, data: bytes, addr: Any) -> None:
+        super().datagram_received(data, addr)
+        self.endpoint.sendto(data, addr)
+
+
+@contextlib.asynccontextmanager
+async def endpoint(
+    factory: Callable[[], Recorder] = Recorder, **arguments: Any
+) -> AsyncIterator[tuple[asyncio.DatagramTransport, Recorder]]:
+    """A datagram endpoint, by default bound to a free port of 127.0.0.1; closed at the end."""
+    loop = asyncio.get_running_loop()
+    if not arguments:
+        arguments = {"local_addr": LOCAL}
+    transport, protocol = await loop.create_datagram_endpoint(factory, **arguments)
+    try:
+        yield transport, protocol
+    finally:
+        transport.abort()
+        await protocol.lost()
+        await asyncio.sleep(0)  # the loop closes the socket right after it has told the protocol
+
+
+@contextlib.contextmanager
+def plain_socket(family: int = socket.AF_INET, address: Any = LOCAL) -> Any:
+    """A non-blocking datagram socket of the test's own, bound to ``address`` (None: not bound)."""
+    with socket.socket(family, socket.SOCK_DGRAM) as sock:
+        sock.setblocking(False)
+        if address is not None:
+            sock.bind(address)
+        yield sock
+
+
+def name_of(transport: asyncio.BaseTransport) -> Any:
+    return transport.get_extra_info("sockname")
