@@ -174,9 +174,7 @@ def test_a_client_that_vanishes(run: Run) -> None:
 
 def test_a_handshake_that_takes_too_long(run: Run) -> None:
     async def main() -> None:
-        with pytest.raises(
-            ConnectionAbortedError, match=r"SSL handshake is taking longer than 0\.05 seconds"
-        ):
+        with pytest.raises(ConnectionAbortedError, match=r"SSL handshake is taking longer than 0\.05 seconds"):
             await connect_to(receive_all, client_context(), ssl_handshake_timeout=0.05)
 
     run(main())
