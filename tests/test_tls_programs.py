@@ -87,10 +87,9 @@ async def line_server(context: ssl.SSLContext) -> AsyncIterator[int]:
 
 
 def s_client(port: int, trust: Path, *options: str) -> Program:
-    return Program(
-        *("openssl", "s_client", "-connect", f"127.0.0.1:{port}", "-servername", "localhost"),
-        *("-CAfile", trust, "-verify_return_error", "-verify_hostname", "localhost", *options),
-    )
+    target = ("-connect", f"127.0.0.1:{port}", "-servername", "localhost")
+    checks = ("-CAfile", str(trust), "-verify_return_error", "-verify_hostname", "localhost")
+    return Program("openssl", "s_client", *target, *checks, *options)
 
 
 @contextlib.asynccontextmanager

@@ -79,7 +79,8 @@ def test_an_upgrade(run: Run, start_tls: StartTLS, server_side: bool, factory: C
             )
             assert isinstance(upgraded, asyncio.Transport)
             assert upgraded is not transport
-            assert upgraded.get_protocol() is protocol
+            held: Any = upgraded.get_protocol()
+            assert held is protocol
             assert upgraded.get_extra_info("ssl_object") is not None
             data = os.urandom(200_000)
             sending = asyncio.ensure_future(peer.send(data))

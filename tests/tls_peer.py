@@ -9,10 +9,10 @@ import ssl
 from collections.abc import AsyncIterator, Callable
 from typing import Any, TypeVar
 
-from recording import AnyProtocol
 from tls_certificates import client_context, server_context
 
 T = TypeVar("T")
+AnyProtocol = TypeVar("AnyProtocol", bound=asyncio.BaseProtocol)
 
 
 class Peer:
