@@ -16,6 +16,7 @@ from __future__ import annotations
 import argparse
 import fnmatch
 import json
+import os
 import sys
 import time
 from collections.abc import Iterable
@@ -117,9 +118,13 @@ class Run:
             return found
 
         results: dict[str, Outcome] = {}
-        with ThreadPoolExecutor(self.args.jobs) as pool:
+        pool = ThreadPoolExecutor(self.args.jobs)
+        try:
             for found in pool.map(run, sorted(by_class, key=cost, reverse=True)):
                 results.update(found)
+        except KeyboardInterrupt:
+            os._exit(130)  # without waiting for the classes that run now: the kernel ends them with us
+        pool.shutdown()
         return results
 
 

@@ -7,6 +7,7 @@ which test was running when the process hung or died.
 from __future__ import annotations
 
 import argparse
+import ctypes
 import faulthandler
 import functools
 import importlib
@@ -16,6 +17,7 @@ import linecache
 import os
 import pkgutil
 import resource
+import signal
 import sys
 import traceback
 import unittest
@@ -160,6 +162,11 @@ def run(suite: str, module: str, cls: str, tests: list[str], swap: Swap, channel
     unittest.TestSuite(test_class(test) for test in tests).run(Result(channel))
 
 
+def die_with_parent() -> None:
+    """Have the kernel end this process when the one that follows it is gone: prctl(2), PR_SET_PDEATHSIG."""
+    ctypes.CDLL(None).prctl(1, signal.SIGKILL)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m compat.asyncio.worker")
     parser.add_argument("--loop", required=True)
@@ -169,6 +176,7 @@ def main() -> None:
     parser.add_argument("--class", dest="cls")
     parser.add_argument("tests", nargs="*")
     args = parser.parse_args()
+    die_with_parent()
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # a crash is a result here, not something to keep
     faulthandler.enable()
     os.set_inheritable(args.fd, False)
