@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator, Callable, Coroutine
 from typing import Any, Protocol, TypeVar
 
 T = TypeVar("T")
-AnyProtocol = TypeVar("AnyProtocol", bound=asyncio.BaseProtocol)
+AnyRecording = TypeVar("AnyRecording", bound="Recording")
 
 
 class Run(Protocol):
@@ -115,8 +115,8 @@ class BufferRecorder(Recording, asyncio.BufferedProtocol):
 
 @contextlib.asynccontextmanager
 async def connected(
-    factory: Callable[[], AnyProtocol], *, send_buffer: int | None = None
-) -> AsyncIterator[tuple[asyncio.Transport, AnyProtocol, socket.socket]]:
+    factory: Callable[[], AnyRecording], *, send_buffer: int | None = None
+) -> AsyncIterator[tuple[asyncio.Transport, AnyRecording, socket.socket]]:
     """A TCP connection: the loop's transport and protocol at one end, a non-blocking socket at the other.
 
     ``send_buffer`` (bytes) bounds the kernel's buffers at both ends, so that a test reaches a full one soon.
@@ -138,7 +138,8 @@ async def connected(
         try:
             yield transport, protocol, peer
         finally:
-            transport.abort()
+            if "connection_lost" not in protocol.calls:
+                transport.abort()
             await asyncio.sleep(0)
 
 
