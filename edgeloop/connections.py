@@ -103,6 +103,7 @@ class Connections(SocketCalls):
             check_not_tls(sock)
         if happy_eyeballs_delay is not None and interleave is None:
             interleave = 1
+        is_ours = sock is None
         if host is not None or port is not None:
             if sock is not None:
                 raise ValueError("host/port and sock can not be specified at the same time")
@@ -116,7 +117,7 @@ class Connections(SocketCalls):
         elif sock.type != socket.SOCK_STREAM:
             raise ValueError(f"A Stream Socket was expected, got {sock!r}")
         transport, protocol = await self._connected(
-            sock, protocol_factory, ssl, server_hostname, False, ssl_handshake_timeout, ssl_shutdown_timeout
+            sock, protocol_factory, ssl, server_hostname, False, ssl_handshake_timeout, ssl_shutdown_timeout, is_ours
         )
         if self._debug:
             stdlib.logger().debug(
@@ -193,6 +194,7 @@ class Connections(SocketCalls):
         if not ssl and server_hostname is not None:
             raise ValueError("server_hostname is only meaningful with ssl")
         check_tls_timeouts(ssl, ssl_handshake_timeout, ssl_shutdown_timeout)
+        is_ours = sock is None
         if path is not None:
             if sock is not None:
                 raise ValueError("path and sock can not be specified at the same time")
@@ -208,7 +210,7 @@ class Connections(SocketCalls):
         elif sock.family != socket.AF_UNIX or sock.type != socket.SOCK_STREAM:
             raise ValueError(f"A UNIX Domain Stream Socket was expected, got {sock!r}")
         return await self._connected(
-            sock, protocol_factory, ssl, server_hostname, False, ssl_handshake_timeout, ssl_shutdown_timeout
+            sock, protocol_factory, ssl, server_hostname, False, ssl_handshake_timeout, ssl_shutdown_timeout, is_ours
         )
 
     async def connect_accepted_socket(
@@ -241,26 +243,35 @@ class Connections(SocketCalls):
         server_side: bool,
         handshake_timeout: float | None,
         shutdown_timeout: float | None,
+        is_ours: bool = False,
     ) -> Connection:
-        """Give a connected socket its protocol and transport, and wait until both know each other."""
-        sock.setblocking(False)
-        protocol = protocol_factory()
-        waiter = self.create_future()
-        if ssl:
-            tls = TLSProtocol(
-                self,  # type: ignore[arg-type]
-                protocol,
-                None if isinstance(ssl, bool) else ssl,
-                waiter,
-                server_side,
-                server_hostname,
-                ssl_handshake_timeout=handshake_timeout,
-                ssl_shutdown_timeout=shutdown_timeout,
-            )
-            transport = tls.app_transport
-            self._stream_transport(sock, tls, None)  # type: ignore[arg-type]
-        else:
-            transport = self._stream_transport(sock, protocol, waiter)
+        """Give a connected socket its protocol and transport, and wait until both know each other.
+
+        ``is_ours``: nobody else has the socket, and it is closed when there is to be no transport.
+        """
+        try:
+            sock.setblocking(False)
+            protocol = protocol_factory()
+            waiter = self.create_future()
+            if ssl:
+                tls = TLSProtocol(
+                    self,  # type: ignore[arg-type]
+                    protocol,
+                    None if isinstance(ssl, bool) else ssl,
+                    waiter,
+                    server_side,
+                    server_hostname,
+                    ssl_handshake_timeout=handshake_timeout,
+                    ssl_shutdown_timeout=shutdown_timeout,
+                )
+                transport = tls.app_transport
+                self._stream_transport(sock, tls, None)  # type: ignore[arg-type]
+            else:
+                transport = self._stream_transport(sock, protocol, waiter)
+        except BaseException:
+            if is_ours:
+                sock.close()
+            raise
         try:
             await waiter
         except BaseException:

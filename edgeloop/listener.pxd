@@ -23,7 +23,6 @@ cdef class Listener(Channel):
     cdef double _silent_until
     cdef object _retry
     cdef on_ready(self)
-    @cython.locals(taken=int)
     cdef _drain(self)
     cdef _welcome(self, int fd, peername)
     cdef bint _exhausted(self, exc) except -1

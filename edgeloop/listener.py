@@ -92,7 +92,7 @@ class Listener(Channel):
             self._drain()
 
     def _drain(self) -> None:
-        for taken in range(ACCEPTS_PER_TURN):
+        for _ in range(ACCEPTS_PER_TURN):
             try:
                 accepted = kernel.accept(self.sock)
             except OSError as exc:

@@ -18,7 +18,12 @@ RESOLVER_THREADS = 8
 # A plain int: an enum would drop the bits that it has no name for, and let wrong flags pass.
 _NUMERIC_HOST = int(socket.AI_NUMERICHOST)
 
+# (family, type, protocol, canonical name, address), as socket.getaddrinfo gives it.
 AddressInfo = tuple[socket.AddressFamily, socket.SocketKind, int, str, Any]
+
+
+def _lookup(host: Any, port: Any, family: int, type: int, proto: int, flags: int) -> list[AddressInfo]:
+    return [*socket.getaddrinfo(host, port, family, type, proto, flags)]
 
 
 def _is_literal(host: object, port: object) -> bool:
@@ -76,17 +81,15 @@ class Resolver(Tasks):
         """getaddrinfo(3) without blocking the loop. Raises socket.gaierror."""
         self._check_closed()
         if _is_literal(host, port):
-            return socket.getaddrinfo(host, port, family, type, proto, flags | _NUMERIC_HOST)
-        lookup = self._timed_lookup if self._debug else socket.getaddrinfo
-        return await self.run_in_executor(
-            self._resolver_pool(), lookup, host, port, family, type, proto, flags
-        )
+            return _lookup(host, port, family, type, proto, flags | _NUMERIC_HOST)
+        lookup = self._timed_lookup if self._debug else _lookup
+        return await self.run_in_executor(self._resolver_pool(), lookup, host, port, family, type, proto, flags)
 
     def _timed_lookup(self, host: Any, port: Any, family: int, type: int, proto: int, flags: int) -> list[AddressInfo]:
         what = f"{host!r}:{port!r}, family={family!r}, type={type!r}, proto={proto!r}, flags={flags!r}"
         stdlib.logger().debug("Get address info %s", what)
         start = self.time()
-        found = socket.getaddrinfo(host, port, family, type, proto, flags)
+        found = _lookup(host, port, family, type, proto, flags)
         elapsed = self.time() - start
         text = f"Getting address info {what} took {elapsed * 1e3:.3f}ms: {found!r}"
         if elapsed >= self.slow_callback_duration:
@@ -96,7 +99,7 @@ class Resolver(Tasks):
         return found
 
     async def getnameinfo(
-        self, sockaddr: tuple[str, int] | tuple[str, int, int] | tuple[str, int, int, int], flags: int = 0
+        self, sockaddr: tuple[str, int] | tuple[str, int, int, int], flags: int = 0
     ) -> tuple[str, str]:
         """getnameinfo(3) without blocking the loop. Raises socket.gaierror."""
         self._check_closed()
@@ -106,10 +109,20 @@ class Resolver(Tasks):
         return await self.run_in_executor(self._resolver_pool(), socket.getnameinfo, sockaddr, flags)
 
     async def _resolve(
-        self, address: tuple[Any, ...], *, family: int = 0, type: int = socket.SOCK_STREAM, proto: int = 0, flags: int = 0
+        self,
+        address: tuple[Any, ...],
+        *,
+        family: int = 0,
+        type: int = socket.SOCK_STREAM,
+        proto: int = 0,
+        flags: int = 0,
     ) -> list[AddressInfo]:
         """The addresses a (host, port, ...) stands for; what follows the port (flow and scope of IPv6) is kept."""
+        if not isinstance(address, (tuple, list)) or not 2 <= len(address) <= 4:
+            raise TypeError(f"an address is (host, port), for IPv6 with flow and scope, not {address!r}")
         host, port = address[:2]
+        if isinstance(port, int) and not 0 <= port <= 65535:
+            raise OverflowError(f"port must be 0-65535, not {port}")  # getaddrinfo(3) would take it modulo 65536
         infos = await self.getaddrinfo(host, port, family=family, type=type, proto=proto, flags=flags)
         if len(address) > 2 and infos and infos[0][0] == socket.AF_INET6 and "%" not in str(host):
             infos = [(*info[:4], (*info[4][:2], *address[2:])) for info in infos]

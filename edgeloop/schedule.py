@@ -47,8 +47,8 @@ class Handle:
     ) -> None:
         if context is None:
             context = kernel.copy_context()
-        self._callback: Callable[..., object] | None = callback
-        self._args: tuple[Any, ...] | None = args
+        self._callback: Any = callback  # None, as the arguments, once cancelled
+        self._args: Any = args
         self._context = context
         self._loop = loop
         self._cancelled = False
@@ -57,7 +57,7 @@ class Handle:
         if loop._debug:
             self.settle()
 
-    @property
+    @property  # type: ignore[misc]
     def __class__(self) -> type[asyncio.Handle]:  # type: ignore[override]
         return _HandleFace
 
@@ -133,7 +133,7 @@ class TimerHandle(Handle):
         self._when = when
         self._scheduled = False
 
-    @property
+    @property  # type: ignore[misc]
     def __class__(self) -> type[asyncio.TimerHandle]:  # type: ignore[override]
         return _TimerHandleFace
 

@@ -37,7 +37,9 @@ def _bind(info: AddressInfo, reuse_address: bool, reuse_port: bool, keep_alive: 
     try:
         sock = socket.socket(family, kind, proto)
     except OSError as exc:
-        stdlib.logger().debug("create_server() failed to create socket.socket(%r, %r, %r): %s", family, kind, proto, exc)
+        stdlib.logger().debug(
+            "create_server() failed to create socket.socket(%r, %r, %r): %s", family, kind, proto, exc
+        )
         return None
     try:
         sock.setblocking(False)

@@ -7,7 +7,6 @@ run in another thread than the one that sleeps in epoll_wait, and then there is 
 
 from __future__ import annotations
 
-import asyncio
 import errno
 import inspect
 import os

@@ -1,4 +1,4 @@
-"""``add_reader`` and ``add_writer``, and the ``sock_*`` coroutines on top of them. asyncio doc: Event Loop, Working with socket objects.
+"""``add_reader`` and ``add_writer``, and the ``sock_*`` coroutines on top. asyncio doc: Working with socket objects directly.
 
 Each call first tries; only when that would block does it wait for the descriptor and try again. The socket stays the
 caller's: nothing of it stays registered when the call is over.

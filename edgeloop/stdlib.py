@@ -31,9 +31,8 @@ __all__ = [
     "staggered_race",
 ]
 
-_HIDES_ARGUMENTS = (
-    "debug" in inspect.signature(asyncio.format_helpers._format_callback_source).parameters  # type: ignore[attr-defined]
-)
+_format_callback_source: Callable[..., str] = asyncio.format_helpers._format_callback_source
+_HIDES_ARGUMENTS = "debug" in inspect.signature(_format_callback_source).parameters
 
 LOG_THRESHOLD_FOR_CONNLOST_WRITES = 5
 """How many writes after the end of a connection go unmentioned; the number of asyncio.constants."""
@@ -47,7 +46,7 @@ set_running_loop = asyncio._set_running_loop
 
 def logger() -> logging.Logger:
     """The logger "asyncio", as ``asyncio.base_events`` has it at this moment (tests replace it there)."""
-    return asyncio.base_events.logger
+    return asyncio.base_events.logger  # type: ignore[attr-defined, no-any-return]
 
 
 def debug_by_default() -> bool:
@@ -60,9 +59,11 @@ def describe_callback(callback: Any, args: tuple[Any, ...], debug: bool) -> str:
 
     The arguments are shown in debug mode; older Pythons show them always.
     """
-    if _HIDES_ARGUMENTS:
-        return str(asyncio.format_helpers._format_callback_source(callback, args, debug=debug))  # type: ignore[attr-defined]
-    return str(asyncio.format_helpers._format_callback_source(callback, args))  # type: ignore[attr-defined]
+    return (
+        _format_callback_source(callback, args, debug=debug)
+        if _HIDES_ARGUMENTS
+        else _format_callback_source(callback, args)
+    )
 
 
 def extract_stack() -> traceback.StackSummary:

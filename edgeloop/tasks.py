@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import concurrent.futures
-import contextvars
-import inspect
 import sys
 import threading
 import warnings
 from collections.abc import Callable, Coroutine, Generator
-from typing import Any, TypeVar, TypeVarTuple, Unpack
+from typing import Any, TypeVar, TypeVarTuple
 
 from .schedule import Scheduler
 
@@ -36,9 +34,7 @@ class Tasks(Scheduler):
         """A stock asyncio.Future of this loop."""
         return asyncio.Future(loop=self)  # type: ignore[arg-type]
 
-    def create_task(
-        self, coro: Coroutine[Any, Any, T] | Generator[Any, None, T], **kwargs: Any
-    ) -> asyncio.Task[T]:
+    def create_task(self, coro: Coroutine[Any, Any, T] | Generator[Any, None, T], **kwargs: Any) -> asyncio.Task[T]:
         """A stock asyncio.Task around the coroutine, or what the task factory makes of it.
 
         Takes ``name``, ``context`` and whatever else the running Python's Task takes (``eager_start`` from 3.12 on),
@@ -46,7 +42,7 @@ class Tasks(Scheduler):
         """
         self._check_closed()
         if self._task_factory is None:
-            task: Any = asyncio.Task(coro, loop=self, **kwargs)  # type: ignore[arg-type, call-overload]
+            task: Any = asyncio.Task(coro, loop=self, **kwargs)  # type: ignore[arg-type]
             if getattr(task, "_source_traceback", None):
                 del task._source_traceback[-1]  # this frame
         elif _FACTORY_GETS_NAME:
@@ -82,7 +78,7 @@ class Tasks(Scheduler):
         self._default_executor = executor
 
     def run_in_executor(
-        self, executor: concurrent.futures.Executor | None, func: Callable[[Unpack[Ts]], T], *args: Unpack[Ts]
+        self, executor: concurrent.futures.Executor | None, func: Callable[[*Ts], T], *args: *Ts
     ) -> asyncio.Future[T]:
         """Run ``func(*args)`` in a thread (or in what the executor has); the future gets its result."""
         self._check_closed()

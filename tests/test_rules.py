@@ -1,4 +1,4 @@
-"""The twelve rules of edge triggering: for each a test that fails when the rule is broken. docs/edges.md has the rules."""
+"""The twelve rules of edge triggering (docs/edges.md): for each a test that fails when the rule is broken."""
 
 from __future__ import annotations
 
@@ -101,7 +101,7 @@ def test_1_one_registration_with_epollet(loop: asyncio.AbstractEventLoop, run: R
 
 
 def test_1_deleted_before_close(loop: asyncio.AbstractEventLoop, run: Run) -> None:
-    """Else the set keeps the file for as long as anybody has a duplicate, and tells of it under a number that is another's."""
+    """Else the set keeps the file for as long as anybody has a duplicate, and tells of it under a stale number."""
 
     async def main() -> None:
         ours, theirs = socket.socketpair()
@@ -518,9 +518,12 @@ def test_signals_in_another_thread_wake_the_loop(loop: asyncio.AbstractEventLoop
     async def main() -> None:
         came = loop.create_future()
         loop.add_signal_handler(signal.SIGUSR1, came.set_result, None)
-        thread = threading.Thread(
-            target=lambda: (time.sleep(0.05), signal.pthread_kill(threading.get_ident(), signal.SIGUSR1))
-        )
+
+        def signal_myself() -> None:
+            time.sleep(0.05)  # the loop is asleep by then
+            signal.pthread_kill(threading.get_ident(), signal.SIGUSR1)
+
+        thread = threading.Thread(target=signal_myself)
         thread.start()
         await came
         thread.join()
