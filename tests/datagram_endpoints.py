@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import socket
 from collections.abc import AsyncIterator, Callable
-from typing import Any
+from typing import Any, cast
 
 from recording import Recording
 
@@ -23,8 +23,7 @@ class Recorder(Recording, asyncio.DatagramProtocol):
         self.endpoint: asyncio.DatagramTransport
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.DatagramTransport)
-        self.endpoint = transport
+        self.endpoint = cast(asyncio.DatagramTransport, transport)  # asyncio's own is no instance of it before 3.12
         self.note("connection_made")
 
     def datagram_received(self, data: bytes, addr: Any) -> None:

@@ -209,7 +209,7 @@ def test_what_is_no_address_ends_the_transport(run: Run, addr: Any) -> None:
     run(main())
 
 
-@pytest.mark.parametrize("addr", [("127.0.0.1\0.example", 9), ("", 0), ("<broadcast>", 9), ("256.256.256.256.invalid.", 9)])
+@pytest.mark.parametrize("addr", [("127.0.0.1\0.example", 9), ("", 0), ("<broadcast>", 9)])
 def test_odd_hosts_get_what_the_socket_object_makes_of_them(run: Run, addr: Any) -> None:
     async def main() -> None:
         reported = record_errors(asyncio.get_running_loop())

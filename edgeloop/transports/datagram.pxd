@@ -26,6 +26,7 @@ cdef class DatagramTransport(Channel):
     cdef bint _closing
     cdef int _lost
     cdef object _retry
+    cdef double _retry_seconds
     cdef on_ready(self)
     @cython.locals(count=Py_ssize_t)
     cdef _receive(self)

@@ -21,7 +21,8 @@ Message = tuple[bytes, Any]
 
 DEFAULT_HIGH_WATER = 65536
 SEND_AT_ONCE = 64  # messages a turn gathers before some leave: more have nothing to gain
-RETRY_SECONDS = 0.01  # after which a Unix socket looks whether another's full queue has room
+FIRST_RETRY_SECONDS = 0.0001  # after which a Unix socket looks whether another's full queue has room; each time twice
+MOST_RETRY_SECONDS = 0.01  # as long, up to this
 
 # From 3.13 on asyncio sends empty datagrams, and counts a header for each that waits.
 _SENDS_EMPTY = sys.version_info >= (3, 13)
@@ -73,6 +74,7 @@ class DatagramTransport(Channel):
         self._closing = False
         self._lost = 0
         self._retry: asyncio.TimerHandle | None = None
+        self._retry_seconds = FIRST_RETRY_SECONDS
 
     @property  # type: ignore[misc]
     def __class__(self) -> type[asyncio.DatagramTransport]:  # type: ignore[override]
@@ -89,7 +91,7 @@ class DatagramTransport(Channel):
         if not self._lost:
             try:
                 interest = kernel.INTEREST_READ
-                if not self.writable:
+                if not self.writable and self._retry is None:
                     interest |= kernel.INTEREST_WRITE
                 self._reactor.add(self, interest)
             except OSError as exc:
@@ -253,6 +255,8 @@ class DatagramTransport(Channel):
             self._emptied()
 
     def _drop_sent(self, count: int) -> None:
+        if count:
+            self._retry_seconds = FIRST_RETRY_SECONDS
         if count >= len(self._backlog):
             self._backlog = []
             self._backlog_size = 0
@@ -263,11 +267,13 @@ class DatagramTransport(Channel):
 
     def _wait_for_room(self) -> None:
         self.writable = False
-        if self.added and not self.interest & kernel.INTEREST_WRITE:
+        if self._family == socket.AF_UNIX and not self._connected:
+            # The other's queue is full. EPOLLOUT speaks of our own room, and each failed attempt raises it anew.
+            if self._retry is None:
+                self._retry = self._loop.call_later(self._retry_seconds, self._try_again)
+                self._retry_seconds = min(2 * self._retry_seconds, MOST_RETRY_SECONDS)
+        elif self.added and not self.interest & kernel.INTEREST_WRITE:
             self._reactor.rearm(self, kernel.INTEREST_READ | kernel.INTEREST_WRITE)
-        if self._family == socket.AF_UNIX and not self._connected and self._retry is None:
-            # It is the other's queue that is full, unix(7), and EPOLLOUT speaks of our own.
-            self._retry = self._loop.call_later(RETRY_SECONDS, self._try_again)
 
     def _try_again(self) -> None:
         self._retry = None
