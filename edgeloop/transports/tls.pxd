@@ -17,7 +17,7 @@ cdef class TLSProtocol(TLSReader):
     cdef double _handshake_start
     cdef Py_ssize_t _unsent_at_timer
     cdef Py_ssize_t _discarded
-    @cython.locals(buffers=ReadBuffers, start=Py_ssize_t, end=Py_ssize_t)
+    @cython.locals(buffers=ReadBuffers)
     cpdef buffer_updated(self, Py_ssize_t nbytes)
     cdef _settle(self)
     cdef _handshake(self)

@@ -16,7 +16,6 @@ from typing import Any
 from .. import stdlib
 from . import tls_state
 from .tls_reading import TLSReader
-from .tls_records import PIECE
 from .tls_transport import TLSTransport
 
 _STATE_NAMES = ("new", "handshake", "open", "flushing", "shutdown", "closed")
@@ -135,23 +134,21 @@ class TLSProtocol(TLSReader):
     def buffer_updated(self, nbytes: int) -> None:
         """The first ``nbytes`` of the buffer were filled."""
         buffers = self._buffers
-        received = buffers.cipher()
-        start = 0
+        self._received = buffers.cipher()
+        self._received_size = nbytes
         self._busy += 1
         buffers.depth += 1
         try:
-            while start < nbytes and self._state != tls_state.CLOSED:
-                end = min(start + PIECE, nbytes)
-                self._incoming.write(received[start:end])
-                start = end
-                if self._state == tls_state.OPEN:
-                    if not self._reading_paused:
-                        self._deliver()
-                elif self._state == tls_state.HANDSHAKE:
-                    self._handshake()
-                elif self._state == tls_state.SHUTDOWN:
-                    self._await_close_notify()
+            while self._state == tls_state.HANDSHAKE and self._feed():
+                self._handshake()
+            if self._state == tls_state.OPEN:
+                # A handshake alone is no reason to ask the application for a buffer.
+                if not self._reading_paused and (self._fed < nbytes or self._incoming.pending):
+                    self._deliver()
+            elif self._state == tls_state.SHUTDOWN:
+                self._await_close_notify()
         finally:
+            self._let_go_of_received()
             buffers.depth -= 1
             self._busy -= 1
         self._settle()
@@ -221,8 +218,6 @@ class TLSProtocol(TLSReader):
                 self._fatal_error(exc, "Fatal error: protocol.connection_made() call failed.")
                 return
         self._wake_waiter(None)
-        if self._incoming.pending:
-            self._deliver()
 
     def _handshake_failed(self, exc: Exception) -> None:
         if isinstance(exc, ssl.CertificateError):

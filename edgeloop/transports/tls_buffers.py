@@ -11,17 +11,15 @@ from __future__ import annotations
 import asyncio
 from weakref import WeakKeyDictionary
 
-# What one read from the kernel may bring: as much as the standard library's TLS takes at a time.
+# What one read from the kernel may bring, and what a protocol is handed at a time: as in the standard library.
 CIPHER_SIZE = 256 * 1024
-
-# Four of the largest TLS records (RFC 8446, section 5.1: 2**14 bytes each): what is handed to a protocol at a time.
-PLAIN_SIZE = 64 * 1024
+PLAIN_SIZE = 256 * 1024
 
 
 class ReadBuffers:
     """The buffers of one loop.
 
-    ``cipher(depth)`` is what a lower transport fills; ``plain`` holds decrypted bytes for the moment before they are
+    ``cipher()`` is what a lower transport fills; ``plain`` holds decrypted bytes for the moment before they are
     copied into the ``bytes`` that ``data_received`` gets.
     """
 

@@ -15,8 +15,8 @@ from . import tls_state
 RECORD = 16384
 
 # A MemoryBIO never gives back the memory it once needed, so both are fed in pieces of this size: it, and not the
-# largest message, is what an idle connection keeps.
-PIECE = 32768
+# largest message, is what an idle connection keeps. Half of it cost 5 % more CPU on an echo of 100 kB.
+PIECE = 65536
 
 
 class TLSRecords:
@@ -35,36 +35,65 @@ class TLSRecords:
         )
         self._input = tls_state.DRY
         self._input_error: ssl.SSLError | None = None
+        self._received: memoryview | None = None  # what the lower transport has read, in a buffer that isn't ours
+        self._received_size = 0
+        self._fed = 0  # how much of it is in the BIO
         self._backlog: deque[bytes | memoryview] = deque()
         self._backlog_size = 0
         self._write_wants_read = False
+
+    def _feed(self) -> bool:
+        """Put the next piece of what was received into the BIO; whether there was one."""
+        start = self._fed
+        if start == self._received_size:
+            return False
+        end = self._fed = min(start + PIECE, self._received_size)
+        assert self._received is not None
+        self._incoming.write(self._received[start:end])
+        return True
+
+    def _let_go_of_received(self) -> None:
+        # The buffer is about to be somebody else's: what nobody wanted yet moves to the BIO.
+        if self._fed < self._received_size:
+            assert self._received is not None
+            self._incoming.write(self._received[self._fed : self._received_size])
+        self._received = None
+        self._received_size = self._fed = 0
 
     def _decrypt(self, buffer: memoryview, size: int) -> int:
         """Fill ``buffer``, of ``size`` bytes, as far as there is data. ``_input`` says what stopped it."""
         filled = 0
         read: Any = self._sslobj.read
-        try:
-            while True:
+        if not self._incoming.pending:
+            self._feed()
+        while True:
+            try:
                 count = read(size - filled, buffer[filled:] if filled else buffer)
-                if not count:
-                    self._input = tls_state.ENDED
-                    break
-                filled += count
-                if filled == size:
-                    # The rest of a record can wait inside the SSL object, where the BIO doesn't count it.
-                    self._input = tls_state.MORE if self._incoming.pending or self._sslobj.pending() else tls_state.DRY
-                    break
-                if not self._incoming.pending:
-                    # A short read took all of its record, and there is no other: spare an SSLWantReadError.
-                    self._input = tls_state.DRY
-                    break
-        except ssl.SSLWantReadError:
-            self._input = tls_state.DRY
-        except ssl.SSLZeroReturnError:
-            self._input = tls_state.ENDED
-        except ssl.SSLError as exc:
-            self._input = tls_state.FAILED
-            self._input_error = exc
+            except ssl.SSLWantReadError:
+                if self._feed():
+                    continue
+                self._input = tls_state.DRY
+                break
+            except ssl.SSLZeroReturnError:
+                self._input = tls_state.ENDED
+                break
+            except ssl.SSLError as exc:
+                self._input = tls_state.FAILED
+                self._input_error = exc
+                break
+            if not count:
+                self._input = tls_state.ENDED
+                break
+            filled += count
+            if filled == size:
+                # The rest of a record can wait inside the SSL object, where the BIO doesn't count it.
+                more = self._incoming.pending or self._fed < self._received_size or self._sslobj.pending()
+                self._input = tls_state.MORE if more else tls_state.DRY
+                break
+            if not self._incoming.pending and not self._feed():
+                # A short read took all of its record, and there is no other: spare an SSLWantReadError.
+                self._input = tls_state.DRY
+                break
         return filled
 
     def _take_input_error(self) -> ssl.SSLError:
