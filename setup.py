@@ -11,16 +11,39 @@ import sys
 from pathlib import Path
 
 from setuptools import Extension, setup
+from setuptools.command.build_ext import build_ext
 
 if not sys.platform.startswith("linux"):
     sys.exit(f"edgeloop needs Linux, for epoll; this is {sys.platform}")
 
 # Hot rooms only: what works once per connection or once per loop stays plain Python.
-COMPILED = ("kernel.pyx", "reactor.py", "schedule.py", "watch.py", "transports/stream.py", "listener.py")
+COMPILED = (
+    "kernel.pyx",
+    "kernel_datagram.pyx",
+    "reactor.py",
+    "schedule.py",
+    "watch.py",
+    "transports/stream.py",
+    "transports/pipe.py",
+    "transports/pipe_writing.py",
+    "transports/datagram.py",
+    "listener.py",
+)
+
+
+class BuildIfThereIsACompiler(build_ext):
+    """Builds the extension modules, or says why there are none."""
+
+    def run(self) -> None:
+        try:
+            super().run()
+        except Exception as exc:  # the classes of setuptools' compile errors have moved from release to release
+            print(f"warning: edgeloop will run as its pure edition, it could not be compiled: {exc}", file=sys.stderr)
+            self.extensions = []  # or the wheel would look for what they should have become
 
 
 def extensions() -> list[Extension]:
-    """The extension modules, all optional: where one can't be compiled, its .py file serves."""
+    """The extension modules, one for each hot room."""
     if os.environ.get("EDGELOOP_PURE", "0") not in ("", "0"):
         return []
     from Cython.Build import cythonize
@@ -30,7 +53,6 @@ def extensions() -> list[Extension]:
             "edgeloop." + str(Path(source).with_suffix("")).replace("/", "."),
             [f"edgeloop/{source}"],
             extra_compile_args=["-O2", "-fvisibility=hidden", "-Wno-unreachable-code"],
-            optional=True,
         )
         for source in COMPILED
     ]
@@ -46,4 +68,4 @@ def extensions() -> list[Extension]:
     )
 
 
-setup(ext_modules=extensions())
+setup(ext_modules=extensions(), cmdclass={"build_ext": BuildIfThereIsACompiler})

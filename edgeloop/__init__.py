@@ -10,6 +10,7 @@ selects the pure one.
 from __future__ import annotations
 
 import sys
+from typing import Any
 
 if not sys.platform.startswith("linux"):
     raise ImportError(f"edgeloop needs Linux, for epoll; this is {sys.platform}")
@@ -22,7 +23,7 @@ from .policy import install, new_event_loop, policy_class, run
 __all__ = ["EDITION", "EventLoop", "__version__", "install", "new_event_loop", "run"]
 
 
-def __getattr__(name: str) -> object:
+def __getattr__(name: str) -> Any:
     # Policies are deprecated since Python 3.14 and gone in 3.16: the class is made when it is asked for, so that the
     # import neither warns nor fails.
     if name == "EventLoopPolicy":

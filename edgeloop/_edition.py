@@ -19,6 +19,8 @@ HOT_ROOMS = (
     "schedule",
     "watch",
     "transports.stream",
+    "transports.pipe",
+    "transports.pipe_writing",
     "transports.datagram",
     "listener",
 )
