@@ -4,6 +4,7 @@ cdef int EPOLL_HANGUP
 cdef int EPOLL_EDGE
 cdef int INTEREST_READ
 cdef int INTEREST_WRITE
+cdef int INTEREST_HANGUP
 cdef Py_ssize_t READ_SIZE
 cdef Py_ssize_t MOST_CHUNKS
 
@@ -26,6 +27,10 @@ cpdef recv(int fd)
 cpdef Py_ssize_t recv_into(int fd, buffer) except -2
 cpdef Py_ssize_t send(int fd, data) except -2
 cpdef Py_ssize_t send_many(int fd, list chunks) except -2
+cpdef read(int fd)
+cpdef int unread(int fd) except -1
+cpdef Py_ssize_t write(int fd, data) except -2
+cpdef Py_ssize_t write_many(int fd, list chunks) except -2
 cpdef local_address(int fd)
 cdef object address_of(int fd, void* name, unsigned int length, bint peer)
 cpdef accept(listening)

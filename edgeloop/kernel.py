@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import contextvars
 import errno
+import fcntl
 import os
 import select
 import socket
 import sys
+import termios
 import time
 from collections.abc import Callable
 from typing import Any
@@ -22,6 +24,7 @@ EPOLL_HANGUP = select.EPOLLRDHUP | select.EPOLLHUP | select.EPOLLERR
 EPOLL_EDGE = select.EPOLLET
 INTEREST_READ = select.EPOLLIN | select.EPOLLRDHUP
 INTEREST_WRITE = select.EPOLLOUT
+INTEREST_HANGUP = select.EPOLLRDHUP  # HUP and ERR are told unasked
 READ_SIZE = 262144
 
 # One turn's events; the kernel keeps what does not fit and gives it next time, the longest waiting first.
@@ -30,6 +33,9 @@ MOST_CHUNKS = 1024  # IOV_MAX
 
 exhausted = frozenset((errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM))
 """The errno values of accept(2) that mean: not now, but the connection waits on."""
+
+terminal_gone = errno.EIO
+"""The errno of read(2) on a terminal whose other side was closed: its way to say end of file."""
 
 # accept(2): Linux passes errors that wait on the new socket to the accepting one; that connection is gone.
 _CONNECTION_GONE = frozenset(
@@ -145,6 +151,26 @@ def send_many(fd: int, chunks: list[Any]) -> int:
         return os.writev(fd, chunks[:MOST_CHUNKS])
     except BlockingIOError:
         return -1
+
+
+def read(fd: int) -> bytes | None:
+    """``recv`` for what need not be a socket: a pipe, a character device."""
+    return recv(fd)
+
+
+def unread(fd: int) -> int:
+    """How many bytes wait in a pipe, ioctl(2) FIONREAD."""
+    return int.from_bytes(fcntl.ioctl(fd, termios.FIONREAD, bytes(4)), sys.byteorder)
+
+
+def write(fd: int, data: Any) -> int:
+    """``send`` for what need not be a socket."""
+    return send(fd, data)
+
+
+def write_many(fd: int, chunks: list[Any]) -> int:
+    """``send_many`` for what need not be a socket."""
+    return send_many(fd, chunks)
 
 
 def accept(listening: socket.socket) -> tuple[int, Any] | None:

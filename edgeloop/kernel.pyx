@@ -12,7 +12,7 @@ from cpython.bytes cimport PyBytes_FromStringAndSize
 from cpython.exc cimport PyErr_CheckSignals, PyErr_SetFromErrno
 from cpython.ref cimport PyObject
 from libc.errno cimport (
-    EAGAIN, EBADF, ECONNABORTED, EHOSTDOWN, EHOSTUNREACH, EINTR, EMFILE, ENETDOWN, ENETUNREACH, ENFILE, ENOBUFS,
+    EAGAIN, EBADF, ECONNABORTED, EHOSTDOWN, EHOSTUNREACH, EINTR, EIO, EMFILE, ENETDOWN, ENETUNREACH, ENFILE, ENOBUFS,
     ENOENT, ENOMEM, ENOPROTOOPT, ENOSYS, EOPNOTSUPP, EPERM, EPROTO, errno,
 )
 from libc.math cimport ceil
@@ -82,6 +82,14 @@ cdef extern from "<arpa/inet.h>" nogil:
 
 cdef extern from "<unistd.h>" nogil:
     int c_close "close" (int fd)
+    ssize_t c_read "read" (int fd, void* buffer, size_t size)
+
+cdef extern from "<sys/ioctl.h>" nogil:
+    int ioctl(int fd, unsigned long request, int* value)
+    unsigned long FIONREAD
+
+cdef extern from "<sys/uio.h>" nogil:
+    ssize_t c_writev "writev" (int fd, const iovec* vectors, int count)
 
 cdef extern from *:
     """
@@ -129,6 +137,7 @@ EPOLL_HANGUP = EPOLLRDHUP | EPOLLHUP | EPOLLERR
 EPOLL_EDGE = <int>EPOLLET
 INTEREST_READ = EPOLLIN | EPOLLRDHUP
 INTEREST_WRITE = EPOLLOUT
+INTEREST_HANGUP = EPOLLRDHUP  # HUP and ERR are told unasked
 READ_SIZE = 262144
 MOST_CHUNKS = 1024  # IOV_MAX
 
@@ -143,6 +152,9 @@ cdef char buffer_of_all[BUFFER_SIZE]
 
 exhausted = frozenset((EMFILE, ENFILE, ENOBUFS, ENOMEM))
 """The errno values of accept(2) that mean: not now, but the connection waits on."""
+
+terminal_gone = EIO
+"""The errno of read(2) on a terminal whose other side was closed: its way to say end of file."""
 
 
 cdef class Poller:
@@ -332,6 +344,76 @@ cpdef Py_ssize_t send_many(int fd, list chunks) except -2:
         message.msg_iovlen = taken
         while True:
             count = sendmsg(fd, &message, MSG_NOSIGNAL)
+            if count >= 0:
+                return count
+            if errno == EAGAIN:
+                return -1
+            if errno != EINTR:
+                PyErr_SetFromErrno(OSError)
+            PyErr_CheckSignals()
+    finally:
+        while taken:
+            taken -= 1
+            PyBuffer_Release(&views[taken])
+
+
+cpdef read(int fd):
+    """``recv`` for what need not be a socket: a pipe, a character device."""
+    cdef ssize_t count
+    while True:
+        count = c_read(fd, buffer_of_all, BUFFER_SIZE)
+        if count >= 0:
+            return PyBytes_FromStringAndSize(buffer_of_all, count)
+        if errno == EAGAIN:
+            return None
+        if errno != EINTR:
+            PyErr_SetFromErrno(OSError)
+        PyErr_CheckSignals()
+
+
+cpdef int unread(int fd) except -1:
+    """How many bytes wait in a pipe, ioctl(2) FIONREAD."""
+    cdef int count = 0
+    if ioctl(fd, FIONREAD, &count) < 0:
+        PyErr_SetFromErrno(OSError)
+    return count
+
+
+cpdef Py_ssize_t write(int fd, data) except -2:
+    """``send`` for what need not be a socket."""
+    cdef Py_buffer view
+    cdef ssize_t count
+    PyObject_GetBuffer(data, &view, PyBUF_SIMPLE)
+    try:
+        while True:
+            count = posix_write(fd, view.buf, view.len)
+            if count >= 0:
+                return count
+            if errno == EAGAIN:
+                return -1
+            if errno != EINTR:
+                PyErr_SetFromErrno(OSError)
+            PyErr_CheckSignals()
+    finally:
+        PyBuffer_Release(&view)
+
+
+cpdef Py_ssize_t write_many(int fd, list chunks) except -2:
+    """``send_many`` for what need not be a socket."""
+    cdef Py_buffer views[VECTOR_SIZE]
+    cdef iovec vectors[VECTOR_SIZE]
+    cdef ssize_t count
+    cdef int taken = 0
+    try:
+        for chunk in chunks:
+            if taken == VECTOR_SIZE:
+                break
+            PyObject_GetBuffer(chunk, &views[taken], PyBUF_SIMPLE)
+            vectors[taken].iov_base = views[taken].buf
+            vectors[taken].iov_len = views[taken].len
+            taken += 1
+        while True:
+            count = c_writev(fd, vectors, taken)
             if count >= 0:
                 return count
             if errno == EAGAIN:

@@ -13,15 +13,16 @@ from typing import Any, TypeVar
 
 from . import stdlib
 from .datagrams import Datagrams
+from .sendfiles import SendFiles
 from .signals import Signals
+from .subprocesses import Subprocesses
 
 T = TypeVar("T")
 
 ExceptionHandler = Callable[[asyncio.AbstractEventLoop, dict[str, Any]], object]
-_NEXT = "comes with the next release of edgeloop"
 
 
-class EventLoop(Datagrams, Signals, asyncio.AbstractEventLoop):
+class EventLoop(Datagrams, Signals, Subprocesses, SendFiles, asyncio.AbstractEventLoop):
     """An asyncio event loop on edge-triggered epoll. One thread runs it; the others use ``call_soon_threadsafe``."""
 
     def __init__(self) -> None:
@@ -232,26 +233,6 @@ class EventLoop(Datagrams, Signals, asyncio.AbstractEventLoop):
         elif not enabled and self._origin_depth is not None:
             sys.set_coroutine_origin_tracking_depth(self._origin_depth)
             self._origin_depth = None
-
-    # What is to come
-
-    async def sendfile(self, *args: Any, **kwargs: Any) -> int:
-        raise NotImplementedError(f"sendfile {_NEXT}")
-
-    async def sock_sendfile(self, *args: Any, **kwargs: Any) -> int:
-        raise NotImplementedError(f"sock_sendfile {_NEXT}")
-
-    async def connect_read_pipe(self, *args: Any, **kwargs: Any) -> Any:
-        raise NotImplementedError(f"connect_read_pipe {_NEXT}")
-
-    async def connect_write_pipe(self, *args: Any, **kwargs: Any) -> Any:
-        raise NotImplementedError(f"connect_write_pipe {_NEXT}")
-
-    async def subprocess_exec(self, *args: Any, **kwargs: Any) -> Any:
-        raise NotImplementedError(f"subprocess_exec {_NEXT}")
-
-    async def subprocess_shell(self, *args: Any, **kwargs: Any) -> Any:
-        raise NotImplementedError(f"subprocess_shell {_NEXT}")
 
 
 def _stop_its_loop(future: asyncio.Future[Any]) -> None:

@@ -27,6 +27,7 @@ cdef class StreamTransport(Channel):
     cdef bint _eof_written
     cdef int _lost
     cdef object _empty_waiter
+    cdef object _sender
     cdef on_ready(self)
     cdef flush(self)
     cdef _read(self)
@@ -40,6 +41,10 @@ cdef class StreamTransport(Channel):
     cdef Py_ssize_t _drop_sent(self, Py_ssize_t count) except -1
     cdef _emptied(self)
     cdef _leave(self)
+    cpdef make_empty_waiter(self)
+    cpdef reset_empty_waiter(self)
+    cpdef set_sender(self, sender)
+    cpdef wait_for_room(self)
     cdef _maybe_pause_protocol(self)
     cdef _maybe_resume_protocol(self)
     cpdef _force_close(self, exc)

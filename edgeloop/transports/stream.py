@@ -65,6 +65,7 @@ class StreamTransport(Channel):
         self._eof_written = False
         self._lost = 0
         self._empty_waiter: asyncio.Future[None] | None = None
+        self._sender: Callable[[], object] | None = None
         self.set_protocol(protocol)
         if server is not None:
             server._attach(self)
@@ -106,6 +107,8 @@ class StreamTransport(Channel):
                 self._send()
                 if self._protocol_paused:
                     self._maybe_resume_protocol()
+            elif self._sender is not None:
+                self._sender()
             elif not self.readable and self.interest & kernel.INTEREST_WRITE and self.added:
                 # Woken for nothing: that is when disarming is worth a system call (rule 4).
                 self._reactor.rearm(self, kernel.INTEREST_READ)
@@ -347,6 +350,37 @@ class StreamTransport(Channel):
         except OSError as exc:
             self._fatal_error(exc, "Fatal error on shutting down the sending half")
 
+    # A file in between, by sendfile(2)
+
+    def make_empty_waiter(self) -> asyncio.Future[None]:
+        """A future that is done when what was written has left. RuntimeError for a second one.
+
+        Until ``reset_empty_waiter`` is called, ``write`` raises RuntimeError.
+        """
+        if self._empty_waiter is not None:
+            raise RuntimeError("Empty waiter is already set")
+        waiter: asyncio.Future[None] = self._loop.create_future()  # type: ignore[attr-defined]
+        self._empty_waiter = waiter
+        if not self._backlog:
+            waiter.set_result(None)
+        return waiter
+
+    def reset_empty_waiter(self) -> None:
+        """Let ``write`` work again."""
+        self._empty_waiter = None
+
+    def set_sender(self, sender: Callable[[], object] | None) -> None:
+        """Call ``sender()`` in each turn in which the socket has room, and once after its end; None to stop that."""
+        self._sender = sender
+        if sender is not None and self.writable and self.added:
+            self._reactor.defer(self)
+
+    def wait_for_room(self) -> None:
+        """The socket has taken all it can: ask the kernel to tell when there is room (rule 4)."""
+        self.writable = False
+        if self.added:
+            self._reactor.rearm(self, kernel.INTEREST_READ | kernel.INTEREST_WRITE)
+
     # Flow control
 
     def get_write_buffer_size(self) -> int:
@@ -461,6 +495,8 @@ class StreamTransport(Channel):
         self._protocol = None
         if self._empty_waiter is not None and not self._empty_waiter.done():
             self._empty_waiter.set_exception(ConnectionError("Connection is closed by peer"))
+        if self._sender is not None:
+            self._sender()
         if self._server is not None:
             self._server._detach(self)
             self._server = None

@@ -1,0 +1,27 @@
+cimport cython
+
+from edgeloop cimport kernel
+from edgeloop.reactor cimport Channel, Reactor
+from edgeloop.schedule cimport Scheduler
+from edgeloop.transports.pipe cimport PipeTransport
+
+
+cdef class WritePipeTransport(PipeTransport):
+    cdef list _backlog
+    cdef Py_ssize_t _backlog_size
+    cdef Py_ssize_t _high_water
+    cdef Py_ssize_t _low_water
+    cdef bint _protocol_paused
+    cdef Py_ssize_t _dropped_writes
+    cdef _register(self)
+    cdef on_ready(self)
+    cdef _reader_gone(self)
+    cdef flush(self)
+    @cython.locals(count=Py_ssize_t, chunks=Py_ssize_t)
+    cdef _send(self)
+    @cython.locals(size=Py_ssize_t, done=Py_ssize_t)
+    cdef Py_ssize_t _drop_sent(self, Py_ssize_t count) except -1
+    cdef _count_dropped_write(self)
+    cdef _maybe_pause_protocol(self)
+    cdef _maybe_resume_protocol(self)
+    cdef _force_close(self, exc)

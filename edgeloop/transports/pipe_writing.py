@@ -1,0 +1,253 @@
+"""The writing end of pipes, FIFOs, character devices and sockets. asyncio doc: Working with pipes."""
+
+from __future__ import annotations
+
+import asyncio
+import select
+import sys
+from collections.abc import Iterable
+from typing import Any
+
+from .. import kernel, stdlib
+from ..schedule import Scheduler
+from .pipe import PipeTransport
+
+DEFAULT_HIGH_WATER = 65536
+# pipe(7): a write of at most so many bytes is not mixed with those of other processes.
+ATOMIC = select.PIPE_BUF
+
+
+class _WriteFace(asyncio.WriteTransport):
+    """What ``isinstance`` sees of a WritePipeTransport: a compiled class can't inherit from asyncio's."""
+
+    __slots__ = ()
+
+
+class WritePipeTransport(PipeTransport):
+    """The writing end: an asyncio.WriteTransport. Raises ValueError for a file that is no pipe, socket or device.
+
+    When the last reader closes its end, ``connection_lost`` is called without waiting for a write: with BrokenPipeError
+    if that loses data, else with None. A character device has no such end: its other side may be opened again.
+    """
+
+    def __init__(
+        self,
+        loop: Scheduler,
+        pipe: Any,
+        protocol: asyncio.BaseProtocol,
+        waiter: asyncio.Future[None] | None = None,
+    ) -> None:
+        PipeTransport.__init__(
+            self, loop, pipe, protocol, waiter, "Pipe transport is only for pipes, sockets and character devices"
+        )
+        self._backlog: list[Any] = []
+        self._backlog_size = 0
+        self._high_water = DEFAULT_HIGH_WATER
+        self._low_water = DEFAULT_HIGH_WATER // 4
+        self._protocol_paused = False
+        self._dropped_writes = 0
+
+    @property  # type: ignore[misc]
+    def __class__(self) -> type[asyncio.WriteTransport]:  # type: ignore[override]
+        return _WriteFace
+
+    def _register(self) -> None:
+        if self.writable:
+            self._reactor.add(self, kernel.INTEREST_HANGUP)
+        else:
+            self._reactor.add(self, kernel.INTEREST_HANGUP | kernel.INTEREST_WRITE)
+
+    def on_ready(self) -> None:
+        """The reader is gone, or there is room again."""
+        if self.hung and not self._device:
+            self._reader_gone()
+        elif self.writable and not self.marked:
+            if self._backlog:
+                self._send()
+                if self._protocol_paused:
+                    self._maybe_resume_protocol()
+            elif self.interest & kernel.INTEREST_WRITE and self.added:
+                self._reactor.rearm(self, kernel.INTEREST_HANGUP)  # woken for nothing: disarm (rule 4)
+
+    def _reader_gone(self) -> None:
+        if self._lost:
+            return
+        if self._loop._debug:
+            stdlib.logger().info("%r was closed by peer", self)
+        self._force_close(BrokenPipeError() if self._backlog else None)
+
+    # Writing
+
+    def write(self, data: bytes | bytearray | memoryview) -> None:
+        """Send the data, after what was written before. Never blocks. TypeError for what is not bytes-like.
+
+        After the end, data is dropped, and from the fifth time on a warning is logged.
+        """
+        if not isinstance(data, (bytes, bytearray, memoryview)):
+            raise TypeError(f"data argument must be a bytes-like object, not {type(data).__name__!r}")
+        if not data:
+            return
+        if self._closing:
+            self._count_dropped_write()
+            return
+        if type(data) is not bytes:
+            data = bytes(data)  # its owner may change it before it leaves
+        size = len(data)
+        if self._backlog and self.writable and self._backlog_size + size > ATOMIC:
+            self._send()
+            if self._closing:
+                return
+        self._backlog.append(data)
+        self._backlog_size += size
+        if self.writable:
+            # The small writes of one turn leave together (rule 5), but what was atomic stays so.
+            if self._stream and self._backlog_size < ATOMIC and self._loop._thread_id is not None:
+                self._reactor.mark(self)
+            else:
+                self._send()
+                if self._protocol_paused:
+                    self._reactor.mark(self)
+        if self._backlog_size > self._high_water:
+            self._maybe_pause_protocol()
+
+    def writelines(self, list_of_data: Iterable[bytes | bytearray | memoryview]) -> None:
+        """Write the chunks joined to one."""
+        self.write(b"".join(list_of_data))
+
+    def flush(self) -> None:
+        """The turn ends: send what it wrote."""
+        if self._backlog and self.writable:
+            self._send()
+        if self._protocol_paused:
+            self._maybe_resume_protocol()
+
+    def _send(self) -> None:
+        try:
+            while self._backlog:
+                if self._stream and len(self._backlog) > 1:
+                    chunks = min(len(self._backlog), kernel.MOST_CHUNKS)
+                    count = kernel.write_many(self.fd, self._backlog)
+                else:
+                    chunks = 1
+                    count = kernel.write(self.fd, self._backlog[0])
+                if count < 0 or self._drop_sent(count) < chunks:
+                    self.writable = False
+                    if self.added and not self.interest & kernel.INTEREST_WRITE:
+                        self._reactor.rearm(self, kernel.INTEREST_HANGUP | kernel.INTEREST_WRITE)
+                    return
+        except (SystemExit, KeyboardInterrupt):
+            raise
+        except BaseException as exc:
+            self._backlog = []
+            self._backlog_size = 0
+            self._fatal_error(exc, "Fatal write error on pipe transport")
+            return
+        if self._closing:
+            self._lose(None)
+
+    def _drop_sent(self, count: int) -> int:
+        # Take the bytes that went from the front of the backlog; how many whole chunks they were.
+        self._backlog_size -= count
+        done = 0
+        for chunk in self._backlog:
+            size = len(chunk)
+            if count < size:
+                break
+            count -= size
+            done += 1
+        del self._backlog[:done]
+        if count:
+            self._backlog[0] = memoryview(self._backlog[0])[count:]
+        return done
+
+    def _count_dropped_write(self) -> None:
+        if self._dropped_writes >= stdlib.LOG_THRESHOLD_FOR_CONNLOST_WRITES:
+            stdlib.logger().warning("pipe closed by peer or os.write(pipe, data) raised exception.")
+        self._dropped_writes += 1
+
+    # Flow control
+
+    def get_write_buffer_size(self) -> int:
+        """How many bytes wait to be sent."""
+        return self._backlog_size
+
+    def get_write_buffer_limits(self) -> tuple[int, int]:
+        """The low and the high water mark, in bytes."""
+        return (self._low_water, self._high_water)
+
+    def set_write_buffer_limits(self, high: int | None = None, low: int | None = None) -> None:
+        """Set the water marks, in bytes: over ``high`` the protocol is paused, at ``low`` resumed.
+
+        One that is None follows from the other, low = high / 4; without both, high is 64 KiB. ValueError unless
+        high >= low >= 0.
+        """
+        if high is None:
+            high = DEFAULT_HIGH_WATER if low is None else 4 * low
+        if low is None:
+            low = high // 4
+        if not high >= low >= 0:
+            raise ValueError(f"high ({high!r}) must be >= low ({low!r}) must be >= 0")
+        self._high_water = int(min(high, sys.maxsize))
+        self._low_water = int(min(low, sys.maxsize))
+        self._maybe_pause_protocol()
+
+    def _maybe_pause_protocol(self) -> None:
+        if self._protocol_paused or self._backlog_size <= self._high_water:
+            return
+        self._protocol_paused = True
+        try:
+            self._protocol.pause_writing()
+        except (SystemExit, KeyboardInterrupt):
+            raise
+        except BaseException as exc:
+            self._report(exc, "protocol.pause_writing() failed")
+
+    def _maybe_resume_protocol(self) -> None:
+        # Called by the reactor only, outside of any context; write() leaves it to the end of the turn.
+        if not self._protocol_paused or self._backlog_size > self._low_water or self._protocol is None:
+            return
+        self._protocol_paused = False
+        try:
+            kernel.call_none(self._context, self._protocol.resume_writing)
+        except (SystemExit, KeyboardInterrupt):
+            raise
+        except BaseException as exc:
+            self._report(exc, "protocol.resume_writing() failed")
+
+    # The end
+
+    def can_write_eof(self) -> bool:
+        """True: that is what closing a pipe is."""
+        return True
+
+    def write_eof(self) -> None:
+        """The same as ``close``: a pipe's end of file is the closing of its writing end."""
+        if self._closing:
+            return
+        self._closing = True
+        if not self._backlog:
+            self._lose(None)
+        elif self.writable:
+            self._send()
+
+    def close(self) -> None:
+        """Send what was written, then call ``connection_lost(None)``."""
+        self.write_eof()
+
+    def abort(self) -> None:
+        """Close without waiting: what the kernel won't take at once is lost."""
+        if self._backlog and self.writable and self._stream and not self._lost:
+            try:
+                kernel.write_many(self.fd, self._backlog)  # written in this turn: the stdlib's loop has sent it by now
+            except OSError:
+                pass  # whoever aborts doesn't ask
+        self._force_close(None)
+
+    def _force_close(self, exc: BaseException | None) -> None:
+        self._backlog = []
+        self._backlog_size = 0
+        self._lose(exc)
+
+    def __repr__(self) -> str:
+        polling = bool(self._backlog)
+        return f"<WritePipeTransport fd={self.fd} {self._state(polling)} bufsize={self._backlog_size}>"

@@ -1,0 +1,421 @@
+"""connect_write_pipe: real pipes, terminals, devices and sockets."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import gc
+import hashlib
+import logging
+import os
+import pty
+import select
+import socket
+import tty
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pipe_recording import PipeRecorder, read_all, write_pipe
+from recording import Run, record_errors
+
+
+async def turns(count: int = 3) -> None:
+    for _ in range(count):
+        await asyncio.sleep(0)
+
+
+def read_to_end(fd: int) -> bytes:
+    """Blocking, for a thread."""
+    os.set_blocking(fd, True)
+    parts = []
+    while part := os.read(fd, 1 << 20):
+        parts.append(part)
+    return b"".join(parts)
+
+
+def fill(transport: Any) -> int:
+    """Write until the kernel takes no more; the count of bytes."""
+    total = 0
+    while not transport.get_write_buffer_size():
+        transport.write(b"x" * 65536)
+        total += 65536
+    return total
+
+
+def test_write(run: Run) -> None:
+    async def main() -> None:
+        async with write_pipe() as (transport, protocol, read):
+            assert isinstance(transport, asyncio.WriteTransport)
+            assert protocol.calls == ["connection_made"]
+            transport.write(b"one")
+            transport.write(bytearray(b"two"))
+            transport.write(memoryview(b"three"))
+            transport.write(b"")
+            transport.writelines([b"4", bytearray(b"5"), memoryview(b"6")])
+            await turns()
+            assert read_all(read) == b"onetwothree456"
+            assert transport.get_write_buffer_size() == 0
+            assert transport.can_write_eof()
+            assert transport.get_extra_info("pipe").fileno() >= 0
+
+    run(main())
+
+
+def test_what_was_written_may_change_afterwards(run: Run) -> None:
+    async def main() -> None:
+        async with write_pipe() as (transport, _, read):
+            data = bytearray(b"before")
+            transport.write(data)
+            transport.write(memoryview(data))
+            data[:] = b"after!"
+            await turns()
+            assert read_all(read) == b"beforebefore"
+
+    run(main())
+
+
+def test_twenty_megabytes_with_flow_control(run: Run) -> None:
+    data = os.urandom(1 << 20)
+
+    class Pausable(PipeRecorder):
+        def __init__(self) -> None:
+            super().__init__()
+            self.room = asyncio.Event()
+            self.room.set()
+
+        def pause_writing(self) -> None:
+            super().pause_writing()
+            self.room.clear()
+
+        def resume_writing(self) -> None:
+            super().resume_writing()
+            self.room.set()
+
+    async def main() -> None:
+        loop = asyncio.get_running_loop()
+        read, write = os.pipe()
+        transport, protocol = await loop.connect_write_pipe(Pausable, open(write, "wb", 0))
+        reading = loop.run_in_executor(None, read_to_end, read)
+        for _ in range(20):
+            transport.write(data)
+            await protocol.room.wait()
+        transport.close()
+        assert hashlib.sha256(await reading).digest() == hashlib.sha256(data * 20).digest()
+        assert await protocol.lost() is None
+        pauses = protocol.calls.count("pause_writing")
+        assert pauses > 0
+        assert protocol.calls.count("resume_writing") == pauses
+        os.close(read)
+
+    run(main())
+
+
+def test_water_marks(run: Run) -> None:
+    async def main() -> None:
+        async with write_pipe() as (transport, protocol, read):
+            assert transport.get_write_buffer_limits() == (16384, 65536)
+            transport.set_write_buffer_limits(high=200)
+            assert transport.get_write_buffer_limits() == (50, 200)
+            transport.set_write_buffer_limits(low=100)
+            assert transport.get_write_buffer_limits() == (100, 400)
+            with pytest.raises(ValueError, match="must be >= low"):
+                transport.set_write_buffer_limits(high=1, low=2)
+            fill(transport)
+            assert protocol.calls.count("pause_writing") == 1
+            transport.write(b"more")
+            assert protocol.calls.count("pause_writing") == 1
+            while "resume_writing" not in protocol.calls:
+                read_all(read)
+                await asyncio.sleep(0)
+            assert transport.get_write_buffer_size() <= 100
+
+    run(main())
+
+
+def test_written_outside_of_a_running_loop(loop: asyncio.AbstractEventLoop) -> None:
+    read, write = os.pipe()
+    transport, protocol = loop.run_until_complete(loop.connect_write_pipe(PipeRecorder, open(write, "wb", 0)))
+    transport.write(b"now")
+    assert os.read(read, 100) == b"now"
+    transport.close()
+    loop.run_until_complete(protocol.lost())
+    os.close(read)
+
+
+@pytest.mark.edgeloop_only  # rule 5
+def test_small_writes_of_a_turn_leave_together(run: Run) -> None:
+    async def main() -> None:
+        async with write_pipe() as (transport, _, read):
+            transport.write(b"head")
+            transport.write(b"body")
+            assert read_all(read) == b""
+            await turns()
+            assert read_all(read) == b"headbody"
+
+    run(main())
+
+
+@pytest.mark.edgeloop_only
+def test_joined_writes_stay_atomic(run: Run) -> None:
+    """pipe(7): up to PIPE_BUF bytes are not mixed with other writers', so no more than that is joined."""
+
+    async def main() -> None:
+        async with write_pipe() as (transport, _, read):
+            record = b"r" * (select.PIPE_BUF // 2 + 1)
+            transport.write(record)
+            assert read_all(read) == b""
+            transport.write(record)
+            assert read_all(read) == record
+            await turns()
+            assert read_all(read) == record
+
+    run(main())
+
+
+def test_packets_stay_apart(run: Run) -> None:
+    """pipe(2), O_DIRECT: each write is a packet, and so is each read."""
+
+    async def main() -> None:
+        async with write_pipe(os.O_DIRECT) as (transport, _, read):
+            for packet in (b"one", b"second", b"3"):
+                transport.write(packet)
+            await turns()
+            assert [os.read(read, 100) for _ in range(3)] == [b"one", b"second", b"3"]
+
+    run(main())
+
+
+def test_reader_goes(run: Run) -> None:
+    """Noticed without a write; as nothing is lost, it is no error."""
+
+    async def main() -> None:
+        async with write_pipe() as (transport, protocol, read):
+            os.close(read)
+            assert await protocol.lost() is None
+            assert transport.is_closing()
+
+    run(main())
+
+
+def test_reader_goes_with_data_unsent(run: Run) -> None:
+    async def main() -> None:
+        async with write_pipe() as (transport, protocol, read):
+            fill(transport)
+            os.close(read)
+            assert isinstance(await protocol.lost(), BrokenPipeError)
+            assert transport.get_write_buffer_size() == 0
+
+    run(main())
+
+
+def test_reader_goes_while_closing(run: Run) -> None:
+    async def main() -> None:
+        async with write_pipe() as (transport, protocol, read):
+            fill(transport)
+            transport.close()
+            await turns()
+            assert "connection_lost" not in protocol.calls
+            os.close(read)
+            assert isinstance(await protocol.lost(), BrokenPipeError)
+            assert protocol.calls.count("connection_lost") == 1
+
+    run(main())
+
+
+def test_write_after_the_reader_went(run: Run, loop: asyncio.AbstractEventLoop) -> None:
+    errors = record_errors(loop)
+
+    async def main() -> None:
+        async with write_pipe() as (transport, protocol, read):
+            os.close(read)
+            transport.write(b"too late")
+            assert isinstance(await protocol.lost(), BrokenPipeError)
+
+    run(main())
+    assert errors == []
+
+
+def test_write_after_close_is_dropped_with_a_warning(run: Run, caplog: pytest.LogCaptureFixture) -> None:
+    async def main() -> None:
+        async with write_pipe() as (transport, protocol, read):
+            transport.write(b"before")
+            transport.close()
+            with caplog.at_level(logging.WARNING, "asyncio"):
+                for _ in range(5):
+                    transport.write(b"after")
+                assert not caplog.records
+                transport.write(b"after")
+            assert [record.getMessage() for record in caplog.records] == [
+                "pipe closed by peer or os.write(pipe, data) raised exception."
+            ]
+            assert await protocol.lost() is None
+            assert read_all(read) == b"before"
+
+    run(main())
+
+
+def test_close_sends_what_was_written(run: Run) -> None:
+    async def main() -> None:
+        async with write_pipe() as (transport, protocol, read):
+            total = fill(transport)
+            transport.write_eof()
+            transport.write_eof()
+            transport.close()
+            assert transport.is_closing()
+            copy = os.dup(read)
+            data = await asyncio.to_thread(read_to_end, copy)
+            assert len(data) == total
+            assert await protocol.lost() is None
+            assert protocol.calls.count("connection_lost") == 1
+            os.close(copy)
+
+    run(main())
+
+
+def test_abort_drops_what_is_unsent(run: Run) -> None:
+    async def main() -> None:
+        async with write_pipe() as (transport, protocol, read):
+            total = fill(transport)
+            transport.abort()
+            assert transport.get_write_buffer_size() == 0
+            assert await protocol.lost() is None
+            assert len(read_all(read)) < total
+
+    run(main())
+
+
+def test_abort_after_a_small_write(run: Run) -> None:
+    """What the kernel takes at once has left, as it would have on the standard loop."""
+
+    async def main() -> None:
+        async with write_pipe() as (transport, protocol, read):
+            transport.write(b"short")
+            transport.abort()
+            await protocol.lost()
+            assert read_all(read) == b"short"
+
+    run(main())
+
+
+def test_regular_file_is_refused(run: Run, tmp_path: Path) -> None:
+    async def main() -> None:
+        with open(tmp_path / "file", "wb") as file:
+            text = "^Pipe transport is only for pipes, sockets and character devices$"
+            with pytest.raises(ValueError, match=text):
+                await asyncio.get_running_loop().connect_write_pipe(PipeRecorder, file)
+            assert not file.closed
+
+    run(main())
+    gc.collect()
+
+
+def test_text_is_refused(run: Run) -> None:
+    async def main() -> None:
+        async with write_pipe() as (transport, _, _):
+            with pytest.raises((TypeError, AssertionError)):  # asyncio asserts
+                transport.write("text")
+
+    run(main())
+
+
+@pytest.mark.parametrize("kind", [socket.SOCK_STREAM, socket.SOCK_SEQPACKET])
+def test_socket(run: Run, kind: int) -> None:
+    async def main() -> None:
+        ours, theirs = socket.socketpair(socket.AF_UNIX, kind)
+        transport, protocol = await asyncio.get_running_loop().connect_write_pipe(
+            PipeRecorder, open(ours.detach(), "wb", 0)
+        )
+        transport.write(b"one")
+        transport.write(b"two")
+        await turns()
+        expected = [b"one", b"two"] if kind == socket.SOCK_SEQPACKET else [b"onetwo"]
+        assert [theirs.recv(100) for _ in expected] == expected
+        theirs.close()
+        assert await protocol.lost() is None
+
+    run(main())
+
+
+@pytest.mark.edgeloop_only  # asyncio takes any byte that comes back for the end
+def test_a_socket_that_answers_is_not_closed(run: Run) -> None:
+    async def main() -> None:
+        ours, theirs = socket.socketpair()
+        transport, protocol = await asyncio.get_running_loop().connect_write_pipe(
+            PipeRecorder, open(ours.detach(), "wb", 0)
+        )
+        theirs.send(b"an answer nobody asked for")
+        await turns()
+        transport.write(b"still open")
+        await turns()
+        assert theirs.recv(100) == b"still open"
+        transport.close()
+        await protocol.lost()
+        theirs.close()
+
+    run(main())
+
+
+def test_terminal(run: Run) -> None:
+    async def main() -> None:
+        master, slave = pty.openpty()
+        tty.setraw(slave)
+        transport, protocol = await asyncio.get_running_loop().connect_write_pipe(PipeRecorder, open(slave, "wb", 0))
+        transport.write(b"to the screen")
+        await turns()
+        assert os.read(master, 100) == b"to the screen"
+        data = os.urandom(300_000)  # far more than the terminal holds
+        transport.write(data)
+        seen = bytearray()
+        while len(seen) < len(data):
+            seen += await asyncio.to_thread(os.read, master, 65536)
+        assert seen == data
+        transport.close()
+        assert await protocol.lost() is None
+        os.close(master)
+
+    run(main())
+
+
+def test_devices(run: Run, loop: asyncio.AbstractEventLoop) -> None:
+    errors = record_errors(loop)
+
+    async def main() -> None:
+        transport, protocol = await loop.connect_write_pipe(PipeRecorder, open("/dev/null", "wb", 0))
+        transport.write(b"x" * 1_000_000)
+        assert transport.get_write_buffer_size() == 0
+        transport.close()
+        assert await protocol.lost() is None
+        transport, protocol = await loop.connect_write_pipe(PipeRecorder, open("/dev/full", "wb", 0))
+        transport.write(b"x")
+        error = await protocol.lost()
+        assert isinstance(error, OSError)
+        assert error.errno == errno.ENOSPC
+
+    run(main())
+    assert errors == []
+
+
+def test_repr_and_the_pipe(loop_factory: Callable[[], asyncio.AbstractEventLoop]) -> None:
+    loop = loop_factory()
+    read, write = os.pipe()
+    file = open(write, "wb", 0)
+
+    async def connect() -> Any:
+        transport: Any = (await loop.connect_write_pipe(PipeRecorder, file))[0]
+        assert f"fd={write}" in repr(transport)
+        assert "idle" in repr(transport)
+        assert transport._pipe is file
+        fill(transport)
+        assert "polling" in repr(transport)
+        return transport
+
+    transport = loop.run_until_complete(connect())
+    loop.close()
+    assert "open" in repr(transport)
+    with pytest.warns(ResourceWarning, match="unclosed transport"):
+        del transport
+        gc.collect()
+    assert file.closed
+    os.close(read)
