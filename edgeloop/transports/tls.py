@@ -134,21 +134,23 @@ class TLSProtocol(TLSReader):
     def buffer_updated(self, nbytes: int) -> None:
         """The first ``nbytes`` of the buffer were filled."""
         buffers = self._buffers
-        self._received = buffers.cipher()
-        self._received_size = nbytes
+        self._receive(buffers.cipher(), nbytes)
         self._busy += 1
         buffers.depth += 1
         try:
-            while self._state == tls_state.HANDSHAKE and self._feed():
+            if self._state == tls_state.HANDSHAKE:
                 self._handshake()
+                while self._state == tls_state.HANDSHAKE and self._feed():
+                    self._handshake()
             if self._state == tls_state.OPEN:
                 # A handshake alone is no reason to ask the application for a buffer.
-                if not self._reading_paused and (self._fed < nbytes or self._incoming.pending):
+                if not self._reading_paused and (self._incoming.pending or self._fed < self._received_size):
                     self._deliver()
             elif self._state == tls_state.SHUTDOWN:
                 self._await_close_notify()
         finally:
-            self._let_go_of_received()
+            if self._received_size:
+                self._let_go_of_received()
             buffers.depth -= 1
             self._busy -= 1
         self._settle()

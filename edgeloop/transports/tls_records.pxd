@@ -16,6 +16,7 @@ cdef class TLSRecords:
     cdef Py_ssize_t _backlog_size
     cdef bint _write_wants_read
     cdef object __weakref__
+    cdef _receive(self, buffer, Py_ssize_t size)
     @cython.locals(start=Py_ssize_t, end=Py_ssize_t)
     cdef bint _feed(self) except -1
     cdef _let_go_of_received(self)
@@ -27,5 +28,5 @@ cdef class TLSRecords:
     cdef _append(self, data)
     cdef _encrypt(self)
     @cython.locals(size=Py_ssize_t)
-    cdef _next_chunk(self)
+    cdef _fit(self, chunk)
     cdef _drop_output(self)

@@ -42,6 +42,15 @@ class TLSRecords:
         self._backlog_size = 0
         self._write_wants_read = False
 
+    def _receive(self, buffer: memoryview, size: int) -> None:
+        """Take what the lower transport has read, all at once or, if it is much, to feed it piece by piece."""
+        if size <= PIECE:
+            self._incoming.write(buffer[:size])
+        else:
+            self._received = buffer
+            self._received_size = size
+            self._feed()
+
     def _feed(self) -> bool:
         """Put the next piece of what was received into the BIO; whether there was one."""
         start = self._fed
@@ -64,8 +73,6 @@ class TLSRecords:
         """Fill ``buffer``, of ``size`` bytes, as far as there is data. ``_input`` says what stopped it."""
         filled = 0
         read: Any = self._sslobj.read
-        if not self._incoming.pending:
-            self._feed()
         while True:
             try:
                 count = read(size - filled, buffer[filled:] if filled else buffer)
@@ -90,7 +97,7 @@ class TLSRecords:
                 more = self._incoming.pending or self._fed < self._received_size or self._sslobj.pending()
                 self._input = tls_state.MORE if more else tls_state.DRY
                 break
-            if not self._incoming.pending and not self._feed():
+            if not self._incoming.pending and (self._fed == self._received_size or not self._feed()):
                 # A short read took all of its record, and there is no other: spare an SSLWantReadError.
                 self._input = tls_state.DRY
                 break
@@ -119,7 +126,9 @@ class TLSRecords:
 
     def _encrypt(self) -> None:
         """Encrypt one piece of the backlog; with ``_write_wants_read`` after it, the peer must speak first."""
-        chunk = self._next_chunk()
+        chunk = self._backlog.popleft()
+        if self._backlog or len(chunk) > PIECE:
+            chunk = self._fit(chunk)
         try:
             self._sslobj.write(chunk)
         except ssl.SSLWantReadError:
@@ -130,8 +139,8 @@ class TLSRecords:
         self._write_wants_read = False
         self._backlog_size -= len(chunk)
 
-    def _next_chunk(self) -> bytes | memoryview:
-        chunk = self._backlog.popleft()
+    def _fit(self, chunk: bytes | memoryview) -> bytes | memoryview:
+        # Neither more than a piece, nor less than a record where there is more to send.
         size = len(chunk)
         if size > PIECE:
             whole = memoryview(chunk)

@@ -91,7 +91,7 @@ class TLSTransport:
         Raises TypeError if ``data`` isn't bytes-like. After the transport has closed, data is dropped, and from the
         fifth time on a warning is logged.
         """
-        if not isinstance(data, (bytes, bytearray, memoryview)):
+        if type(data) is not bytes and not isinstance(data, (bytes, bytearray, memoryview)):
             raise TypeError(f"data: expecting a bytes-like instance, got {type(data).__name__}")
         if data:
             self._ssl_protocol.write(data)

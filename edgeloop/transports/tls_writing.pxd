@@ -18,7 +18,6 @@ cdef class TLSWriter(TLSRecords):
     cdef int _lost_writes
     cdef Py_ssize_t _high_water
     cdef Py_ssize_t _low_water
-    cdef _leave(self)
     cdef _drop_write(self)
     cdef _send_backlog(self)
     cdef _send_outgoing(self)

@@ -48,7 +48,8 @@ class TLSWriter(TLSRecords):
             self._drop_write()
             return
         self._append(data)
-        self._leave()
+        if self._state == tls_state.OPEN and not (self._busy and self._backlog_size < RECORD):
+            self._send_backlog()
 
     def writelines(self, items: list[bytes | bytearray | memoryview]) -> None:
         """Send every item, in order."""
@@ -58,9 +59,6 @@ class TLSWriter(TLSRecords):
         for data in items:
             if data:
                 self._append(data)
-        self._leave()
-
-    def _leave(self) -> None:
         if self._state == tls_state.OPEN and not (self._busy and self._backlog_size < RECORD):
             self._send_backlog()
 
@@ -81,7 +79,8 @@ class TLSWriter(TLSRecords):
                     if self._write_wants_read:
                         break
                     self._send_outgoing()
-            self._send_outgoing()
+            if self._outgoing.pending:
+                self._send_outgoing()
         except Exception as exc:
             self._fatal_error(exc, "Fatal error on SSL protocol")
             return
