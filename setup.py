@@ -27,6 +27,13 @@ COMPILED = (
     "transports/pipe.py",
     "transports/pipe_writing.py",
     "transports/datagram.py",
+    "transports/tls_state.py",
+    "transports/tls_buffers.py",
+    "transports/tls_records.py",
+    "transports/tls_writing.py",
+    "transports/tls_reading.py",
+    "transports/tls_transport.py",
+    "transports/tls.py",
     "listener.py",
 )
 

@@ -22,6 +22,13 @@ HOT_ROOMS = (
     "transports.pipe",
     "transports.pipe_writing",
     "transports.datagram",
+    "transports.tls_state",
+    "transports.tls_buffers",
+    "transports.tls_records",
+    "transports.tls_writing",
+    "transports.tls_reading",
+    "transports.tls_transport",
+    "transports.tls",
     "listener",
 )
 
