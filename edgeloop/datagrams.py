@@ -50,7 +50,8 @@ def _share_port(sock: socket.socket) -> None:
     try:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
     except OSError as exc:
-        raise ValueError("reuse_port not supported: SO_REUSEPORT is defined but not implemented") from exc
+        text = "reuse_port not supported by socket module, SO_REUSEPORT defined but not implemented."
+        raise ValueError(text) from exc
 
 
 class Datagrams(Servers):

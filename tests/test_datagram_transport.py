@@ -121,6 +121,26 @@ def test_largest_and_empty_datagrams(run: Run) -> None:
     run(main())
 
 
+def test_what_was_scheduled_first_runs_first(loop: asyncio.AbstractEventLoop) -> None:
+    """A datagram that is there already does not overtake the task that is about to wait for it."""
+    transport, protocol = loop.run_until_complete(loop.create_datagram_endpoint(Recorder, local_addr=LOCAL))
+    order: list[str] = []
+
+    async def task() -> None:
+        order.append("task")
+        await protocol.arrived(1)
+        order.append("datagram")
+
+    with plain_socket() as peer:
+        peer.sendto(b"early", name_of(transport))
+        loop.call_soon(lambda: order.append(f"callback, {len(protocol.datagrams)} received"))
+        loop.run_until_complete(task())
+    assert order == ["callback, 0 received", "task", "datagram"]
+    transport.close()
+    loop.run_until_complete(protocol.lost())
+    loop.run_until_complete(asyncio.sleep(0))
+
+
 def test_empty_datagrams_are_received_on_every_version(run: Run) -> None:
     async def main() -> None:
         with plain_socket() as peer:

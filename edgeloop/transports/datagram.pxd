@@ -2,7 +2,7 @@ cimport cython
 
 from edgeloop cimport kernel, kernel_datagram
 from edgeloop.reactor cimport Channel, Reactor
-from edgeloop.schedule cimport Scheduler
+from edgeloop.schedule cimport Handle, Scheduler
 
 
 cdef class DatagramTransport(Channel):
@@ -10,12 +10,13 @@ cdef class DatagramTransport(Channel):
     cdef Reactor _reactor
     cdef object _protocol
     cdef object _context
-    cdef object _sock
+    cdef readonly object _sock
     cdef int _family
     cdef object _address
     cdef object _sockname
     cdef object _peername
     cdef bint _connected
+    cdef Handle _reading
     cdef list _arrived
     cdef list _backlog
     cdef Py_ssize_t _backlog_size

@@ -15,22 +15,23 @@ from typing import Any
 
 from .. import kernel, kernel_datagram, stdlib
 from ..reactor import Channel, Reactor
-from ..schedule import Scheduler
+from ..schedule import Handle, Scheduler
 
 Message = tuple[bytes, Any]
 
 DEFAULT_HIGH_WATER = 65536
 SEND_AT_ONCE = 64  # messages a turn gathers before some leave: more have nothing to gain
-FIRST_RETRY_SECONDS = 0.0001  # after which a Unix socket looks whether another's full queue has room; each time twice
-MOST_RETRY_SECONDS = 0.01  # as long, up to this
+# After which a Unix socket looks whether another's full queue has room: each time twice as long, up to the second.
+FIRST_RETRY_SECONDS = 0.0001
+MOST_RETRY_SECONDS = 0.01
 
 # From 3.13 on asyncio sends empty datagrams, and counts a header for each that waits.
 _SENDS_EMPTY = sys.version_info >= (3, 13)
 _HEADER_SIZE = 8 if _SENDS_EMPTY else 0
 
 
-class _DatagramFace(asyncio.DatagramTransport):
-    """What ``isinstance`` sees of a DatagramTransport: a compiled class can't inherit from asyncio's."""
+class _DatagramFace(asyncio.Transport, asyncio.DatagramTransport):
+    """What ``isinstance`` sees of a DatagramTransport, as of asyncio's own: a compiled class can't inherit from these."""
 
     __slots__ = ()
 
@@ -64,6 +65,7 @@ class DatagramTransport(Channel):
             self._connected = True  # the name of a Unix peer may be the empty string
         except OSError:
             self._connected = False
+        self._reading: Handle | None = None
         self._arrived: list[Message | OSError] = []
         self._backlog: list[Message] = []
         self._backlog_size = 0
@@ -103,11 +105,14 @@ class DatagramTransport(Channel):
 
     def on_ready(self) -> None:
         """The reactor has news, or this channel had more to do."""
-        if (self.readable or self._arrived) and not self._paused and not self._closing:
-            if not self._arrived:
-                self._receive()
-            if self._arrived:
-                self._deliver()
+        if self.readable or self._arrived:
+            if self._loop._ready:
+                # asyncio's order: what was scheduled before the wait runs before what the wait has brought.
+                if self._reading is None:
+                    self._reading = self._loop._handle(self._read, (), None)
+                self._loop._ready.append(self._reading)
+            else:
+                self._read()
         if self.writable and not self.marked:
             if self._backlog:
                 self._send()
@@ -117,10 +122,25 @@ class DatagramTransport(Channel):
                 # Woken for nothing: that is when disarming is worth a system call (rule 4).
                 self._reactor.rearm(self, kernel.INTEREST_READ)
 
+    def _read(self) -> None:
+        if self._paused or self._closing:
+            return
+        if self.readable and not self._arrived:
+            self._receive()
+        if self._arrived:
+            self._deliver()
+
     def _receive(self) -> None:
         # One batch each turn (rule 3). A short one has met EAGAIN; but with ERR in the event, an error may have cut it
         # short, and be still to be told (rule 2).
-        self._arrived = kernel_datagram.recv_datagrams(self.fd, self._family, self._sock)
+        try:
+            self._arrived = kernel_datagram.recv_datagrams(self.fd, self._family, self._sock)
+        except (SystemExit, KeyboardInterrupt):
+            self._reactor.defer(self)
+            raise
+        except BaseException as exc:
+            self._fatal_error(exc, "Fatal read error on datagram transport")
+            return
         count = len(self._arrived)
         if count == 0:
             self.readable = False
@@ -247,6 +267,7 @@ class DatagramTransport(Channel):
                 break
             if isinstance(error, (SystemExit, KeyboardInterrupt)):
                 self._drop_sent(done)
+                self._reactor.mark(self)
                 raise error
             done += 1  # that one alone; the others go on
             self._refused(error)
@@ -409,6 +430,7 @@ class DatagramTransport(Channel):
         self.fd = -1
         self._protocol = None
         self._arrived = []
+        self._reading = None
         if self._retry is not None:
             self._retry.cancel()
             self._retry = None
