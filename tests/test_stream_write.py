@@ -64,6 +64,35 @@ def test_a_view_of_wider_items(loop: asyncio.AbstractEventLoop, run: Run) -> Non
     run(main())
 
 
+@pytest.mark.edgeloop_only
+def test_a_large_view_of_wider_items(loop: asyncio.AbstractEventLoop, run: Run) -> None:
+    """The standard loop slices what did not fit by items, and loses data."""
+
+    async def main() -> None:
+        async with connected(Recorder, send_buffer=8192) as (transport, protocol, peer):
+            numbers = array.array("Q", range(100_000))
+            transport.write(memoryview(numbers))
+            transport.writelines([memoryview(numbers), memoryview(numbers)])
+            transport.close()
+            assert await receive_all(peer) == numbers.tobytes() * 3
+            await protocol.lost()
+
+    run(main())
+
+
+@pytest.mark.edgeloop_only
+def test_a_view_with_gaps(loop: asyncio.AbstractEventLoop, run: Run) -> None:
+    """The standard loop gives up the connection: send(2) needs contiguous memory."""
+
+    async def main() -> None:
+        async with connected(Recorder) as (transport, _, peer):
+            transport.write(memoryview(b"0123456789")[::2])
+            transport.writelines([memoryview(b"abcdef")[::-1], b"!"])
+            assert await receive(peer, 12) == b"02468fedcba!"
+
+    run(main())
+
+
 @pytest.mark.parametrize("lines", [0, 1, 2, 1023, 1024, 1025, 5000])
 def test_writelines_of_any_length(loop: asyncio.AbstractEventLoop, run: Run, lines: int) -> None:
     """writev(2) takes IOV_MAX = 1024 pieces at a time."""
