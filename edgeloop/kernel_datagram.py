@@ -7,6 +7,7 @@ connected socket's peer the address is None.
 from __future__ import annotations
 
 import socket
+import threading
 from typing import Any
 
 Message = tuple[bytes, Any]
@@ -15,15 +16,27 @@ MOST_DATAGRAMS = 32  # received with one call; a longer list to send is cut into
 DATAGRAM_SIZE = 262144  # as the stdlib's: UDP has 65,527 bytes at most, a Unix socket what SO_SNDBUF allows
 
 
+class _Room(threading.local):
+    """Where datagrams land: ``recvfrom`` would have the largest size allocated, and given back, for each."""
+
+    def __init__(self) -> None:
+        self.view = memoryview(bytearray(DATAGRAM_SIZE))
+
+
+_room = _Room()
+
+
 def recv_datagrams(fd: int, family: int, sock: socket.socket) -> list[Message | OSError]:
     """What has arrived, at most MOST_DATAGRAMS: fewer mean that the next call would have blocked, or has failed.
 
     An error, which the kernel tells once, stands in its place among the messages: the last.
     """
     arrived: list[Message | OSError] = []
+    view = _room.view
     try:
         while len(arrived) < MOST_DATAGRAMS:
-            arrived.append(sock.recvfrom(DATAGRAM_SIZE))
+            count, address = sock.recvfrom_into(view)
+            arrived.append((view[:count].tobytes(), address))
     except BlockingIOError:
         pass
     except OSError as exc:

@@ -31,7 +31,7 @@ _HEADER_SIZE = 8 if _SENDS_EMPTY else 0
 
 
 class _DatagramFace(asyncio.Transport, asyncio.DatagramTransport):
-    """What ``isinstance`` sees of a DatagramTransport, as of asyncio's own: a compiled class can't inherit from these."""
+    """What ``isinstance`` sees of a DatagramTransport: a compiled class can't inherit from asyncio's."""
 
     __slots__ = ()
 
