@@ -283,6 +283,23 @@ def test_other_packet_sockets(run: Run) -> None:
     run(main())
 
 
+@pytest.mark.edgeloop_only  # asyncio delivers empty datagrams without end
+@pytest.mark.skipif(sys.version_info < (3, 13), reason="asyncio takes SOCK_DGRAM alone before Python 3.13")
+def test_end_of_a_packet_connection_is_one_empty_datagram(run: Run) -> None:
+    async def main() -> None:
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        async with endpoint(sock=ours) as (_, protocol):
+            theirs.send(b"one")
+            theirs.send(b"")
+            theirs.send(b"two")
+            theirs.close()
+            assert await protocol.arrived(4) == [b"one", b"", b"two", b""]
+            await asyncio.sleep(0.02)
+            assert len(protocol.datagrams) == 4
+
+    run(main())
+
+
 def test_netlink_socket_has_addresses_of_its_own_kind(run: Run) -> None:
     """What the address parser does not know goes through the socket object: netlink(7)'s (pid, groups)."""
 

@@ -12,6 +12,7 @@ cdef class DatagramTransport(Channel):
     cdef object _context
     cdef readonly object _sock
     cdef int _family
+    cdef bint _has_end
     cdef object _address
     cdef object _sockname
     cdef object _peername

@@ -57,6 +57,7 @@ class DatagramTransport(Channel):
         self._context = context
         self._sock = sock
         self._family = int(sock.family)
+        self._has_end = sock.type == socket.SOCK_SEQPACKET
         self._address = address
         self._sockname: Any = None
         self._peername: Any = None
@@ -141,12 +142,26 @@ class DatagramTransport(Channel):
         except BaseException as exc:
             self._fatal_error(exc, "Fatal read error on datagram transport")
             return
+        if self._has_end and self.hung:
+            self._cut_end()
         count = len(self._arrived)
         if count == 0:
             self.readable = False
             self.hung = False
         elif count < kernel_datagram.MOST_DATAGRAMS and not self.hung and type(self._arrived[count - 1]) is tuple:
             self.readable = False
+
+    def _cut_end(self) -> None:
+        # The end of a SOCK_SEQPACKET connection reads as an empty datagram, again and again: one tells it.
+        while len(self._arrived) > 1 and self._is_empty(-1) and self._is_empty(-2):
+            self._arrived.pop()
+        if self._arrived and self._is_empty(-1):
+            self.readable = False
+            self.hung = False
+
+    def _is_empty(self, index: int) -> bool:
+        message = self._arrived[index]
+        return isinstance(message, tuple) and not message[0]
 
     def _deliver(self) -> None:
         arrived = self._arrived
