@@ -77,6 +77,36 @@ def test_nothing_is_delivered_while_reading_is_paused(run: Run, server_side: boo
     run(main())
 
 
+def test_pausing_after_each_small_buffer(run: Run) -> None:
+    """What one read of the socket brought is more than the protocol wants: the rest waits, and none of it is lost."""
+    data = os.urandom(300_000)
+
+    class Pausing(BufferRecorder):
+        def __init__(self) -> None:
+            super().__init__()
+            self.buffer = memoryview(bytearray(1000))  # type: ignore[assignment]
+
+        def buffer_updated(self, nbytes: int) -> None:
+            assert self.transport.is_reading()
+            super().buffer_updated(nbytes)
+            self.transport.pause_reading()
+
+    async def main() -> None:
+        async with secured(Pausing) as (transport, protocol, peer):
+            transport.pause_reading()
+            sending = asyncio.ensure_future(peer.send(data))
+            await asyncio.sleep(0.02)
+            while len(protocol.received) < len(data):
+                before = len(protocol.received)
+                transport.resume_reading()
+                await protocol.bytes_in(before + 1)
+                await asyncio.sleep(0)
+            await sending
+            assert protocol.received == data
+
+    run(main())
+
+
 def test_pausing_and_resuming_twice_is_harmless(run: Run) -> None:
     async def main() -> None:
         async with secured(Recorder) as (transport, protocol, peer):
