@@ -230,8 +230,8 @@ class SendFiles(Servers):
                 else:
                     transport.set_sender(send_on)  # the rest in another turn
             except BlockingIOError:
-                transport.set_sender(send_on)
                 transport.wait_for_room()
+                transport.set_sender(send_on)
             except (SystemExit, KeyboardInterrupt):
                 raise
             except BaseException as exc:

@@ -187,6 +187,34 @@ def test_packets_stay_apart(run: Run) -> None:
     run(main())
 
 
+def count_packets(read: int) -> int:
+    """Read them all, without blocking."""
+    count = 0
+    while True:
+        try:
+            os.read(read, 1 << 16)
+        except BlockingIOError:
+            return count
+        count += 1
+
+
+@pytest.mark.edgeloop_only  # asyncio joins what waits
+def test_packets_that_had_to_wait_stay_apart(run: Run) -> None:
+    async def main() -> None:
+        async with write_pipe(os.O_DIRECT) as (transport, _, read):
+            written = received = 0
+            while transport.get_write_buffer_size() < 50:
+                transport.write(b"a packet")
+                written += 1
+            while received < written:
+                received += count_packets(read)
+                await asyncio.sleep(0)
+            await turns()
+            assert received + count_packets(read) == written
+
+    run(main())
+
+
 def test_reader_goes(run: Run) -> None:
     """Noticed without a write; as nothing is lost, it is no error."""
 

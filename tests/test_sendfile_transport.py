@@ -10,10 +10,11 @@ import socket
 import ssl
 from collections.abc import Iterator
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import pytest
 import trustme
+from kernel_truth import OUT, epoll_set
 from pipe_recording import write_pipe
 from recording import Recorder, Run, connected, receive, receive_all, reset
 
@@ -119,6 +120,30 @@ def test_no_second_sendfile_meanwhile(run: Run, big: Path, small: BinaryIO) -> N
                 receiving = asyncio.ensure_future(receive(peer, SIZE - 1000))
                 assert await sending == SIZE
                 await receiving
+
+    run(main())
+
+
+@pytest.mark.edgeloop_only
+def test_sleeps_until_there_is_room(run: Run, big: Path) -> None:
+    """Rule 4: EPOLLOUT is armed while the socket is full, and no longer."""
+
+    async def main() -> None:
+        loop: Any = asyncio.get_running_loop()
+        async with connected(Recorder) as (transport, protocol, peer):
+            fd = transport.get_extra_info("socket").fileno()
+            assert not epoll_set(loop)[fd] & OUT
+            with big.open("rb") as file:
+                sending = asyncio.ensure_future(loop.sendfile(transport, file))
+                while not epoll_set(loop)[fd] & OUT:
+                    await asyncio.sleep(0)
+                assert not sending.done()
+                assert not loop.reactor.find(fd).writable
+                await receive(peer, SIZE)
+                assert await sending == SIZE
+            while epoll_set(loop)[fd] & OUT:
+                peer.send(b"x")
+                await protocol.bytes_in(len(protocol.received) + 1)
 
     run(main())
 
