@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import socket
 from collections.abc import AsyncIterator, Callable
+from pathlib import Path
 from typing import Any, cast
 
 from recording import Recording
@@ -82,3 +83,18 @@ def plain_socket(family: int = socket.AF_INET, address: Any = LOCAL) -> Any:
 
 def name_of(transport: asyncio.BaseTransport) -> Any:
     return transport.get_extra_info("sockname")
+
+
+async def receive(sock: socket.socket, count: int) -> list[bytes]:
+    """The next ``count`` datagrams of a socket of the test's own."""
+    loop = asyncio.get_running_loop()
+    return [await loop.sock_recv(sock, 70000) for _ in range(count)]
+
+
+def blocked_pair(tmp_path: Path) -> tuple[socket.socket, str]:
+    """A Unix datagram socket that nobody reads from yet, and its path: its queue is soon full."""
+    path = str(tmp_path / "reader")
+    reader = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+    reader.setblocking(False)
+    reader.bind(path)
+    return reader, path
