@@ -284,4 +284,5 @@ def _mode(transport: Any) -> str:
     said = getattr(transport, "_sendfile_compatible", None)
     if said is not None:
         return str(said.name)
-    return "FALLBACK" if isinstance(transport, asyncio.Transport) else "UNSUPPORTED"
+    is_stream = isinstance(transport, asyncio.Transport) and not isinstance(transport, asyncio.DatagramTransport)
+    return "FALLBACK" if is_stream else "UNSUPPORTED"

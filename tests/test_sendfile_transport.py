@@ -198,6 +198,11 @@ def test_refusals(run: Run, small: BinaryIO, tmp_path: Path) -> None:
         async with write_pipe() as (pipe, _, _):
             with pytest.raises(RuntimeError, match="sendfile is not supported for transport"):
                 await loop.sendfile(pipe, small)
+        datagrams, _ = await loop.create_datagram_endpoint(asyncio.DatagramProtocol, local_addr=("127.0.0.1", 0))
+        with pytest.raises(RuntimeError, match="sendfile is not supported for transport"):
+            await loop.sendfile(datagrams, small)  # type: ignore[arg-type]
+        datagrams.close()
+        await asyncio.sleep(0)
         assert small.tell() == 0
 
     run(main())
