@@ -25,7 +25,9 @@ EPOLL_EDGE = select.EPOLLET
 INTEREST_READ = select.EPOLLIN | select.EPOLLRDHUP
 INTEREST_WRITE = select.EPOLLOUT
 INTEREST_HANGUP = select.EPOLLRDHUP  # HUP and ERR are told unasked
-READ_SIZE = 262144
+# Under malloc's threshold for mmap(2), 128 KiB: over it each read costs a mapping, its page faults and its removal, which
+# tripled the CPU time of a 1 KiB echo. (The compiled edition reads into one buffer of its own, of 256 KiB.)
+READ_SIZE = 65536
 
 # One turn's events; the kernel keeps what does not fit and gives it next time, the longest waiting first.
 MOST_EVENTS = 1024
@@ -86,8 +88,9 @@ class Poller:
         if timeout > 86400:
             timeout = 86400  # as the stdlib: wake once a day rather than overflow a time field
         events = self._epoll.poll(timeout, MOST_EVENTS)
-        self.fds = [event[0] for event in events]
-        self.masks = [event[1] for event in events]
+        if events:
+            self.fds = [event[0] for event in events]
+            self.masks = [event[1] for event in events]
         return len(events)
 
     def close(self) -> None:

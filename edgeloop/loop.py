@@ -5,10 +5,11 @@ from __future__ import annotations
 import asyncio
 import sys
 import threading
+import time
 import traceback
 import warnings
 import weakref
-from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Generator
+from collections.abc import AsyncGenerator, Awaitable, Callable, Generator
 from typing import Any, TypeVar
 
 from . import stdlib
@@ -22,7 +23,7 @@ T = TypeVar("T")
 ExceptionHandler = Callable[[asyncio.AbstractEventLoop, dict[str, Any]], object]
 
 
-class EventLoop(Datagrams, Signals, Subprocesses, SendFiles, asyncio.AbstractEventLoop):
+class EventLoop(Datagrams, Signals, Subprocesses, SendFiles, asyncio.AbstractEventLoop):  # type: ignore[misc]
     """An asyncio event loop on edge-triggered epoll. One thread runs it; the others use ``call_soon_threadsafe``."""
 
     def __init__(self) -> None:
@@ -30,12 +31,12 @@ class EventLoop(Datagrams, Signals, Subprocesses, SendFiles, asyncio.AbstractEve
         self._exception_handler: ExceptionHandler | None = None
         self._asyncgens: weakref.WeakSet[AsyncGenerator[Any, Any]] = weakref.WeakSet()
         self._asyncgens_shut_down = False
+        self._clock_resolution = time.get_clock_info("monotonic").resolution  # in seconds; tools look here
+        self._outer_hooks: tuple[Any, Any] | None = None  # for asynchronous generators, of whoever runs the loop
         self._origin_depth: int | None = None  # of coroutine origin tracking before debug mode set its own
 
     def __repr__(self) -> str:
-        return (
-            f"<{type(self).__name__} running={self.is_running()} closed={self.is_closed()} debug={self.get_debug()}>"
-        )
+        return f"<{type(self).__name__} running={self.is_running()} closed={self.is_closed()} debug={self.get_debug()}>"
 
     # Running
 
@@ -47,23 +48,33 @@ class EventLoop(Datagrams, Signals, Subprocesses, SendFiles, asyncio.AbstractEve
 
     def run_forever(self) -> None:
         """Run until ``stop`` is called. RuntimeError if closed, running already, or another loop runs in this thread."""
+        self._run_forever_setup()
+        try:
+            self._run_turns()
+        finally:
+            self._run_forever_cleanup()
+
+    # The two that a foreign run_forever calls around its own turns of _run_once; asyncio has them from 3.13 on.
+
+    def _run_forever_setup(self) -> None:
         self._check_closed()
         self._check_running()
         self._track_origins(self._debug)
-        hooks = sys.get_asyncgen_hooks()
+        self._outer_hooks = sys.get_asyncgen_hooks()
         self._thread_id = threading.get_ident()
-        try:
-            sys.set_asyncgen_hooks(firstiter=self._asyncgen_begins, finalizer=self._asyncgen_is_dropped)
-            stdlib.set_running_loop(self)
-            self._watch_signals()
-            self._run_turns()
-        finally:
-            self._stopping = False
-            self._thread_id = None
-            self._unwatch_signals()
-            stdlib.set_running_loop(None)
-            self._track_origins(False)
-            sys.set_asyncgen_hooks(*hooks)
+        sys.set_asyncgen_hooks(firstiter=self._asyncgen_begins, finalizer=self._asyncgen_is_dropped)
+        stdlib.set_running_loop(self)
+        self._watch_signals()
+
+    def _run_forever_cleanup(self) -> None:
+        self._stopping = False
+        self._thread_id = None
+        self._unwatch_signals()
+        stdlib.set_running_loop(None)
+        self._track_origins(False)
+        if self._outer_hooks is not None:
+            sys.set_asyncgen_hooks(*self._outer_hooks)
+            self._outer_hooks = None
 
     def run_until_complete(self, future: Generator[Any, None, T] | Awaitable[T]) -> T:
         """Run until the future is done and return its result or raise its exception; a coroutine becomes a task.
@@ -167,6 +178,7 @@ class EventLoop(Datagrams, Signals, Subprocesses, SendFiles, asyncio.AbstractEve
         """Log the context on the logger ``asyncio``, as an error."""
         message = context.get("message") or "Unhandled exception in event loop"
         exception = context.get("exception")
+        info = (type(exception), exception, exception.__traceback__) if exception is not None else False
         lines = [message]
         for key in sorted(context):
             if key in ("message", "exception"):
@@ -179,7 +191,7 @@ class EventLoop(Datagrams, Signals, Subprocesses, SendFiles, asyncio.AbstractEve
             else:
                 text = repr(value)
             lines.append(f"{key}: {text}")
-        stdlib.logger().error("\n".join(lines), exc_info=exception if exception is not None else False)
+        stdlib.logger().error("\n".join(lines), exc_info=info)
 
     def call_exception_handler(self, context: dict[str, Any]) -> None:
         """Tell the exception handler. ``context``: ``message``, and where they apply ``exception``, ``future``, ``task``,
@@ -195,7 +207,7 @@ class EventLoop(Datagrams, Signals, Subprocesses, SendFiles, asyncio.AbstractEve
                 stdlib.logger().error("Exception in default exception handler", exc_info=True)
             return
         try:
-            owner = context.get("task") or context.get("future") or context.get("handle")
+            owner: Any = context.get("task") or context.get("future") or context.get("handle")
             run_in = owner.get_context() if hasattr(owner, "get_context") else None
             if run_in is not None and hasattr(run_in, "run"):
                 run_in.run(handler, self, context)

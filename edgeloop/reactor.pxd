@@ -26,6 +26,8 @@ cdef class Reactor:
     cdef bint woken
     cdef bint foreign
     cdef unsigned long long batch
+    cdef int heard
+    cdef int told
     cdef list leftover
     cdef list marked
     cdef object __weakref__
@@ -38,7 +40,6 @@ cdef class Reactor:
     cpdef wake(self)
     @cython.locals(channel=Channel, marked=list, index=Py_ssize_t)
     cpdef flush(self)
-    @cython.locals(channel=Channel, leftover=list, channels=list, count=int, fd=int, mask=int, index=Py_ssize_t, size=Py_ssize_t)
-    cpdef turn(self, double timeout)
-    @cython.locals(channel=Channel)
-    cdef keep(self, int first, int count, list leftover, Py_ssize_t index)
+    cpdef wait(self, double timeout)
+    @cython.locals(channel=Channel, leftover=list, channels=list, fd=int, mask=int, index=int, done=Py_ssize_t)
+    cpdef dispatch(self)

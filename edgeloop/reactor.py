@@ -41,7 +41,7 @@ class Channel:
 
 
 class Reactor:
-    """An epoll set with its channels; ``turn`` waits once and dispatches.
+    """An epoll set with its channels; a turn is one ``wait`` and one ``dispatch``.
 
     ``channels`` is indexed by descriptor, which the kernel hands out lowest first, so the list stays short.
     """
@@ -53,6 +53,8 @@ class Reactor:
         self.woken = False
         self.foreign = False  # this process is a fork of the one the set belongs to
         self.batch = 1
+        self.heard = 0  # events that the last wait brought
+        self.told = 0  # how many of them are dispatched
         self.leftover: list[Channel] = []
         self.marked: list[Channel] = []
         self.poller.add(self.wake_fd, kernel.INTEREST_READ | kernel.EPOLL_EDGE)
@@ -150,33 +152,38 @@ class Reactor:
                 self.marked[:0] = marked[index:]
                 raise
 
-    def turn(self, timeout: float) -> None:
-        """Wait at most ``timeout`` seconds (negative: without limit) and let each channel that has news react.
-
-        One epoll_wait. What one channel raises leaves the turn only after the others' news is kept for the next.
-        """
+    def wait(self, timeout: float) -> None:
+        """One epoll_wait of at most ``timeout`` seconds (negative: without limit); ``dispatch`` tells what it brought."""
         if self.foreign:
             self._refuse()
-        leftover = self.leftover
-        if leftover:
-            self.leftover = []
+        if self.told < self.heard:
+            return  # an exception kept the rest of the last news from being told, and the kernel won't repeat it
+        if self.leftover:
             timeout = 0.0
         self.batch += 1
-        index = -1
-        count = 0
+        self.told = self.heard = 0
+        self.heard = self.poller.wait(timeout)
+        self.woken = False
+
+    def dispatch(self) -> None:
+        """Let each channel react that has news, and each that was left over.
+
+        What one of them raises leaves at once; the others are told by the next call.
+        """
+        leftover = self.leftover
+        self.leftover = []
         done = 0
+        channels = self.channels
         try:
-            count = self.poller.wait(timeout)
-            self.woken = False
-            channels = self.channels
-            size = len(channels)
-            for index in range(count):
+            while self.told < self.heard:
+                index = self.told
+                self.told += 1
                 fd = self.poller.fds[index]
-                if fd >= size:  # the wake-up descriptor, or one that is registered in this very batch
-                    continue
+                if fd >= len(channels):
+                    continue  # the wake-up descriptor: it has no channel
                 channel = channels[fd]
                 if channel is None or channel.born == self.batch:
-                    continue
+                    continue  # nobody's, or its predecessor's (rule 9)
                 mask = self.poller.masks[index]
                 # Rule 8: HUP and ERR are hints, both directions look for themselves.
                 if mask & kernel.EPOLL_READ:
@@ -192,25 +199,9 @@ class Reactor:
                 channel.deferred = False
                 if channel.added:
                     channel.on_ready()
-        except BaseException:
-            self.keep(index + 1, count, leftover, done)
-            raise
-
-    def keep(self, first: int, count: int, leftover: list[Channel], done: int) -> None:
-        """Remember the news that an exception kept from being told: the kernel won't say it again."""
-        self.leftover[:0] = leftover[done:]
-        for index in range(first, count):
-            channel = self.find(self.poller.fds[index])
-            if channel is None or channel.born == self.batch:
-                continue
-            mask = self.poller.masks[index]
-            if mask & kernel.EPOLL_READ:
-                channel.readable = True
-            if mask & kernel.EPOLL_WRITE:
-                channel.writable = True
-            if mask & kernel.EPOLL_HANGUP:
-                channel.hung = True
-            self.defer(channel)
+        finally:
+            if done < len(leftover):
+                self.leftover[:0] = leftover[done:]
 
     def disown(self) -> None:
         """After a fork, in the child: the set is the parent's, and only our copy of its descriptor is ours (rule 11)."""

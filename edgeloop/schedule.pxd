@@ -51,5 +51,6 @@ cdef class Scheduler:
     cdef _run_batch(self)
     @cython.locals(start=double, elapsed=double)
     cdef _run_slowly(self, Handle handle)
-    cdef _turn(self)
+    cdef _run_news(self)
+    cdef _run_news_only(self)
     cpdef _timer_cancelled(self)

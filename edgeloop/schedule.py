@@ -218,6 +218,8 @@ class Scheduler:
         if self._debug:
             self._check_thread()
             self._check_callback(callback, "call_soon")
+        if self._inbox:
+            self._collect_inbox()  # first come, first served, from whatever thread
         handle = self._handle(callback, args, context)
         self._ready.append(handle)
         return handle  # type: ignore[return-value]
@@ -304,6 +306,11 @@ class Scheduler:
     def _timer_cancelled(self) -> None:
         self._cancelled_timers += 1
 
+    @property
+    def _scheduled(self) -> list[TimerHandle]:
+        """The timers that wait, cancelled ones too, in no order; tools look here."""
+        return [entry[2] for entry in self._timers]
+
     # Checks
 
     def _check_closed(self) -> None:
@@ -355,23 +362,45 @@ class Scheduler:
 
     # The turn
 
-    def _turn(self) -> None:
-        self.reactor.turn(self._wait_time())
+    def _run_once(self) -> None:
+        """One turn: what waited for it, then what the kernel brings, then the timers that are due."""
+        self.reactor.wait(self._wait_time())
         kernel.check_signals()
         if self._inbox:
             self._collect_inbox()
+        if self._ready:
+            self._run_batch()
+        if self._stopping:
+            self._run_news_only()
+        else:
+            self._run_news()
+        self.reactor.flush()
+
+    def _run_news(self) -> None:
+        # What the kernel and the clock bring, and in the same turn what follows from it: an answer costs one epoll_wait,
+        # not two.
+        self.reactor.dispatch()
         if self._timers:
             self._collect_due()
         if self._ready:
             self._run_batch()
-        self.reactor.flush()
 
     def _run_turns(self) -> None:
         """Turn until ``stop`` is called."""
+        self.reactor.flush()  # what was written while the loop wasn't running
         while True:
-            self._turn()
+            self._run_once()
             if self._stopping:
                 break
+
+    def _run_news_only(self) -> None:
+        # The turn is the last one: what its callbacks scheduled waits for the next run, but not the news.
+        held = self._ready
+        self._ready = []
+        try:
+            self._run_news()
+        finally:
+            self._ready[:0] = held
 
     def _wait_time(self) -> float:
         # Seconds the turn may sleep; negative: until something happens.
@@ -417,11 +446,12 @@ class Scheduler:
                 self._ready.append(timer)
 
     def _run_batch(self) -> None:
-        batch = self._ready
+        batch: list[Any] = self._ready
         self._ready = []
         done = 0
         try:
             for handle in batch:
+                batch[done] = None  # done with, and its task may go before the batch has ended
                 done += 1
                 if handle._cancelled:
                     continue

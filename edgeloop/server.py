@@ -47,10 +47,10 @@ class Server(asyncio.AbstractServer):
 
     # Connections come and go
 
-    def _attach(self, transport: Any) -> None:
+    def _attach(self, transport: Any = None) -> None:
         self._clients.add(transport)
 
-    def _detach(self, transport: Any) -> None:
+    def _detach(self, transport: Any = None) -> None:
         self._clients.discard(transport)
         if not self._clients and self._sockets is None:
             self._wake_waiters()

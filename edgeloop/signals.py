@@ -44,7 +44,7 @@ class Signals(Servers):
         previous = self._signal_handlers.get(sig)
         self._signal_handlers[sig] = Handle(callback, args, self)
         try:
-            signal.signal(sig, self._signal_came)
+            signal.signal(sig, self._handle_signal)
             signal.siginterrupt(sig, False)  # system calls of other threads go on after it
         except (ValueError, OSError) as exc:
             if previous is None:
@@ -77,7 +77,7 @@ class Signals(Servers):
         if sig not in signal.valid_signals():
             raise ValueError(f"invalid signal number {sig}")
 
-    def _signal_came(self, sig: int, frame: FrameType | None) -> None:
+    def _handle_signal(self, sig: int, frame: FrameType | None = None) -> None:
         handle = self._signal_handlers.get(sig)
         if handle is None:
             return

@@ -40,8 +40,15 @@ LOG_THRESHOLD_FOR_CONNLOST_WRITES = 5
 run_module_as_main: Callable[[str, bool], object] = runpy._run_module_as_main  # type: ignore[attr-defined]
 """What ``python -m`` itself calls: runs a module in ``__main__``; whether to put its file in ``sys.argv[0]``."""
 
-get_running_loop = asyncio._get_running_loop
-set_running_loop = asyncio._set_running_loop
+
+def get_running_loop() -> asyncio.AbstractEventLoop | None:
+    """The loop that runs in this thread, None if none does."""
+    return asyncio.events._get_running_loop()
+
+
+def set_running_loop(loop: asyncio.AbstractEventLoop | None) -> None:
+    """Say which loop runs in this thread."""
+    asyncio.events._set_running_loop(loop)
 
 
 def logger() -> logging.Logger:

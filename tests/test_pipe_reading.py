@@ -401,9 +401,7 @@ def test_callbacks_run_in_the_callers_context(run: Run) -> None:
         await protocol.lost()
 
     run(main())
-    assert seen == dict.fromkeys(
-        ("connection_made", "data_received", "eof_received", "connection_lost"), "caller's"
-    )
+    assert seen == dict.fromkeys(("connection_made", "data_received", "eof_received", "connection_lost"), "caller's")
 
 
 def test_set_protocol(run: Run) -> None:

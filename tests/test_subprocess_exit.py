@@ -113,8 +113,9 @@ def test_no_child_watcher_is_asked_for(run: Run) -> None:
 
 def test_reaped_elsewhere(run: Run, caplog: pytest.LogCaptureFixture) -> None:
     async def main() -> int:
-        child = await asyncio.create_subprocess_exec("sh", "-c", "exit 4")
-        os.waitpid(child.pid, 0)
+        child = await asyncio.create_subprocess_exec("sleep", "1000")
+        child.kill()
+        os.waitpid(child.pid, 0)  # before the loop can
         return await child.wait()
 
     with caplog.at_level(logging.WARNING, "asyncio"):
@@ -130,14 +131,15 @@ def test_reaped_by_popen(run: Run, caplog: pytest.LogCaptureFixture) -> None:
     async def main() -> int:
         loop = asyncio.get_running_loop()
         transport, _ = await loop.subprocess_exec(
-            asyncio.SubprocessProtocol, "sh", "-c", "exit 4", stdin=None, stdout=None
+            asyncio.SubprocessProtocol, "sleep", "1000", stdin=None, stdout=None, stderr=None
         )
+        transport.kill()
         transport.get_extra_info("subprocess").wait()
         code: int = await transport._wait()  # type: ignore[attr-defined]
         transport.close()
         return code
 
-    assert run(main()) == 4
+    assert run(main()) == -signal.SIGKILL
     assert not caplog.records
 
 
@@ -186,8 +188,9 @@ def test_without_pidfd_reaped_elsewhere(
     monkeypatch.setattr(os, "pidfd_open", refuse)
 
     async def main() -> int:
-        child = await asyncio.create_subprocess_exec("sh", "-c", "exit 4")
-        os.waitpid(child.pid, 0)
+        child = await asyncio.create_subprocess_exec("sleep", "1000")
+        child.kill()
+        os.waitpid(child.pid, 0)  # before the loop can
         return await child.wait()
 
     with caplog.at_level(logging.WARNING, "asyncio"):

@@ -49,6 +49,7 @@ class StreamTransport(Channel):
         self._loop = loop
         self._reactor: Reactor = loop.reactor
         self._context = context
+        self._protocol: Any = None
         self._server = server
         self._sock = sock
         self._peername = peername
@@ -70,7 +71,7 @@ class StreamTransport(Channel):
         if server is not None:
             server._attach(self)
 
-    @property
+    @property  # type: ignore[misc]
     def __class__(self) -> type[asyncio.Transport]:  # type: ignore[override]
         return _StreamFace
 
@@ -127,7 +128,8 @@ class StreamTransport(Channel):
             self._end_of_stream()
             return
         if self.hung or len(data) == kernel.READ_SIZE:
-            self._reactor.defer(self)  # one buffer each turn (rule 3); with FIN in the event, read on to its end (rule 2)
+            # One buffer each turn (rule 3); with FIN in the event, read on to the end (rule 2).
+            self._reactor.defer(self)
         else:
             self.readable = False
         try:
@@ -518,7 +520,7 @@ class StreamTransport(Channel):
 
     def set_protocol(self, protocol: asyncio.BaseProtocol) -> None:
         """Hand the connection to another protocol."""
-        self._protocol: Any = protocol
+        self._protocol = protocol
         self._buffered = isinstance(protocol, asyncio.BufferedProtocol)
 
     def get_protocol(self) -> asyncio.BaseProtocol:
@@ -559,6 +561,6 @@ class StreamTransport(Channel):
             words.append("closing")
         words.append(f"fd={self.fd}")
         if self.fd >= 0:
-            words.append("read=" + ("paused" if self._paused else "ended" if self._ended else "polling"))
+            words.append(f"read={'idle' if self._paused or self._ended else 'polling'}")
             words.append(f"write=<{'polling' if self._backlog else 'idle'}, bufsize={self._backlog_size}>")
         return f"<{' '.join(words)}>"
