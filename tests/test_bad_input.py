@@ -56,7 +56,7 @@ def test_unknown_keywords(loop: asyncio.AbstractEventLoop, call: Call) -> None:
         call(loop)
 
 
-@pytest.mark.parametrize("wrong", [None, 42, "text", object()], ids=str)
+@pytest.mark.parametrize("wrong", [None, 42, "text", 3j], ids=str)
 def test_what_cannot_be_awaited(loop: asyncio.AbstractEventLoop, wrong: Any) -> None:
     with pytest.raises(TypeError, match=r"An asyncio\.Future, a coroutine or an awaitable is required"):
         loop.run_until_complete(wrong)
@@ -137,7 +137,7 @@ def test_a_protocol_factory_that_is_not_callable(loop: asyncio.AbstractEventLoop
     run(main())
 
 
-@pytest.mark.parametrize("wrong", [42, "text", object()], ids=str)
+@pytest.mark.parametrize("wrong", [42, "text", 3j], ids=str)
 def test_a_socket_that_is_none(loop: asyncio.AbstractEventLoop, run: Run, wrong: Any) -> None:
     for create in (loop.create_connection, loop.create_server):
         with pytest.raises(AttributeError, match="type"):

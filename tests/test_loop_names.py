@@ -111,7 +111,7 @@ def test_unknown_names(loop: asyncio.AbstractEventLoop, run: Run) -> None:
 
 
 @pytest.mark.parametrize(
-    ("host", "port"), [(object(), 80), ("127.0.0.1", object()), (1, 80), ("127.0.0.1", 1.5)], ids=repr
+    ("host", "port"), [(3j, 80), ("127.0.0.1", 3j), (1, 80), ("127.0.0.1", 1.5)], ids=repr
 )
 def test_wrong_types(loop: asyncio.AbstractEventLoop, run: Run, host: Any, port: Any) -> None:
     try:
