@@ -110,9 +110,7 @@ def test_unknown_names(loop: asyncio.AbstractEventLoop, run: Run) -> None:
         run(loop.getaddrinfo("127.0.0.1", "no-such-service"))
 
 
-@pytest.mark.parametrize(
-    ("host", "port"), [(3j, 80), ("127.0.0.1", 3j), (1, 80), ("127.0.0.1", 1.5)], ids=repr
-)
+@pytest.mark.parametrize(("host", "port"), [(3j, 80), ("127.0.0.1", 3j), (1, 80), ("127.0.0.1", 1.5)], ids=repr)
 def test_wrong_types(loop: asyncio.AbstractEventLoop, run: Run, host: Any, port: Any) -> None:
     try:
         socket.getaddrinfo(host, port)
