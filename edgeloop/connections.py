@@ -90,8 +90,9 @@ class Connections(SocketCalls):
         """Connect to ``host`` and ``port``, or take a connected ``sock``; the transport and the protocol.
 
         With ``happy_eyeballs_delay`` (seconds; RFC 8305 recommends 0.25) the next address is tried after that time while the
-        one before still hangs. Raises OSError, with ``all_errors`` an ExceptionGroup of one for each address.
+        one before still hangs. Raises OSError, with ``all_errors`` (Python 3.12+) an ExceptionGroup of one for each address.
         """
+        stdlib.since((3, 12), "create_connection", "all_errors", all_errors)
         if server_hostname is not None and not ssl:
             raise ValueError("server_hostname is only meaningful with ssl")
         if server_hostname is None and ssl:

@@ -138,9 +138,10 @@ class Servers(Connections):
     ) -> Server:
         """Listen on every address of ``host`` (one, several, or None for all interfaces), or on a bound ``sock``.
 
-        ``backlog`` is that of listen(2), ``reuse_port`` lets several processes share the port, ``keep_alive`` sets
-        SO_KEEPALIVE on the connections. Raises OSError.
+        ``backlog`` is that of listen(2), ``reuse_port`` lets several processes share the port, ``keep_alive``
+        (Python 3.13+) sets SO_KEEPALIVE on the connections. Raises OSError.
         """
+        stdlib.since((3, 13), "create_server", "keep_alive", keep_alive is not None)
         _check_tls_context(ssl, ssl_handshake_timeout, ssl_shutdown_timeout)
         if sock is not None:
             check_not_tls(sock)

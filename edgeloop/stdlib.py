@@ -12,6 +12,7 @@ import asyncio.format_helpers
 import inspect
 import logging
 import runpy
+import sys
 import traceback
 from asyncio.staggered import staggered_race
 from asyncio.trsock import TransportSocket
@@ -28,6 +29,7 @@ __all__ = [
     "logger",
     "run_module_as_main",
     "set_running_loop",
+    "since",
     "staggered_race",
 ]
 
@@ -49,6 +51,12 @@ def get_running_loop() -> asyncio.AbstractEventLoop | None:
 def set_running_loop(loop: asyncio.AbstractEventLoop | None) -> None:
     """Say which loop runs in this thread."""
     asyncio.events._set_running_loop(loop)
+
+
+def since(version: tuple[int, int], function: str, keyword: str, given: bool) -> None:
+    """TypeError for a keyword that the running Python's asyncio does not have yet, as a call of it would raise it."""
+    if given and sys.version_info < version:
+        raise TypeError(f"{function}() got an unexpected keyword argument {keyword!r}")
 
 
 def logger() -> logging.Logger:

@@ -10,6 +10,7 @@ import warnings
 from collections.abc import Callable, Coroutine, Generator
 from typing import Any, TypeVar, TypeVarTuple
 
+from . import stdlib
 from .schedule import Scheduler
 
 T = TypeVar("T")
@@ -93,7 +94,11 @@ class Tasks(Scheduler):
         return asyncio.wrap_future(executor.submit(func, *args), loop=self)  # type: ignore[arg-type]
 
     async def shutdown_default_executor(self, timeout: float | None = None) -> None:
-        """Wait until the default executor's threads are done, at most ``timeout`` seconds; a RuntimeWarning if not."""
+        """Wait until the default executor's threads are done, at most ``timeout`` seconds (Python 3.12+).
+
+        A RuntimeWarning if that is not enough.
+        """
+        stdlib.since((3, 12), "shutdown_default_executor", "timeout", timeout is not None)
         self._executor_shut_down = True
         executor = self._default_executor
         if executor is None:
