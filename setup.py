@@ -59,7 +59,7 @@ def extensions() -> list[Extension]:
         Extension(
             "edgeloop." + str(Path(source).with_suffix("")).replace("/", "."),
             [f"edgeloop/{source}"],
-            extra_compile_args=["-O2", "-fvisibility=hidden", "-Wno-unreachable-code"],
+            extra_compile_args=["-fvisibility=hidden"],
         )
         for source in COMPILED
     ]

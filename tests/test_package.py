@@ -93,8 +93,12 @@ def test_sdist_is_complete(sdist: Path) -> None:
     assert not list(sdist.rglob("*.so"))
 
 
+@pytest.mark.skipif(
+    os.environ.get("EDGELOOP_PURE") == "1",
+    reason="half a minute of compiling, which the compiled edition's run has done",
+)
 def test_wheel_is_compiled_and_complete(sdist: Path, tmp_path: Path) -> None:
-    wheel = build(sdist, tmp_path)
+    wheel = build(sdist, tmp_path, CFLAGS="-O0")  # it need not be fast
     contents = names(wheel)
     for room in hot_rooms():
         assert any(name.startswith(room + ".cpython-") and name.endswith(".so") for name in contents), room
