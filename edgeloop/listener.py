@@ -21,7 +21,7 @@ ACCEPTS_PER_TURN = 256
 RETRY_SECONDS = 0.1  # after which a lack of descriptors that closing one could not cure is looked at again
 REPORT_SECONDS = 5.0  # one report of it in that time
 
-Connect = Callable[[int, Any, asyncio.BaseProtocol, contextvars.Context, Any], None]
+Connect = Callable[[int, Any, asyncio.BaseProtocol, contextvars.Context, Any], StreamTransport]
 
 
 class Reserve:
@@ -89,7 +89,11 @@ class Listener(Channel):
     def on_ready(self) -> None:
         """Accept until none waits or this turn's share is done."""
         if self.readable and self._retry is None:
-            self._drain()
+            try:
+                self._drain()
+            except BaseException:
+                self._loop.reactor.defer(self)  # SystemExit or KeyboardInterrupt: the others still wait
+                raise
 
     def _drain(self) -> None:
         for _ in range(ACCEPTS_PER_TURN):
@@ -112,9 +116,9 @@ class Listener(Channel):
         try:
             protocol = kernel.call_none(context, self._protocol_factory)
             if self._connect is not None:
-                self._connect(fd, peername, protocol, context, self._server)
-                return
-            transport = StreamTransport(self._loop, fd, None, protocol, context, peername, self._server)
+                transport = self._connect(fd, peername, protocol, context, self._server)
+            else:
+                transport = StreamTransport(self._loop, fd, None, protocol, context, peername, self._server)
         except (SystemExit, KeyboardInterrupt):
             kernel.close(fd)
             raise

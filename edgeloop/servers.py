@@ -249,7 +249,7 @@ class Servers(Connections):
 
         def connect(
             fd: int, peername: Any, protocol: asyncio.BaseProtocol, context: contextvars.Context, server: Any
-        ) -> None:
+        ) -> StreamTransport:
             tls = TLSProtocol(
                 self,  # type: ignore[arg-type]
                 protocol,
@@ -260,8 +260,7 @@ class Servers(Connections):
                 ssl_shutdown_timeout=shutdown_timeout,
                 server=server,
             )
-            transport = StreamTransport(self, fd, None, tls, context, peername)  # type: ignore[arg-type]
-            context.run(transport.begin)
+            return StreamTransport(self, fd, None, tls, context, peername)  # type: ignore[arg-type]
 
         return connect
 

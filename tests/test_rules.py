@@ -300,6 +300,43 @@ def test_6_all_that_wait_are_accepted_on_one_edge(loop: asyncio.AbstractEventLoo
     run(main())
 
 
+@pytest.mark.parametrize("where", ["the factory", "connection_made"])
+def test_6_an_exit_while_accepting_leaves_nobody_in_the_backlog(
+    loop: asyncio.AbstractEventLoop, run: Run, where: str
+) -> None:
+    accepted: list[Recorder] = []
+
+    class Exits(Recorder):
+        def connection_made(self, transport: asyncio.BaseTransport) -> None:
+            super().connection_made(transport)
+            accepted.append(self)
+            if where == "connection_made" and len(accepted) == 1:
+                raise KeyboardInterrupt(where)
+
+    factories = []
+
+    def factory() -> Recorder:
+        factories.append(1)
+        if where == "the factory" and len(factories) == 1:
+            raise KeyboardInterrupt(where)
+        return Exits()
+
+    server: Any = run(loop.create_server(factory, "127.0.0.1", 0))
+    clients = [socket.create_connection(server.sockets[0].getsockname()) for _ in range(5)]
+    with pytest.raises(KeyboardInterrupt, match=where):
+        loop.run_forever()
+    for client in clients:
+        client.send(b"?")
+    alive = 4 if where == "the factory" else 5
+    run(until(lambda: [bytes(protocol.data) for protocol in accepted] == [b"?"] * alive))
+    for client in clients:
+        client.close()
+    for protocol in accepted:
+        run(asyncio.wait_for(protocol.lost, 10))
+    server.close()
+    run(server.wait_closed())
+
+
 # Rule 7: pause is a flag, and resuming a readable channel needs no edge.
 
 

@@ -28,6 +28,7 @@ cdef class StreamTransport(Channel):
     cdef int _lost
     cdef object _empty_waiter
     cdef object _sender
+    cdef _register(self)
     cdef on_ready(self)
     cdef flush(self)
     cdef _read(self)

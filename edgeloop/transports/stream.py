@@ -80,19 +80,24 @@ class StreamTransport(Channel):
         try:
             self._protocol.connection_made(self)
         except (SystemExit, KeyboardInterrupt):
-            raise
+            raise  # out of the loop; the connection goes on when that runs again
         except BaseException as exc:
             self._report(exc, "Fatal error: protocol.connection_made() call failed.")
-        if not self._lost:
-            try:
-                interest = kernel.INTEREST_READ
-                if not self.writable:
-                    interest |= kernel.INTEREST_WRITE
-                self._reactor.add(self, interest)
-            except OSError as exc:
-                self._fatal_error(exc, "Fatal error: epoll refused the socket")
-        if waiter is not None and not waiter.done():
-            waiter.set_result(None)
+        finally:
+            self._register()
+            if waiter is not None and not waiter.done():
+                waiter.set_result(None)
+
+    def _register(self) -> None:
+        if self._lost:
+            return
+        interest = kernel.INTEREST_READ
+        if not self.writable:
+            interest |= kernel.INTEREST_WRITE
+        try:
+            self._reactor.add(self, interest)
+        except OSError as exc:
+            self._fatal_error(exc, "Fatal error: epoll refused the socket")
 
     # Reading
 
