@@ -92,10 +92,8 @@ def no_descriptor_leak() -> Iterator[None]:
     """Each test must leave as many descriptors open as it found (autouse, so its teardown comes after ``loop``'s)."""
     before = open_descriptors()
     yield
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ResourceWarning)
+        gc.collect()  # here, or what this test left behind would warn in the middle of another
     leaked = {fd: what for fd, what in open_descriptors().items() if fd not in before}
-    if leaked:  # not if they only wait for the garbage collector
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", ResourceWarning)
-            gc.collect()
-        leaked = {fd: what for fd, what in open_descriptors().items() if fd not in before}
     assert not leaked, f"descriptors leaked: {leaked}"

@@ -155,10 +155,13 @@ if sys.version_info >= (3, 12):
 
 else:
 
-    def test_shutdown_takes_no_timeout_before_3_12(loop: asyncio.AbstractEventLoop) -> None:
-        shutdown: Any = loop.shutdown_default_executor
+    def test_shutdown_takes_no_timeout_before_3_12(loop: asyncio.AbstractEventLoop, run: Run) -> None:
+        async def main() -> None:
+            shutdown: Any = loop.shutdown_default_executor
+            await shutdown(0.02)
+
         with pytest.raises(TypeError):
-            shutdown(0.02)
+            run(main())
 
 
 def test_shutdown_asyncgens_closes_them(loop: asyncio.AbstractEventLoop, run: Run) -> None:

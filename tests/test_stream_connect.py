@@ -223,10 +223,13 @@ def test_all_errors_of_one_address(loop: asyncio.AbstractEventLoop, run: Run) ->
 
 
 @pytest.mark.skipif(sys.version_info >= (3, 12), reason="all_errors is there since Python 3.12")
-def test_all_errors_is_unknown_before_3_12(loop: asyncio.AbstractEventLoop) -> None:
-    create: Any = loop.create_connection
+def test_all_errors_is_unknown_before_3_12(loop: asyncio.AbstractEventLoop, run: Run) -> None:
+    async def main() -> None:
+        create: Any = loop.create_connection
+        await create(Recorder, "127.0.0.1", 9, all_errors=True)
+
     with pytest.raises(TypeError, match="all_errors"):
-        create(Recorder, "127.0.0.1", 9, all_errors=True)
+        run(main())
 
 
 def test_cancelled_while_connecting(loop: asyncio.AbstractEventLoop, run: Run) -> None:
