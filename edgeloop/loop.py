@@ -32,6 +32,7 @@ class EventLoop(Datagrams, Signals, Subprocesses, SendFiles, asyncio.AbstractEve
         self._asyncgens: weakref.WeakSet[AsyncGenerator[Any, Any]] = weakref.WeakSet()
         self._asyncgens_shut_down = False
         self._clock_resolution = time.get_clock_info("monotonic").resolution  # in seconds; tools look here
+        self._selector = self.reactor  # likewise
         self._outer_hooks: tuple[Any, Any] | None = None  # for asynchronous generators, of whoever runs the loop
         self._origin_depth: int | None = None  # of coroutine origin tracking before debug mode set its own
 

@@ -455,15 +455,15 @@ class Scheduler:
                 done += 1
                 if handle._cancelled:
                     continue
-                if self._debug:
-                    self._run_slowly(handle)
-                    continue
+                start = kernel.now() if self._debug else 0.0
                 try:
                     kernel.call(handle._context, handle._callback, handle._args)
                 except (SystemExit, KeyboardInterrupt):
                     raise
                 except BaseException as exc:
                     handle.report(exc)
+                if start:
+                    self._warn_if_slow(handle, kernel.now() - start)
         except BaseException:
             self._ready[:0] = batch[done:]  # SystemExit or KeyboardInterrupt: the others keep their place
             raise
@@ -471,13 +471,8 @@ class Scheduler:
             # A traceback that a task keeps of its exception refers to this frame: it must not lead back to the task.
             del batch, handle
 
-    def _run_slowly(self, handle: Handle) -> None:
-        # Debug mode: the same with a watch on the time.
-        start = kernel.now()
-        handle._run()
-        elapsed = kernel.now() - start
+    def _warn_if_slow(self, handle: Handle, elapsed: float) -> None:
         if elapsed >= self.slow_callback_duration:
             owner = getattr(handle._callback, "__self__", None)
             what = repr(owner) if isinstance(owner, asyncio.Task) else repr(handle)
             stdlib.logger().warning("Executing %s took %.3f seconds", what, elapsed)
-        del handle
