@@ -1,4 +1,7 @@
-"""The undocumented names of the standard library that edgeloop uses, all of them, in one place.
+"""The undocumented names of the standard library's modules that edgeloop uses, in one place.
+
+Three attributes of asyncio's objects are used besides: a task's ``_log_destroy_pending`` (loop.py) and ``_source_traceback``
+(tasks.py), and the policy's ``_loop_factory`` (policy.py).
 
 tests/test_stdlib.py holds each against the running Python.
 """

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import pty
 import re
 import shutil
 import subprocess
@@ -17,6 +18,14 @@ import pytest
 IN, OUT, ERR, HUP, RDHUP, EDGE = 0x1, 0x4, 0x8, 0x10, 0x2000, 0x80000000
 
 needs_strace = pytest.mark.skipif(shutil.which("strace") is None, reason="strace is not installed here")
+
+
+def open_terminal() -> tuple[int, int]:
+    """A pseudo-terminal, its controlling side first; skips the test where there is none, as in a bare chroot."""
+    try:
+        return pty.openpty()
+    except OSError as exc:
+        pytest.skip(f"no pseudo-terminal to be had here: {exc}")
 
 
 def epoll_set(loop: asyncio.AbstractEventLoop) -> dict[int, int]:

@@ -9,7 +9,6 @@ import asyncio
 import fcntl
 import itertools
 import os
-import pty
 import signal
 import socket
 import subprocess
@@ -20,7 +19,7 @@ from typing import Any
 
 import pytest
 from example_process import environment
-from kernel_truth import needs_strace, system_calls, traced_lines
+from kernel_truth import needs_strace, open_terminal, system_calls, traced_lines
 from recording import Run
 from test_server_descriptors import Clients, body, finish, start
 
@@ -52,7 +51,7 @@ def test_sigchld_is_left_alone(run: Run) -> None:
 
 def test_terminal_stays_blocking(loop: asyncio.AbstractEventLoop) -> None:
     """uvloop #712: add_reader on stdin makes the terminal non-blocking."""
-    master, slave = pty.openpty()
+    master, slave = open_terminal()
     with open(master, "wb", 0) as keyboard, open(slave, "rb", 0) as stdin:
         flags = fcntl.fcntl(stdin, fcntl.F_GETFL)
         seen: list[tuple[bytes, int]] = []

@@ -6,13 +6,13 @@ import asyncio
 import contextlib
 import fcntl
 import os
-import pty
 import socket
 import termios
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
+from kernel_truth import open_terminal
 from recording import Recorder, Run, connected
 
 
@@ -291,7 +291,7 @@ def test_the_callers_flags_stay(loop: asyncio.AbstractEventLoop) -> None:
 
 def test_a_terminal_keeps_blocking(loop: asyncio.AbstractEventLoop) -> None:
     """A shell that shares the terminal would see the change of O_NONBLOCK."""
-    master, slave = pty.openpty()
+    master, slave = open_terminal()
     with open(master, "wb", buffering=0) as terminal, open(slave, "rb", buffering=0) as stdin:
         attributes = termios.tcgetattr(stdin)
         flags = fcntl.fcntl(stdin, fcntl.F_GETFL)

@@ -10,7 +10,6 @@ import gc
 import hashlib
 import itertools
 import os
-import pty
 import socket
 import tty
 from collections.abc import Callable
@@ -18,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from kernel_truth import open_terminal
 from pipe_recording import PipeRecorder, read_pipe
 from recording import Run, record_errors
 
@@ -240,7 +240,7 @@ def test_socket(run: Run, kind: int) -> None:
 
 def test_terminal_gives_a_line_at_a_time(run: Run) -> None:
     async def main() -> None:
-        master, slave = pty.openpty()
+        master, slave = open_terminal()
         transport, protocol = await asyncio.get_running_loop().connect_read_pipe(PipeRecorder, open(slave, "rb", 0))
         os.write(master, b"one\ntwo\nthree\n")
         await protocol.bytes_in(14)
@@ -257,7 +257,7 @@ def test_terminal_whose_other_side_goes(run: Run, loop: asyncio.AbstractEventLoo
     errors = record_errors(loop)
 
     async def main() -> None:
-        master, slave = pty.openpty()
+        master, slave = open_terminal()
         _, protocol = await asyncio.get_running_loop().connect_read_pipe(PipeRecorder, open(master, "rb", 0))
         os.write(slave, b"bye")
         await protocol.bytes_in(3)
@@ -273,7 +273,7 @@ def test_terminal_whose_other_side_goes(run: Run, loop: asyncio.AbstractEventLoo
 def test_both_directions_of_one_file(run: Run) -> None:
     async def main() -> None:
         loop = asyncio.get_running_loop()
-        master, slave = pty.openpty()
+        master, slave = open_terminal()
         tty.setraw(slave)
         file = open(master, "r+b", 0)
         reading, reader = await loop.connect_read_pipe(PipeRecorder, file)

@@ -8,7 +8,6 @@ import gc
 import hashlib
 import logging
 import os
-import pty
 import select
 import socket
 import tty
@@ -17,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from kernel_truth import open_terminal
 from pipe_recording import PipeRecorder, read_all, write_pipe
 from recording import Run, record_errors
 
@@ -387,7 +387,7 @@ def test_a_socket_that_answers_is_not_closed(run: Run) -> None:
 
 def test_terminal(run: Run) -> None:
     async def main() -> None:
-        master, slave = pty.openpty()
+        master, slave = open_terminal()
         tty.setraw(slave)
         transport, protocol = await asyncio.get_running_loop().connect_write_pipe(PipeRecorder, open(slave, "wb", 0))
         transport.write(b"to the screen")
