@@ -69,6 +69,7 @@ def extensions() -> list[Extension]:
         compiler_directives={
             "language_level": 3,
             "annotation_typing": False,  # C types come from the .pxd files alone
+            "nonecheck": True,  # an object that was never initialised raises, where C would crash
             "initializedcheck": False,
             "binding": True,
         },

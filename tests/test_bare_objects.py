@@ -1,0 +1,47 @@
+"""Objects of the hot rooms that were made without their initialiser raise; compiled, they must not crash.
+
+uvloop #706, #538, #760: crashes where a type error was due.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+pytestmark = pytest.mark.edgeloop_only
+
+CALLS = (
+    "edgeloop.EventLoop.__new__(edgeloop.EventLoop)._run_once()",
+    "bare(edgeloop.reactor.Reactor).wait(0)",
+    "bare(edgeloop.reactor.Reactor).dispatch()",
+    "bare(edgeloop.reactor.Reactor).close()",
+    "bare(edgeloop.schedule.Scheduler).call_soon(print)",
+    "bare(edgeloop.schedule.Scheduler).call_later(1, print)",
+    "bare(edgeloop.schedule.Handle)._run()",
+    "bare(edgeloop.schedule.Handle).cancel()",
+    "bare(edgeloop.schedule.TimerHandle).cancel()",
+    "bare(edgeloop.watch.Watch).set_reader(print, ())",
+    "edgeloop.watch.Watch(None, 0).set_reader(print, ())",
+    "bare(edgeloop.listener.Listener).stop()",
+    "bare(stream.StreamTransport).begin()",
+    "bare(stream.StreamTransport).write(b'x')",
+    "bare(stream.StreamTransport).resume_reading()",
+    "bare(stream.StreamTransport).abort()",
+    "bare(datagram.DatagramTransport).sendto(b'x')",
+    "bare(tls.TLSProtocol).get_buffer(1)",
+)
+
+
+@pytest.mark.parametrize("call", CALLS)
+def test_an_uninitialised_object_raises(call: str) -> None:
+    script = (
+        "import edgeloop, edgeloop.watch\n"
+        "from edgeloop.transports import datagram, stream, tls\n"
+        "def bare(kind): return kind.__new__(kind)\n"
+        f"try:\n    {call}\n"
+        "except (AttributeError, TypeError, RuntimeError, ValueError, OSError):\n    pass\n"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 0, done.stderr
