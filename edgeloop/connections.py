@@ -44,6 +44,8 @@ def _alternate_families(infos: Iterable[AddressInfo], first_count: int) -> list[
 
 def _failure(errors: list[OSError], all_errors: bool) -> BaseException:
     # What to raise when no address could be reached.
+    if not errors:
+        return TimeoutError("create_connection failed")  # the race was ended before any attempt had failed
     if all_errors:
         return ExceptionGroup("create_connection failed", errors)
     if all(str(error) == str(errors[0]) for error in errors):
@@ -104,7 +106,6 @@ class Connections(SocketCalls):
             check_not_tls(sock)
         if happy_eyeballs_delay is not None and interleave is None:
             interleave = 1
-        is_ours = sock is None
         if host is not None or port is not None:
             if sock is not None:
                 raise ValueError("host/port and sock can not be specified at the same time")
@@ -118,7 +119,7 @@ class Connections(SocketCalls):
         elif sock.type != socket.SOCK_STREAM:
             raise ValueError(f"A Stream Socket was expected, got {sock!r}")
         transport, protocol = await self._connected(
-            sock, protocol_factory, ssl, server_hostname, False, ssl_handshake_timeout, ssl_shutdown_timeout, is_ours
+            sock, protocol_factory, ssl, server_hostname, False, ssl_handshake_timeout, ssl_shutdown_timeout
         )
         if self._debug:
             stdlib.logger().debug(
@@ -147,7 +148,7 @@ class Connections(SocketCalls):
                         continue
             else:
                 attempts = (functools.partial(self._connect_one, errors, info, local) for info in found)
-                sock, _, _ = await stdlib.staggered_race(attempts, delay, loop=self)  # type: ignore[arg-type]
+                sock = (await stdlib.staggered_race(attempts, delay, loop=self))[0]
             if sock is None:
                 raise _failure(errors, all_errors)
             return sock
@@ -195,7 +196,6 @@ class Connections(SocketCalls):
         if not ssl and server_hostname is not None:
             raise ValueError("server_hostname is only meaningful with ssl")
         check_tls_timeouts(ssl, ssl_handshake_timeout, ssl_shutdown_timeout)
-        is_ours = sock is None
         if path is not None:
             if sock is not None:
                 raise ValueError("path and sock can not be specified at the same time")
@@ -211,7 +211,7 @@ class Connections(SocketCalls):
         elif sock.family != socket.AF_UNIX or sock.type != socket.SOCK_STREAM:
             raise ValueError(f"A UNIX Domain Stream Socket was expected, got {sock!r}")
         return await self._connected(
-            sock, protocol_factory, ssl, server_hostname, False, ssl_handshake_timeout, ssl_shutdown_timeout, is_ours
+            sock, protocol_factory, ssl, server_hostname, False, ssl_handshake_timeout, ssl_shutdown_timeout
         )
 
     async def connect_accepted_socket(
@@ -244,11 +244,10 @@ class Connections(SocketCalls):
         server_side: bool,
         handshake_timeout: float | None,
         shutdown_timeout: float | None,
-        is_ours: bool = False,
     ) -> Connection:
         """Give a connected socket its protocol and transport, and wait until both know each other.
 
-        ``is_ours``: nobody else has the socket, and it is closed when there is to be no transport.
+        The socket is closed if there is to be no transport: nobody would be left to do it.
         """
         try:
             sock.setblocking(False)
@@ -270,8 +269,7 @@ class Connections(SocketCalls):
             else:
                 transport = self._stream_transport(sock, protocol, waiter)
         except BaseException:
-            if is_ours:
-                sock.close()
+            sock.close()
             raise
         try:
             await waiter

@@ -49,6 +49,7 @@ class _Sending:
         self._offset = offset
         self._left = count
         self.sent = 0
+        self._complete = False
 
     def step(self) -> bool:
         """Send one piece; whether that was the last. Raises BlockingIOError if the socket takes nothing now."""
@@ -64,11 +65,12 @@ class _Sending:
                 raise asyncio.SendfileNotAvailableError("os.sendfile call failed") from exc
             raise
         self.sent += sent
-        return sent == 0 or self.sent == self._left
+        self._complete = sent == 0 or self.sent == self._left
+        return self._complete
 
     def leave(self) -> None:
         """Leave the file's position behind the last byte that went, as asyncio does."""
-        if self.sent:
+        if self.sent or self._complete:
             os.lseek(self._file_fd, self._offset + self.sent, os.SEEK_SET)
 
 
@@ -273,7 +275,7 @@ class SendFiles(Servers):
                 sent += size
             return sent
         finally:
-            if sent and can_seek:
+            if can_seek:
                 file.seek(offset + sent)
 
 

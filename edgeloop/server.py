@@ -14,6 +14,8 @@ from .schedule import Scheduler
 
 # wait_closed waits for the connections too since 3.12.1; before, it came back at once from a closed server.
 _WAITS_FOR_CONNECTIONS = sys.version_info >= (3, 12, 1)
+# From 3.14 on a serve_forever that is cancelled closes the connections too, or it would wait for them.
+_CLOSES_CLIENTS = sys.version_info >= (3, 14)
 
 
 class Server(asyncio.AbstractServer):
@@ -104,6 +106,8 @@ class Server(asyncio.AbstractServer):
         except asyncio.CancelledError:
             try:
                 self.close()
+                if _CLOSES_CLIENTS:
+                    self.close_clients()
                 await self.wait_closed()
             finally:
                 raise

@@ -10,6 +10,7 @@ import asyncio
 import errno
 import os
 import socket
+import ssl
 from collections.abc import Callable
 from typing import Any, TypeVar
 
@@ -35,7 +36,7 @@ def _descriptor_of(fileobj: Any) -> int:
 
 def check_not_tls(sock: Any) -> None:
     """TypeError for an ssl.SSLSocket: its reads and writes are not the descriptor's."""
-    if hasattr(sock, "_sslobj"):
+    if isinstance(sock, ssl.SSLSocket):
         raise TypeError("Socket cannot be of type SSLSocket")
 
 

@@ -12,14 +12,14 @@ import asyncio.base_events
 import asyncio.coroutines
 import asyncio.events
 import asyncio.format_helpers
+import asyncio.staggered
 import inspect
 import logging
 import runpy
 import sys
 import traceback
-from asyncio.staggered import staggered_race
 from asyncio.trsock import TransportSocket
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 __all__ = [
@@ -54,6 +54,11 @@ def get_running_loop() -> asyncio.AbstractEventLoop | None:
 def set_running_loop(loop: asyncio.AbstractEventLoop | None) -> None:
     """Say which loop runs in this thread."""
     asyncio.events._set_running_loop(loop)
+
+
+def staggered_race(attempts: Iterable[Callable[[], Any]], delay: float | None, loop: Any) -> Any:
+    """An awaitable of (result of the first attempt that succeeds, ...); the next begins after ``delay`` seconds."""
+    return asyncio.staggered.staggered_race(attempts, delay, loop=loop)
 
 
 def since(version: tuple[int, int], function: str, keyword: str, given: bool) -> None:
