@@ -21,7 +21,7 @@ cdef class StreamTransport(Channel):
     cdef Py_ssize_t _high_water
     cdef Py_ssize_t _low_water
     cdef bint _protocol_paused
-    cdef bint _paused
+    cdef readonly bint _paused
     cdef bint _ended
     cdef bint _closing
     cdef bint _eof_written
