@@ -27,7 +27,7 @@ class Signals(Servers):
         super().__init__()
         self._signal_handlers: dict[int, Handle] = {}
         self._signal_pipe: tuple[int, int] | None = None
-        self._previous_wakeup_fd: int | None = None
+        self._has_wakeup_fd = False  # signal.set_wakeup_fd is ours at this moment
 
     def add_signal_handler(self, sig: int, callback: Callable[..., object], *args: Any) -> None:
         """Call ``callback(*args)`` on the loop when the signal comes. Only from the main thread.
@@ -102,12 +102,12 @@ class Signals(Servers):
         if previous != -1:
             signal.set_wakeup_fd(previous)  # somebody else has it, a guest or a host of ours: theirs to keep
         else:
-            self._previous_wakeup_fd = previous
+            self._has_wakeup_fd = True
 
     def _unwatch_signals(self) -> None:
-        if self._previous_wakeup_fd is None:
+        if not self._has_wakeup_fd:
             return
-        self._previous_wakeup_fd = None
+        self._has_wakeup_fd = False
         current = signal.set_wakeup_fd(-1)
         if self._signal_pipe is None or current != self._signal_pipe[1]:
             signal.set_wakeup_fd(current)  # set by somebody while we ran
