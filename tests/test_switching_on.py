@@ -240,8 +240,9 @@ def test_run_of_something_else() -> None:
 SERVERS = {
     "aiohttp": (["aiohttp_server.py"], lambda: ["python", "aiohttp_server.py"], 0),
     "uvicorn": (["asgi.py"], lambda: command("uvicorn"), -signal.SIGTERM),
-    "gunicorn with aiohttp": (["gunicorn.conf.py", "aiohttp_module.py"], lambda: command("gunicorn --workers"), 0),
-    "gunicorn with uvicorn": (["asgi.py", "edgeloop_worker.py"], lambda: command("gunicorn --worker-class"), 0),
+    "gunicorn with aiohttp": (["aiohttp_module.py"], lambda: command("gunicorn --workers"), 0),
+    "gunicorn with uvicorn": (["asgi.py"], lambda: command("gunicorn --worker-class edgeloop.gunicorn.Uvicorn"), 0),
+    "gunicorn with its own": (["asgi.py"], lambda: command("gunicorn --worker-class edgeloop.gunicorn.ASGI"), 0),
     "hypercorn": (["asgi.py", "hypercorn_server.py"], lambda: ["python", "hypercorn_server.py"], 0),
 }
 
