@@ -6,7 +6,7 @@ says which loop:
 
 - not set, or empty: nothing is touched.
 - ``asyncio``, the control: nothing is replaced; the loops that are made are counted.
-- ``edgeloop``, or ``MODULE:FACTORY``: every way in which a program obtains "the" loop leads there.
+- ``edgeloop``, ``uvloop`` or ``MODULE:FACTORY``: every way in which a program obtains "the" loop leads there.
 
 What is replaced, by Python version: ``new_event_loop`` in ``asyncio`` and ``asyncio.events``; the loop factory of the
 default policy's class (policies are deprecated since 3.14 and end with 3.16); and ``asyncio.SelectorEventLoop`` and
@@ -29,6 +29,8 @@ from typing import Any
 
 LoopFactory = Callable[[], asyncio.AbstractEventLoop]
 
+_FACTORIES = {"edgeloop": "edgeloop:new_event_loop", "uvloop": "uvloop:new_event_loop"}
+
 ENVIRONMENT = "EDGELOOP_COMPAT_LOOP"
 
 #: How many loops of each class this process has made.
@@ -38,10 +40,13 @@ strays: Counter[str] = Counter()
 
 
 def find(name: str) -> LoopFactory:
-    """The factory called ``name``: ``asyncio``, ``edgeloop`` or ``MODULE:FACTORY``. ImportError, AttributeError."""
+    """The factory called ``name``: ``asyncio``, ``edgeloop``, ``uvloop`` or ``MODULE:FACTORY``.
+
+    Raises ImportError or AttributeError for a loop that isn't there.
+    """
     if name == "asyncio":
         return asyncio.SelectorEventLoop
-    module, _, factory = {"edgeloop": "edgeloop:new_event_loop"}.get(name, name).partition(":")
+    module, _, factory = _FACTORIES.get(name, name).partition(":")
     if not factory:
         raise ImportError(f"{name!r} is neither a known loop nor MODULE:FACTORY")
     found: LoopFactory = getattr(importlib.import_module(module), factory)
@@ -84,7 +89,9 @@ def stand_in(factory: LoopFactory, cls: type) -> type:
     return SelectorEventLoop
 
 
-def replace(factory: LoopFactory, replacement: type, names: tuple[str, ...] = ("SelectorEventLoop", "EventLoop")) -> None:
+def replace(
+    factory: LoopFactory, replacement: type, names: tuple[str, ...] = ("SelectorEventLoop", "EventLoop")
+) -> None:
     """Lead every public way to a default loop to ``factory``, and the classes called ``names`` to ``replacement``."""
     for name in names:
         for module in (asyncio, asyncio.unix_events):

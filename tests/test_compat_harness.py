@@ -17,10 +17,10 @@ from typing import Any
 
 import pytest
 
-from compat.asyncio import expectations
-from compat.asyncio.control import Control
-from compat.asyncio.processes import Outcome
-from compat.asyncio.report import judge
+from compat import expectations
+from compat.control import Control
+from compat.outcome import Outcome
+from compat.report import judge
 
 ROOT = Path(__file__).resolve().parents[1]
 

@@ -24,10 +24,19 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-from . import expectations, report
-from .control import Control, default_path
-from .processes import ClassRun, Outcome, Worker
+from .. import expectations, report
+from ..control import Control, kept_in
+from ..outcome import Outcome
+from .processes import ClassRun, worker
 from .selection import SUITE
+
+HERE = Path(__file__).parent
+
+
+def control_file() -> Path:
+    """Where the control's results are kept, as long as what decides about them stays the same."""
+    here = [HERE / name for name in ("processes.py", "selection.py", "swap.py", "worker.py")]
+    return kept_in("asyncio", [*here, HERE.parent / "following.py", HERE.parent / "startup.py"])
 
 
 def arguments() -> argparse.Namespace:
@@ -47,8 +56,8 @@ def arguments() -> argparse.Namespace:
     add("--timeout", type=float, default=60.0, help="seconds after which a silent test hangs (default: %(default)g)")
     add("--json", type=Path, help="write everything found to this file")
     add("--control", action="store_true", help="run the control again, even where its results are known")
-    add("--control-file", type=Path, default=default_path(), help="where the control's results are kept")
-    add("--expectations", type=Path, default=expectations.PATH, help="the expectations file")
+    add("--control-file", type=Path, default=control_file(), help="where the control's results are kept")
+    add("--expectations", type=Path, default=HERE / "expectations.toml", help="the expectations file")
     add("--suite", default=SUITE, help="the package of test modules (default: %(default)s)")
     add("--check-expectations", action="store_true", help="only look for stale entries in the expectations file")
     add("--list", action="store_true", help="list the tests that would be run, and what is left out and why")
@@ -69,10 +78,10 @@ class Run:
         """Import the suite on the loop under test and find its tests. Raises RuntimeError when that fails."""
         args = self.args
         modules = [part for name in args.module for part in ("--module", name)]
-        worker = Worker(["--loop", args.loop, "--suite", args.suite, *modules], max(args.timeout, 60.0))
-        answers = [event for event in worker.events() if event["event"] == "listing"]
+        process = worker(["--loop", args.loop, "--suite", args.suite, *modules], max(args.timeout, 60.0))
+        answers = [event for event in process.events() if event["event"] == "listing"]
         if not answers:
-            raise RuntimeError(f"can't import {args.suite} on {args.loop}:\n{worker.output}")
+            raise RuntimeError(f"can't import {args.suite} on {args.loop}:\n{process.output}")
         answer = answers[0]
         self.loop = answer["loop"]
         for module, found in answer["modules"].items():

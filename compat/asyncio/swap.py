@@ -27,9 +27,7 @@ from collections.abc import Callable
 from types import ModuleType
 from typing import Any
 
-LoopFactory = Callable[[], asyncio.AbstractEventLoop]
-
-_FACTORIES = {"edgeloop": "edgeloop:new_event_loop", "uvloop": "uvloop:new_event_loop"}
+from .. import startup
 
 
 class Swap:
@@ -42,16 +40,10 @@ class Swap:
 
     def __init__(self, name: str) -> None:
         self.name = name
-        self.factory = _find(name)
-        loop = self.factory()
-        try:
-            if not isinstance(loop, asyncio.AbstractEventLoop):
-                raise TypeError(f"{name} made {loop!r}, which is not an asyncio.AbstractEventLoop")
-            self.loop_class = type(loop)
-        finally:
-            loop.close()
+        self.factory = startup.find(name)
+        self.loop_class = startup.loop_class(self.factory)
         self.is_control = name == "asyncio"
-        self.stand_in = _stand_in(self.factory, self.loop_class)
+        self.stand_in = startup.stand_in(self.factory, self.loop_class)
 
     @property
     def description(self) -> str:
@@ -62,17 +54,8 @@ class Swap:
 
     def install(self) -> None:
         """Replace the default loop of this process. Raises RuntimeError where a way to a loop still leads elsewhere."""
-        factory = self.factory
-        names = ["SelectorEventLoop", "EventLoop", *([] if self.is_control else ["BaseEventLoop"])]
-        for name in names:
-            for module in (asyncio, asyncio.unix_events):
-                if hasattr(module, name):
-                    setattr(module, name, self.stand_in)
-        policy = getattr(asyncio.unix_events, "_UnixDefaultEventLoopPolicy", None)
-        if policy is not None:
-            policy._loop_factory = staticmethod(factory)
-        else:
-            asyncio.new_event_loop = asyncio.events.new_event_loop = factory
+        others = () if self.is_control else ("BaseEventLoop",)
+        startup.replace(self.factory, self.stand_in, ("SelectorEventLoop", "EventLoop", *others))
         self._verify()
 
     def adapt(self, test_class: Any) -> None:
@@ -133,38 +116,3 @@ def _closing(close_loop: Callable[[asyncio.AbstractEventLoop], None]) -> Callabl
             loop.close()
 
     return close
-
-
-def _find(name: str) -> LoopFactory:
-    if name == "asyncio":
-        return asyncio.SelectorEventLoop
-    module, _, factory = _FACTORIES.get(name, name).partition(":")
-    if not factory:
-        raise ImportError(f"{name!r} is neither a known loop nor MODULE:FACTORY")
-    found: LoopFactory = getattr(importlib.import_module(module), factory)
-    return found
-
-
-def _stand_in(factory: LoopFactory, loop_class: type) -> type:
-    """What a test gets instead of ``asyncio.SelectorEventLoop``: called, it makes the loop under test.
-
-    It ignores a selector, knows the loop as its instance, and can be subclassed where the loop's class can.
-    """
-
-    class Meta(type(loop_class)):  # type: ignore[misc]  # the metaclass is only known here
-        def __call__(cls, *args: Any, **kwargs: Any) -> Any:
-            if cls is SelectorEventLoop:
-                return factory()
-            return super().__call__(*args, **kwargs)
-
-        def __instancecheck__(cls, instance: object) -> bool:
-            if cls is SelectorEventLoop:
-                return isinstance(instance, loop_class)
-            return bool(super().__instancecheck__(instance))
-
-    SelectorEventLoop: type
-    try:
-        SelectorEventLoop = Meta("SelectorEventLoop", (loop_class,), {"__module__": loop_class.__module__})
-    except TypeError:  # a type that its extension module did not open for subclasses
-        SelectorEventLoop = Meta("SelectorEventLoop", (asyncio.AbstractEventLoop,), {})
-    return SelectorEventLoop

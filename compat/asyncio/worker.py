@@ -1,7 +1,7 @@
 """The child process: lists the classes of a suite, or runs one class, and tells its parent about each test.
 
-It writes one JSON object a line to the descriptor it is given, the moment something happens, so that the parent knows
-which test was running when the process hung or died.
+It writes one JSON object a line to the descriptor named in its environment, the moment something happens, so that the
+parent knows which test was running when the process hung or died.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ from collections.abc import Callable, Sequence
 from types import TracebackType
 from typing import Any
 
+from ..following import FD
 from .selection import left_out
 from .swap import Swap
 
@@ -171,7 +172,6 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m compat.asyncio.worker")
     parser.add_argument("--loop", required=True)
     parser.add_argument("--suite", required=True)
-    parser.add_argument("--fd", type=int, required=True)
     parser.add_argument("--module", action="append", default=[])
     parser.add_argument("--class", dest="cls")
     parser.add_argument("tests", nargs="*")
@@ -179,8 +179,9 @@ def main() -> None:
     die_with_parent()
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # a crash is a result here, not something to keep
     faulthandler.enable()
-    os.set_inheritable(args.fd, False)
-    channel = Channel(args.fd)
+    fd = int(os.environ.pop(FD))
+    os.set_inheritable(fd, False)
+    channel = Channel(fd)
     swap = Swap(args.loop)
     swap.install()
     if args.cls is None:

@@ -1,6 +1,7 @@
-"""The tests that no foreign loop can pass, from ``expectations.toml``, each with the line of the test that shows it.
+"""The tests that no foreign loop can pass, from an expectations file, each with the line of the test that shows it.
 
-An entry is a table named after the test::
+An entry is a table named after the test, ``["module.Class".test]`` of a unittest suite and ``["file.py::test"]`` of a
+pytest one::
 
     ["test_events.EPollEventLoopTests".test_internal_fds]
     line = "self.assertEqual(1, loop._internal_fds)"
@@ -9,7 +10,8 @@ An entry is a table named after the test::
     editions = ["pure"]          # optional; else both
 
 ``line`` has to stand in the source of the test or of its class' ``setUp``/``tearDown``, as the running interpreter has
-it: an entry whose test or line is gone is stale, and a stale entry fails the run.
+it (for a pytest suite: in the test's file): an entry whose test or line is gone is stale, and a stale entry fails the
+run.
 """
 
 from __future__ import annotations
@@ -19,14 +21,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-PATH = Path(__file__).with_name("expectations.toml")
-
 _KEYS = {"line", "why", "versions", "editions"}
 
 
 @dataclass(frozen=True)
 class Expectation:
-    """One entry: ``test`` is ``module.Class.test``."""
+    """One entry: ``test`` is ``module.Class.test``, or pytest's node id."""
 
     test: str
     line: str
@@ -36,7 +36,7 @@ class Expectation:
 
     def applies(self, version: tuple[int, int], edition: str | None) -> bool:
         """Whether the entry is in force for this Python version and edition (None: in any edition)."""
-        return _covers(self.versions, version) and (edition is None or not self.editions or edition in self.editions)
+        return covers(self.versions, version) and (edition is None or not self.editions or edition in self.editions)
 
     def stale(self, source: str | None) -> str | None:
         """What is wrong with the entry, given the source of its test (None: there is no such test), or None."""
@@ -47,18 +47,20 @@ class Expectation:
         return None
 
 
-def load(path: Path = PATH) -> list[Expectation]:
+def load(path: Path) -> list[Expectation]:
     """Read an expectations file. Raises ValueError for an entry that is incomplete or has unknown keys."""
     entries = []
-    for cls, tests in tomllib.loads(path.read_text()).items():
-        for test, fields in tests.items():
-            entries.append(_entry(f"{cls}.{test}", fields))
+    for name, value in tomllib.loads(path.read_text()).items():
+        if "::" in name:
+            entries.append(_entry(name, value))
+        else:
+            entries.extend(_entry(f"{name}.{test}", fields) for test, fields in value.items())
     return entries
 
 
 def _entry(test: str, fields: dict[str, Any]) -> Expectation:
-    if test.count(".") != 2:
-        raise ValueError(f"{test}: the name should be module.Class.test")
+    if "::" not in test and test.count(".") != 2:
+        raise ValueError(f"{test}: the name should be module.Class.test, or file.py::test")
     if not fields.get("line") or not fields.get("why"):
         raise ValueError(f"{test}: an entry needs the line of the test that shows it, and why")
     if unknown := set(fields) - _KEYS:
@@ -67,7 +69,7 @@ def _entry(test: str, fields: dict[str, Any]) -> Expectation:
     return Expectation(test, line, fields["why"], fields.get("versions", ""), tuple(fields.get("editions", ())))
 
 
-def _covers(versions: str, version: tuple[int, int]) -> bool:
+def covers(versions: str, version: tuple[int, int]) -> bool:
     """Whether ``versions`` ("", "3.11", "3.11-3.13", "3.14-" or "-3.12") includes ``version``."""
     if not versions:
         return True

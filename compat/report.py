@@ -8,7 +8,7 @@ from typing import Any
 
 from .control import Control
 from .expectations import Expectation
-from .processes import OUTCOMES, Outcome
+from .outcome import OUTCOMES, Outcome
 
 
 @dataclass

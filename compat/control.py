@@ -1,7 +1,7 @@
 """What the standard loop does in the same harness: every outcome it ever had here, test by test.
 
-Kept between runs in the user's cache folder, one file for each interpreter and state of the harness, so that a test
-that the control fails, or only sometimes passes, on this machine is known from the control's own results.
+Kept between runs in the user's cache folder, one file for each suite, interpreter and state of the harness, so that a
+test that the control fails, or only sometimes passes, on this machine is known from the control's own results.
 """
 
 from __future__ import annotations
@@ -11,21 +11,24 @@ import json
 import os
 import sys
 from collections import Counter
+from collections.abc import Iterable
 from pathlib import Path
 
-from .processes import Outcome
-
-_DECIDES = ("processes.py", "selection.py", "swap.py", "worker.py")
+from .outcome import Outcome
 
 
-def default_path() -> Path:
-    """``$XDG_CACHE_HOME/edgeloop/compat-asyncio/<version>-<digest of interpreter and harness>.json``."""
+def cache() -> Path:
+    """The folder for what is kept between runs: ``$XDG_CACHE_HOME/edgeloop``."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "edgeloop"
+
+
+def kept_in(suite: str, decides: Iterable[Path]) -> Path:
+    """The file for ``suite`` on this interpreter, as long as the files that ``decides`` names stay as they are."""
     digest = hashlib.sha256(f"{sys.version} {sys.executable}".encode())
-    for name in _DECIDES:
-        digest.update(Path(__file__).with_name(name).read_bytes())
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    for path in decides:
+        digest.update(path.read_bytes())
     version = ".".join(map(str, sys.version_info[:3]))
-    return cache / "edgeloop" / "compat-asyncio" / f"{version}-{digest.hexdigest()[:12]}.json"
+    return cache() / f"compat-{suite}" / f"{version}-{digest.hexdigest()[:12]}.json"
 
 
 class Control:
