@@ -5,6 +5,8 @@
 
 ``EDITION`` is "compiled" or "pure": the same source, compiled by Cython or not. ``EDGELOOP_PURE=1`` in the environment
 selects the pure one.
+
+PYTEST_DONT_REWRITE: pytest would warn that it can't, wherever this was imported before it (``python -m edgeloop -m pytest``).
 """
 
 from __future__ import annotations

@@ -38,7 +38,7 @@ def sdist(tmp_path_factory: pytest.TempPathFactory) -> Path:
     directory = tmp_path_factory.mktemp("sdist")
     source = directory / "source"
     unwanted = shutil.ignore_patterns("*.so", "*.c", "__pycache__", "*.egg-info", "build", ".*")
-    for name in ("edgeloop", "LICENSE", "README.md", "pyproject.toml", "setup.py"):
+    for name in ("edgeloop", "pytest_edgeloop.py", "LICENSE", "README.md", "pyproject.toml", "setup.py"):
         if (ROOT / name).is_dir():
             shutil.copytree(ROOT / name, source / name, ignore=unwanted)
         else:
@@ -90,6 +90,7 @@ def test_sdist_is_complete(sdist: Path) -> None:
         if path.suffix in (".py", ".pyx", ".pxd", ".typed"):
             assert (sdist / path.relative_to(ROOT)).exists(), f"{path} is not in the source distribution"
     assert (sdist / "LICENSE").exists()
+    assert (sdist / "pytest_edgeloop.py").exists()
     assert not list(sdist.rglob("*.so"))
 
 
@@ -116,6 +117,16 @@ def test_pure_wheel(sdist: Path, tmp_path: Path, environment: dict[str, str]) ->
     wheel = build(sdist, tmp_path, **environment)
     assert not [name for name in names(wheel) if name.endswith(".so")]
     assert edition(tmp_path) == "pure"
+    suite = tmp_path / "test_nothing.py"
+    suite.write_text("def test_nothing():\n    pass\n")
+    said = output(
+        sys.executable,
+        *("-m", "pytest", "-p", "no:cacheprovider", "--edgeloop", suite.name),
+        directory=tmp_path,
+        PYTHONPATH=str(tmp_path / "site"),
+        **environment,
+    )
+    assert "pure edition, is the loop" in said  # the wheel brings its pytest plugin with it
 
 
 def test_a_half_compiled_installation_runs_pure(tmp_path: Path) -> None:
