@@ -58,6 +58,7 @@ class Run:
     def __init__(self, args: argparse.Namespace, the_recipe: Recipe) -> None:
         self.args = args
         self.recipe = the_recipe
+        self.environment = Environment(the_recipe)
         self.edition = "pure" if os.environ.get("EDGELOOP_PURE", "0") not in ("", "0") else "compiled"
         self.control = Control(_control_file(the_recipe))
         self.found = Found()
@@ -73,12 +74,11 @@ class Run:
 
     def run(self) -> None:
         """Run it. RuntimeError or ValueError where that can't be done."""
-        environment = Environment(self.recipe)
         self._say("environment")
-        environment.prepare(pinned=not self.args.lock)
+        self.environment.prepare(pinned=not self.args.lock)
         if self.args.lock:
-            environment.lock()
-        with Suite.laid_out(self.recipe, environment) as suite:
+            self.environment.lock()
+        with Suite.laid_out(self.recipe, self.environment) as suite:
             only = self._chosen(suite)
             loop = self.args.loop
             if self.args.control or loop == "asyncio" or not self._control_is_known(only):

@@ -104,13 +104,13 @@ def replace(
         asyncio.new_event_loop = asyncio.events.new_event_loop = factory
 
 
-def _count(cls: type) -> None:
-    """Count what is made of ``cls`` and the classes derived from it; where the swap is on, note who made a stray."""
+def _count(cls: type, wanted: type) -> None:
+    """Count what is made of ``cls`` and the classes derived from it, and note who made one that isn't ``wanted``."""
     init = cls.__init__  # type: ignore[misc]  # of a class that is looked at, not called
 
     def counted(self: Any, *args: Any, **kwargs: Any) -> None:
         made[f"{type(self).__module__}.{type(self).__qualname__}"] += 1
-        if isinstance(self, asyncio.base_events.BaseEventLoop):
+        if not isinstance(self, wanted):
             frame = sys._getframe(1)
             while frame.f_back is not None and frame.f_globals.get("__name__", "").startswith("asyncio"):
                 frame = frame.f_back
@@ -122,11 +122,13 @@ def _count(cls: type) -> None:
 
 def take_over(name: str) -> None:
     """Make the loop called ``name`` the default one. RuntimeError if a way to a loop still leads elsewhere."""
-    _count(asyncio.base_events.BaseEventLoop)
-    if name == "asyncio":
-        return
     factory = find(name)
     cls = loop_class(factory)
+    _count(asyncio.base_events.BaseEventLoop, cls)
+    if not issubclass(cls, asyncio.base_events.BaseEventLoop):
+        _count(cls, cls)
+    if name == "asyncio":
+        return
     replace(factory, stand_in(factory, cls))
     for way in (asyncio.new_event_loop, asyncio.events.new_event_loop, asyncio.SelectorEventLoop):
         loop = way()
@@ -135,7 +137,6 @@ def take_over(name: str) -> None:
             raise RuntimeError(f"{way!r} should make {cls!r}, and made {loop!r}")
     made.clear()
     strays.clear()
-    _count(cls)
 
 
 if os.environ.get(ENVIRONMENT) and __name__ == "edgeloop_compat_startup":
