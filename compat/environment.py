@@ -126,7 +126,7 @@ class Environment:
 
 def edgeloop_wheel() -> Path:
     """A wheel of edgeloop as it stands here, for this Python; both editions are in it."""
-    sources = [ROOT / name for name in ("pyproject.toml", "setup.py", "README.md", "LICENSE")]
+    sources = [ROOT / name for name in ("pyproject.toml", "setup.py", "README.md", "LICENSE", "pytest_edgeloop.py")]
     sources += sorted(
         path for path in (ROOT / "edgeloop").rglob("*") if path.suffix in (".py", ".pxd", ".pyx", ".typed")
     )
