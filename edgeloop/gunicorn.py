@@ -2,7 +2,7 @@
 
     gunicorn --worker-class edgeloop.gunicorn.AiohttpWorker app:app   # needs aiohttp
     gunicorn --worker-class edgeloop.gunicorn.UvicornWorker app:app   # needs uvicorn-worker
-    gunicorn --worker-class edgeloop.gunicorn.ASGIWorker app:app      # gunicorn's own, since gunicorn 25
+    gunicorn --worker-class edgeloop.gunicorn.ASGIWorker app:app      # gunicorn's own, since gunicorn 24
 
 Each is the worker class of that package (``aiohttp.worker.GunicornWebWorker``, ``uvicorn_worker.UvicornWorker``,
 ``gunicorn.workers.gasgi.ASGIWorker``) with its loop replaced, and can be derived from like it. A class is made when it is
