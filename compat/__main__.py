@@ -233,8 +233,9 @@ class Run:
 
 def _control_file(the_recipe: Recipe) -> Path:
     decides = [HERE / name for name in ("suite.py", "plugin.py", "startup.py", "following.py")]
-    decides += sorted(path for path in the_recipe.folder.rglob("*") if path.is_file() and path.suffix != ".pyc")
-    decides = [path for path in decides if path.name != "expectations.toml"]
+    # rglob wouldn't look into what recipes share, a link to a folder.
+    found = (Path(top) / name for top, _, names in os.walk(the_recipe.folder, followlinks=True) for name in names)
+    decides += sorted(path for path in found if path.suffix != ".pyc" and path.name != "expectations.toml")
     return kept_in(the_recipe.name, decides)
 
 
