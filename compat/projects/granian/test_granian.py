@@ -1,0 +1,78 @@
+"""granian with several worker processes: reload, a worker that is killed, the end, with both of its kinds of tasks.
+
+granian reads and writes sockets itself, in Rust; the loop runs the application, and hears of requests from other threads.
+Its registry of loops is open to a program that starts it.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from workers import scenarios
+from workers.served import Served, served
+
+ON_EDGELOOP = os.environ["EDGELOOP_COMPAT_LOOP"] == "edgeloop"
+
+PROGRAM = """
+import sys
+
+from granian import Granian, loops
+
+if ON_EDGELOOP:
+    import edgeloop
+
+    @loops.register("auto")
+    def build_loop():
+        return edgeloop.new_event_loop()
+
+
+if __name__ == "__main__":
+    Granian(
+        "workers.served_app:asgi",
+        port=int(sys.argv[1]),
+        interface="asgi",
+        loop="auto" if ON_EDGELOOP else "asyncio",
+        workers=2,
+        respawn_failed_workers=True,
+        respawn_interval=1,
+        task_impl=TASKS,
+    ).serve()
+"""
+
+
+@pytest.fixture(params=["asyncio", "rust"])
+def server(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Served]:
+    settings = f"ON_EDGELOOP, TASKS = {ON_EDGELOOP}, {request.param!r}\n"
+    (tmp_path / "program.py").write_text(settings + PROGRAM)
+    with served("python", "program.py", "PORT", directory=tmp_path) as server:
+        server.loop_does_the_io = False
+        yield server
+
+
+def test_every_worker_answers(server: Served) -> None:
+    scenarios.every_worker_answers(server)
+
+
+def test_requests_leave_no_descriptors(server: Served) -> None:
+    scenarios.requests_leave_no_descriptors(server)
+
+
+def test_reload_under_steady_requests(server: Served) -> None:
+    scenarios.restart_under_steady_requests(server)
+
+
+def test_killed_worker_is_replaced(server: Served) -> None:
+    scenarios.killed_worker_is_replaced(server)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
+def test_request_in_flight_is_finished(server: Served, number: signal.Signals) -> None:
+    scenarios.request_in_flight_is_finished(server, number)
+
+
+def test_end_while_requests_come(server: Served) -> None:
+    scenarios.end_while_requests_come(server)

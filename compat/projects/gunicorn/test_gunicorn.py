@@ -1,0 +1,86 @@
+"""gunicorn's master with each of the asynchronous workers: reload, workers that are killed, more and fewer, the end."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from workers import scenarios
+from workers.served import Served, eventually, served
+
+ON_EDGELOOP = os.environ["EDGELOOP_COMPAT_LOOP"] == "edgeloop"
+
+# How the loop is chosen: worker class in the control, on edgeloop, application.
+WORKERS = {
+    "aiohttp": ("aiohttp.GunicornWebWorker", "edgeloop.gunicorn.AiohttpWorker", "aiohttp_application"),
+    "uvicorn": ("uvicorn_worker.UvicornWorker", "edgeloop.gunicorn.UvicornWorker", "asgi"),
+    "asgi": ("asgi", "edgeloop.gunicorn.ASGIWorker", "asgi"),
+    # By edgeloop.install() in the configuration file: then the master's loop, which serves its control socket in a
+    # thread, is an edgeloop too, and is stopped and started again around every fork.
+    "configuration": ("aiohttp.GunicornWebWorker", "aiohttp.GunicornWebWorker", "aiohttp_application"),
+}
+
+
+def command(worker: str, directory: Path, *options: str) -> list[str]:
+    control, edgeloop, application = WORKERS[worker]
+    install = ON_EDGELOOP and worker == "configuration"
+    (directory / "gunicorn.conf.py").write_text("import edgeloop\nedgeloop.install()\n" if install else "")
+    return [
+        *("gunicorn", "--workers", "2", "--bind", "127.0.0.1:PORT"),
+        *("--control-socket", "control", "--graceful-timeout", "30"),
+        *("--worker-class", edgeloop if ON_EDGELOOP else control),
+        *options,
+        f"workers.served_app:{application}",
+    ]
+
+
+@pytest.fixture(params=WORKERS)
+def worker(request: pytest.FixtureRequest) -> Any:
+    return request.param
+
+
+@pytest.fixture
+def server(worker: str, tmp_path: Path) -> Iterator[Served]:
+    with served(*command(worker, tmp_path), directory=tmp_path) as server:
+        server.never = ("Traceback", "did not stop before fork", "WORKER TIMEOUT")
+        eventually(lambda: "Control socket listening" in server.log(), "a control socket", server.log)
+        yield server
+
+
+def test_every_worker_answers(server: Served) -> None:
+    scenarios.every_worker_answers(server)
+
+
+def test_requests_leave_no_descriptors(server: Served) -> None:
+    scenarios.requests_leave_no_descriptors(server)
+
+
+def test_reload_under_steady_requests(server: Served) -> None:
+    scenarios.restart_under_steady_requests(server)
+
+
+def test_killed_worker_is_replaced(server: Served) -> None:
+    scenarios.killed_worker_is_replaced(server)
+
+
+def test_more_and_fewer_workers(server: Served) -> None:
+    scenarios.more_and_fewer_workers(server)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_request_in_flight_is_finished(server: Served, number: signal.Signals) -> None:
+    scenarios.request_in_flight_is_finished(server, number)
+
+
+def test_end_while_requests_come(server: Served) -> None:
+    scenarios.end_while_requests_come(server)
+
+
+def test_workers_that_have_served_enough_are_replaced(worker: str, tmp_path: Path) -> None:
+    options = ("--max-requests", "150", "--max-requests-jitter", "50")
+    with served(*command(worker, tmp_path, *options), directory=tmp_path) as server:
+        scenarios.workers_that_have_served_enough_are_replaced(server)

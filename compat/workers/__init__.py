@@ -1,0 +1,1 @@
+"""What the recipes of servers with worker processes share; each has a link to this folder."""
