@@ -176,6 +176,9 @@ def pytest_configure(config: pytest.Config) -> None:
     pick = os.environ.get("EDGELOOP_COMPAT_PICK")
     if not pick:
         return
+    if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
+        # Started by a shell's background job: what tests interrupt would inherit it.
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     picker = Picker(json.loads(Path(pick).read_text()))
     config.pluginmanager.register(picker, "edgeloop-compat-picker")
     if hasattr(config, "workerinput"):
