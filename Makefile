@@ -2,13 +2,15 @@
 # make test      sets everything up and runs every check: lint, types, tests in both editions on each Python there is
 # make check     the same on one Python: make check PYTHON=python3.13
 # make compat    asyncio's own tests on edgeloop, in both editions on each Python there is
+# make projects  other projects' test suites on edgeloop: make projects WHICH="aiohttp trio" PYTHON=python3.13
 # make bench     the loops compared in one run: make bench WHAT="echo streams"
 
 PYTHON ?= python3
 VERSIONS ?= 3.11 3.12 3.13 3.14 3.15
 WHAT ?= echo
+WHICH ?= all
 
-.PHONY: example test check compat bench clean
+.PHONY: example test check compat projects bench clean
 
 example: .venv/default/ready
 	.venv/default/bin/python examples/aiohttp_app.py
@@ -21,6 +23,9 @@ check:
 
 compat:
 	.ci/compat $(VERSIONS)
+
+projects:
+	.ci/projects $(PYTHON) $(WHICH)
 
 bench: .venv/default/ready
 	.venv/default/bin/python -m pip install -q uvloop
