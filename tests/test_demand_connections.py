@@ -148,11 +148,13 @@ def test_types(loop: asyncio.AbstractEventLoop, run: Run) -> None:
             anything: Any = transport
             assert isinstance(anything, asyncio.Transport)
             assert type(transport.get_extra_info("socket")) is TransportSocket
+            assert transport.get_extra_info("socket") is transport.get_extra_info("socket")
         server: Any = await loop.create_server(Recorder, "127.0.0.1", 0)
         assert [type(sock) for sock in server.sockets] == [TransportSocket]
         server.close()
         endpoint, _ = await loop.create_datagram_endpoint(asyncio.DatagramProtocol, local_addr=("127.0.0.1", 0))
         assert type(endpoint.get_extra_info("socket")) is TransportSocket
+        assert endpoint.get_extra_info("socket") is endpoint.get_extra_info("socket")
         endpoint.close()
         await asyncio.sleep(0)
         for timer in (loop.call_later(0, int), loop.call_at(loop.time(), int)):

@@ -11,6 +11,7 @@ cdef class DatagramTransport(Channel):
     cdef object _protocol
     cdef object _context
     cdef readonly object _sock
+    cdef object _transport_socket
     cdef int _family
     cdef bint _has_end
     cdef object _address

@@ -56,6 +56,7 @@ class DatagramTransport(Channel):
         self._protocol: Any = protocol
         self._context = context
         self._sock = sock
+        self._transport_socket: stdlib.TransportSocket | None = None  # the same object whenever asked
         self._family = int(sock.family)
         self._has_end = sock.type == socket.SOCK_SEQPACKET
         self._address = address
@@ -470,7 +471,9 @@ class DatagramTransport(Channel):
     def get_extra_info(self, name: str, default: Any = None) -> Any:
         """``socket`` (an asyncio TransportSocket), ``sockname``, ``peername`` of a connected socket."""
         if name == "socket":
-            return stdlib.TransportSocket(self._sock)
+            if self._transport_socket is None:
+                self._transport_socket = stdlib.TransportSocket(self._sock)
+            return self._transport_socket
         if name == "peername":
             return self._peername if self._peername is not None else default
         if name == "sockname":

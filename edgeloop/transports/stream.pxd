@@ -13,6 +13,7 @@ cdef class StreamTransport(Channel):
     cdef object _context
     cdef object _server
     cdef object _sock
+    cdef object _transport_socket
     cdef object _peername
     cdef object _sockname
     cdef dict _extra

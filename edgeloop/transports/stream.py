@@ -52,6 +52,7 @@ class StreamTransport(Channel):
         self._protocol: Any = None
         self._server = server
         self._sock = sock
+        self._transport_socket: stdlib.TransportSocket | None = None  # the same object whenever asked
         self._peername = peername
         self._sockname: Any = None
         self._extra = extra
@@ -544,7 +545,9 @@ class StreamTransport(Channel):
         if name == "socket":
             if self.fd < 0 and self._sock is None:
                 return default
-            return stdlib.TransportSocket(self.open_socket())
+            if self._transport_socket is None:
+                self._transport_socket = stdlib.TransportSocket(self.open_socket())
+            return self._transport_socket
         if name == "peername":
             return self._peername if self._peername is not None else default
         if name == "sockname":
