@@ -117,6 +117,8 @@ class SocketCalls(Resolver):
         finally:
             if watch.reader is handle:
                 watch.clear_reader()
+            # An exception's traceback holds this frame, and the frame the future that holds the exception.
+            del done
 
     async def _until_writable(self, fd: int, attempt: Callable[[], T]) -> T:
         """Repeat ``attempt`` whenever ``fd`` is writable, until it no longer raises BlockingIOError."""
@@ -129,6 +131,7 @@ class SocketCalls(Resolver):
         finally:
             if watch.writer is handle:
                 watch.clear_writer()
+            del done  # as above
 
     @staticmethod
     def _attempt(done: asyncio.Future[T], attempt: Callable[[], T], clear: Callable[[], bool]) -> None:
@@ -143,6 +146,7 @@ class SocketCalls(Resolver):
         except BaseException as exc:
             clear()
             done.set_exception(exc)
+            del done  # as above
         else:
             clear()
             done.set_result(result)

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import errno
+import gc
 import hashlib
 import os
 import socket
 import ssl
+import weakref
 from collections.abc import Callable, Coroutine, Iterator
 from pathlib import Path
 from typing import Any
@@ -298,6 +301,43 @@ def test_connect_refused(loop: asyncio.AbstractEventLoop, run: Run, listener: so
             assert str(address) in str(raised.value)
 
     run(main())
+
+
+@pytest.mark.edgeloop_only
+def test_an_error_leaves_no_cycle_behind(loop: asyncio.AbstractEventLoop, run: Run, listener: socket.socket) -> None:
+    """What the frames of the exception's traceback hold goes with it, and not when the collector gets to it."""
+    address = listener.getsockname()
+    listener.close()
+
+    async def refused() -> weakref.ref[socket.socket]:
+        with socket.socket() as sock:
+            sock.setblocking(False)
+            with contextlib.suppress(ConnectionRefusedError):
+                await loop.sock_connect(sock, address)
+            return weakref.ref(sock)
+
+    async def lost() -> weakref.ref[socket.socket]:
+        with (
+            socket.create_server(("127.0.0.1", 0)) as listening,
+            socket.create_connection(listening.getsockname()) as sock,
+        ):
+            sock.setblocking(False)
+            loop.call_later(0.01, reset, listening.accept()[0])
+            with contextlib.suppress(ConnectionResetError):
+                await loop.sock_recv(sock, 1)
+            return weakref.ref(sock)
+
+    async def main() -> None:
+        for failing in (refused, lost):
+            sock = await failing()
+            await asyncio.sleep(0)  # what woke this task holds the future till then
+            assert sock() is None, failing
+
+    gc.disable()
+    try:
+        run(main())
+    finally:
+        gc.enable()
 
 
 def test_connect_to_a_missing_unix_socket(loop: asyncio.AbstractEventLoop, run: Run, tmp_path: Path) -> None:
