@@ -33,6 +33,7 @@ cdef class Reactor:
     cdef object __weakref__
     cpdef add(self, Channel channel, int interest)
     cpdef rearm(self, Channel channel, int interest)
+    cpdef look_again(self, Channel channel, int interest)
     cpdef remove(self, Channel channel)
     cpdef defer(self, Channel channel)
     cpdef mark(self, Channel channel)

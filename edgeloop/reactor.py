@@ -7,6 +7,7 @@ in comments are the rules of edge triggering in docs/edges.md.
 
 from __future__ import annotations
 
+import errno
 import os
 import weakref
 
@@ -102,6 +103,19 @@ class Reactor:
         except FileNotFoundError:
             # Closed by its owner without a word to us, and the number now names another file.
             self.poller.add(channel.fd, interest | kernel.EPOLL_EDGE)
+        channel.interest = interest
+
+    def look_again(self, channel: Channel, interest: int) -> None:
+        """As ``rearm``, for a descriptor that its owner may have closed meanwhile: then there is nothing to look at."""
+        if self.foreign:
+            self._refuse()
+        if self.find(channel.fd) is not channel:
+            return
+        try:
+            self.poller.modify(channel.fd, interest | kernel.EPOLL_EDGE)
+        except OSError as exc:
+            if exc.errno not in (errno.ENOENT, errno.EBADF, errno.EPERM):  # the number names another file, or none
+                raise
         channel.interest = interest
 
     def remove(self, channel: Channel) -> None:

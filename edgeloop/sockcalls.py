@@ -14,6 +14,7 @@ import ssl
 from collections.abc import Callable
 from typing import Any, TypeVar
 
+from .reactor import Channel
 from .resolver import Resolver
 from .schedule import Handle
 from .watch import Watch
@@ -53,6 +54,17 @@ class SocketCalls(Resolver):
             self._check_not_a_transport(fd)
         return Watch(self, fd)
 
+    def _registered(self, fileobj: Any) -> Channel | None:
+        """What is registered for a descriptor or file object. ValueError for what is neither and was never registered."""
+        try:
+            return self.reactor.find(_descriptor_of(fileobj))
+        except ValueError:
+            # A file object that its owner has closed no longer knows its number.
+            for channel in self.reactor.channels:
+                if isinstance(channel, Watch) and channel.fileobj is fileobj:
+                    return channel
+            raise
+
     def _check_not_a_transport(self, fd: Any) -> None:
         if not isinstance(fd, int):
             try:
@@ -75,28 +87,32 @@ class SocketCalls(Resolver):
         """
         self._check_closed()
         self._check_not_a_transport(fd)
-        self._watch(_descriptor_of(fd)).set_reader(callback, args)
+        watch = self._watch(_descriptor_of(fd))
+        watch.set_reader(callback, args)
+        watch.fileobj = fd
 
     def remove_reader(self, fd: Any) -> bool:
-        """Undo ``add_reader``; whether there was anything to undo."""
+        """Undo ``add_reader``, also when the file object was closed meanwhile; whether there was anything to undo."""
         self._check_not_a_transport(fd)
         if self._closed:
             return False
-        channel = self.reactor.find(_descriptor_of(fd))
+        channel = self._registered(fd)
         return isinstance(channel, Watch) and channel.clear_reader()
 
     def add_writer(self, fd: Any, callback: Callable[..., object], *args: Any) -> None:
         """Call ``callback(*args)`` for as long as the descriptor has room. Replaces and raises as ``add_reader``."""
         self._check_closed()
         self._check_not_a_transport(fd)
-        self._watch(_descriptor_of(fd)).set_writer(callback, args)
+        watch = self._watch(_descriptor_of(fd))
+        watch.set_writer(callback, args)
+        watch.fileobj = fd
 
     def remove_writer(self, fd: Any) -> bool:
-        """Undo ``add_writer``; whether there was anything to undo."""
+        """Undo ``add_writer``, also when the file object was closed meanwhile; whether there was anything to undo."""
         self._check_not_a_transport(fd)
         if self._closed:
             return False
-        channel = self.reactor.find(_descriptor_of(fd))
+        channel = self._registered(fd)
         return isinstance(channel, Watch) and channel.clear_writer()
 
     # Waiting

@@ -7,9 +7,11 @@ from edgeloop.schedule cimport Handle, Scheduler
 
 cdef class Watch(Channel):
     cdef Scheduler _loop
+    cdef public object fileobj
     cdef readonly Handle reader
     cdef readonly Handle writer
     cdef on_ready(self)
     cdef flush(self)
     cdef _interest(self)
     cdef _look(self)
+    cdef _look_less(self)

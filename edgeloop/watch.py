@@ -20,6 +20,7 @@ class Watch(Channel):
     def __init__(self, loop: Scheduler, fd: int) -> None:
         Channel.__init__(self, fd)
         self._loop = loop
+        self.fileobj: Any = None  # what add_reader or add_writer was given
         self.reader: Handle | None = None
         self.writer: Handle | None = None
         self.readable = False
@@ -39,7 +40,7 @@ class Watch(Channel):
     def flush(self) -> None:
         """The turn ends, the callbacks ran: what they left unread is to be told again."""
         if self.added and (self.reader is not None or self.writer is not None):
-            self._loop.reactor.rearm(self, self._interest())
+            self._loop.reactor.look_again(self, self._interest())
 
     def set_reader(self, callback: Callable[..., object], args: tuple[Any, ...], context: Any = None) -> Handle:
         """Call back when it is readable; replaces the callback there was."""
@@ -65,7 +66,7 @@ class Watch(Channel):
             return False
         self.reader.cancel()
         self.reader = None
-        self._look()
+        self._look_less()
         return True
 
     def clear_writer(self) -> bool:
@@ -74,7 +75,7 @@ class Watch(Channel):
             return False
         self.writer.cancel()
         self.writer = None
-        self._look()
+        self._look_less()
         return True
 
     def _interest(self) -> int:
@@ -89,7 +90,12 @@ class Watch(Channel):
         interest = self._interest()
         if not self.added:
             self._loop.reactor.add(self, interest)
-        elif not interest:
+        else:
+            self._loop.reactor.rearm(self, interest)
+
+    def _look_less(self) -> None:
+        interest = self._interest()
+        if interest:
+            self._loop.reactor.look_again(self, interest)
+        else:
             self._loop.reactor.remove(self)
-        elif interest != self.interest or not self.marked:
-            self._loop.reactor.rearm(self, interest)  # where marked, the end of the turn does it anyway

@@ -276,6 +276,83 @@ def test_a_closed_and_reused_descriptor_is_a_new_one(loop: asyncio.AbstractEvent
         new_ours.close()
 
 
+def test_a_closed_file_object_can_still_be_removed(loop: asyncio.AbstractEventLoop) -> None:
+    ours, theirs = socket.socketpair()
+    with theirs:
+        loop.add_reader(ours, print)
+        ours.close()
+        assert loop.remove_reader(ours) is True
+        with pytest.raises(ValueError, match="Invalid file"):
+            loop.remove_reader(ours)
+    ours, theirs = socket.socketpair()
+    with theirs:
+        loop.add_writer(ours, print)
+        ours.close()
+        assert loop.remove_writer(ours) is True
+        with pytest.raises(ValueError, match="Invalid file"):
+            loop.remove_writer(ours)
+
+
+def test_a_reader_that_closes_its_socket(loop: asyncio.AbstractEventLoop) -> None:
+    seen: list[str] = []
+    ours, theirs = socket.socketpair()
+
+    def close() -> None:
+        seen.append("closed")
+        ours.close()
+
+    with theirs:
+        loop.add_reader(ours, close)
+        theirs.send(b"x")
+        turn(loop, 3)
+        assert seen == ["closed"]
+        assert loop.remove_reader(ours) is True
+
+
+@pytest.mark.edgeloop_only
+def test_a_reader_whose_number_goes_to_another_file(loop: asyncio.AbstractEventLoop, pair: Pair) -> None:
+    seen: list[str] = []
+    ours, theirs = socket.socketpair()
+    number = ours.fileno()
+
+    def replace() -> None:
+        seen.append("old")
+        os.dup2(pair[0].fileno(), number)  # closes what had the number
+
+    with ours, theirs:
+        pair[1].send(b"x")
+        loop.add_reader(ours, replace)
+        theirs.send(b"x")
+        turn(loop, 3)
+        assert seen == ["old"]  # nobody asked for the new one
+        loop.add_reader(number, seen.append, "new")
+        turn(loop)
+        assert seen == ["old", "new"]
+        loop.remove_reader(number)
+
+
+@pytest.mark.edgeloop_only
+def test_a_reader_that_gives_its_number_to_another_reader(loop: asyncio.AbstractEventLoop, pair: Pair) -> None:
+    seen: list[str] = []
+    ours, theirs = socket.socketpair()
+    number = ours.fileno()
+
+    def replace() -> None:
+        seen.append("old")
+        os.dup2(pair[0].fileno(), number)
+        loop.add_reader(number, seen.append, "new")
+
+    with ours, theirs:
+        loop.add_reader(ours, replace)
+        theirs.send(b"x")
+        turn(loop, 2)
+        assert seen == ["old"]
+        pair[1].send(b"x")
+        turn(loop)
+        assert seen == ["old", "new"]
+        loop.remove_reader(number)
+
+
 def test_the_callers_flags_stay(loop: asyncio.AbstractEventLoop) -> None:
     read, write = os.pipe()
     with open(read, "rb"), open(write, "wb"):
