@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import signal
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from .served import free_port, served
+from .served import Served, free_port, served
 
 if TYPE_CHECKING:
     from compat import pages
@@ -14,8 +15,13 @@ else:
     import edgeloop_compat_pages as pages
 
 
-def serves(directory: Path, start: str, *programs: str, workers: int = 2) -> None:
-    """Run the page's command that starts so, or its program called so, beside ``programs``: every worker answers."""
+def serves(
+    directory: Path, start: str, *programs: str, workers: int = 2, use: Callable[[Served], None] | None = None
+) -> None:
+    """Run the page's command that starts so, or its program called so, beside ``programs``: every worker answers.
+
+    ``use`` may do more with the server before it is ended.
+    """
     port = free_port()
     for name in programs:
         (directory / name).write_text(pages.program(name).replace("8080", str(port)))
@@ -25,6 +31,9 @@ def serves(directory: Path, start: str, *programs: str, workers: int = 2) -> Non
     with served(*command, directory=directory, port=port, environment={"XDG_RUNTIME_DIR": str(directory)}) as server:
         server.loop = "<class 'edgeloop.loop.EventLoop'>"
         server.answering(workers)
+        if use:
+            use(server)
         server.signal(signal.SIGTERM)
-        assert server.wait() == 0
+        # uvicorn without workers raises the signal again when all is shut down.
+        assert server.wait() in (0, -signal.SIGTERM)
         server.check_log()
