@@ -2,7 +2,8 @@
 
 A handler set here is Python's own kind: the interpreter calls it between two instructions, it queues the callback. So one
 that comes while the loop isn't running is kept for the next run. What the loop adds is the wake-up: the C handler may
-run in another thread than the one that sleeps in epoll_wait, and then there is no EINTR.
+run in another thread than the one that sleeps in epoll_wait, and then there is no EINTR. The wake-up says which signal it
+was, and so the callback is called too where a server has put its own ``signal.signal`` over ours for as long as it runs.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from collections.abc import Callable
 from types import FrameType
 from typing import Any
 
+from . import kernel
 from .schedule import Handle
 from .servers import Servers
 
@@ -28,6 +30,7 @@ class Signals(Servers):
         self._signal_handlers: dict[int, Handle] = {}
         self._signal_pipe: tuple[int, int] | None = None
         self._has_wakeup_fd = False  # signal.set_wakeup_fd is ours at this moment
+        self._signals_heard: set[int] = set()  # by our Python handler; the byte that says so too is still in the pipe
 
     def add_signal_handler(self, sig: int, callback: Callable[..., object], *args: Any) -> None:
         """Call ``callback(*args)`` on the loop when the signal comes. Only from the main thread.
@@ -78,6 +81,11 @@ class Signals(Servers):
             raise ValueError(f"invalid signal number {sig}")
 
     def _handle_signal(self, sig: int, frame: FrameType | None = None) -> None:
+        if self._has_wakeup_fd:
+            self._signals_heard.add(sig)
+        self._deliver_signal(sig)
+
+    def _deliver_signal(self, sig: int) -> None:
         handle = self._signal_handlers.get(sig)
         if handle is None:
             return
@@ -95,29 +103,35 @@ class Signals(Servers):
             # Not the loop's eventfd: the C handler writes one byte, and an eventfd takes only eight.
             self._signal_pipe = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
             self._watch(self._signal_pipe[0]).set_reader(self._drain_signal_pipe, ())
+        self._has_wakeup_fd = True  # before it is so, and no longer after: a signal's byte is always expected
         try:
             previous = signal.set_wakeup_fd(self._signal_pipe[1], warn_on_full_buffer=False)
         except ValueError:
+            self._has_wakeup_fd = False
             return  # the main thread of a subinterpreter: signals are not its business
         if previous != -1:
             signal.set_wakeup_fd(previous)  # somebody else has it, a guest or a host of ours: theirs to keep
-        else:
-            self._has_wakeup_fd = True
+            self._has_wakeup_fd = False
 
     def _unwatch_signals(self) -> None:
         if not self._has_wakeup_fd:
             return
-        self._has_wakeup_fd = False
         current = signal.set_wakeup_fd(-1)
+        self._has_wakeup_fd = False
         if self._signal_pipe is None or current != self._signal_pipe[1]:
             signal.set_wakeup_fd(current)  # set by somebody while we ran
 
     def _drain_signal_pipe(self) -> None:
-        if self._signal_pipe is not None:
-            try:
-                os.read(self._signal_pipe[0], 4096)
-            except BlockingIOError:
-                pass
+        if self._signal_pipe is None:
+            return
+        try:
+            came = os.read(self._signal_pipe[0], 65536)  # a pipe's whole capacity
+        except BlockingIOError:
+            return
+        kernel.check_signals()  # the byte is written before the Python handler runs
+        heard, self._signals_heard = self._signals_heard, set()
+        for sig in sorted(set(came) - heard):
+            self._deliver_signal(sig)
 
     def _close_signals(self) -> None:
         for sig in list(self._signal_handlers):

@@ -138,6 +138,46 @@ def test_a_python_handler_of_the_users_own_runs_too(loop: asyncio.AbstractEventL
         signal.signal(signal.SIGUSR1, before)
 
 
+def test_a_python_handler_put_over_the_loops_does_not_silence_it(loop: asyncio.AbstractEventLoop) -> None:
+    """As uvicorn does for as long as it serves, whatever the program around it has asked the loop for."""
+    seen: list[str] = []
+    loop.add_signal_handler(signal.SIGUSR1, seen.append, "loop")
+    ours = signal.signal(signal.SIGUSR1, lambda number, frame: seen.append("over it"))
+    loop.call_later(0.01, os.kill, os.getpid(), signal.SIGUSR1)
+    loop.call_later(0.05, loop.stop)
+    loop.run_forever()
+    assert sorted(seen) == ["loop", "over it"]
+
+    signal.signal(signal.SIGUSR1, ours)
+    os.kill(os.getpid(), signal.SIGUSR1)
+    loop.call_later(0.05, loop.stop)
+    loop.run_forever()
+    assert sorted(seen) == ["loop", "loop", "over it"]
+    loop.remove_signal_handler(signal.SIGUSR1)
+
+
+def test_a_signal_counts_once_when_handlers_change_in_the_same_turn(loop: asyncio.AbstractEventLoop) -> None:
+    seen: list[str] = []
+    loop.add_signal_handler(signal.SIGUSR1, seen.append, "loop")
+
+    def ours_then_another() -> None:
+        signal.raise_signal(signal.SIGUSR1)
+        signal.signal(signal.SIGUSR1, lambda number, frame: seen.append("over it"))
+
+    def another_then_ours(ours: Any) -> None:
+        signal.raise_signal(signal.SIGUSR1)
+        signal.signal(signal.SIGUSR1, ours)
+
+    ours = signal.getsignal(signal.SIGUSR1)
+    loop.call_later(0.01, ours_then_another)
+    loop.call_later(0.05, another_then_ours, ours)
+    loop.call_later(0.09, signal.raise_signal, signal.SIGUSR1)
+    loop.call_later(0.13, loop.stop)
+    loop.run_forever()
+    assert seen == ["loop", "over it", "loop", "loop"]
+    loop.remove_signal_handler(signal.SIGUSR1)
+
+
 def test_a_python_handler_runs_while_the_loop_sleeps(loop: asyncio.AbstractEventLoop) -> None:
     """signal.signal without add_signal_handler: the handler must not wait until something else wakes the loop."""
     before = signal.signal(signal.SIGALRM, lambda number, frame: loop.call_soon_threadsafe(loop.stop))
