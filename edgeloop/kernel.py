@@ -112,6 +112,10 @@ def call(context: contextvars.Context, callback: Callable[..., Any], args: tuple
         del callback, args
 
 
+def attributes_on_demand(owner: Any) -> None:
+    """Nothing to do here: the interpreter does so by itself."""
+
+
 def check_signals() -> None:
     """Nothing to do here: the interpreter runs signal handlers between any two of its instructions."""
 

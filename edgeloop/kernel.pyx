@@ -124,11 +124,17 @@ cdef extern from *:
         PyObject *slots[1] = {NULL};
         return edgeloop_call(context, callback, slots + 1, 0 | PY_VECTORCALL_ARGUMENTS_OFFSET);
     }
+
+    static void edgeloop_drop_dict(PyObject *object) {
+        Py_ssize_t offset = Py_TYPE(object)->tp_dictoffset;
+        if (offset > 0) Py_CLEAR(*(PyObject **)((char *)object + offset));
+    }
     """
     int edgeloop_epoll_pwait2(int epfd, epoll_event* events, int most, timespec* timeout) nogil
     object edgeloop_call_tuple(object context, object callback, object args)
     object edgeloop_call_one(object context, object callback, object argument)
     object edgeloop_call_none(object context, object callback)
+    void edgeloop_drop_dict(object)
     object PyContext_CopyCurrent()
 
 EPOLL_READ = EPOLLIN | EPOLLRDHUP | EPOLLHUP | EPOLLERR
@@ -257,6 +263,15 @@ cpdef double now() noexcept:
     cdef timespec moment
     clock_gettime(CLOCK_MONOTONIC, &moment)
     return moment.tv_sec + moment.tv_nsec * 1e-9
+
+
+cpdef attributes_on_demand(owner):
+    """Give the object its ``__dict__`` when somebody sets an attribute on it, not before.
+
+    Cython makes one for each object of a class that declares it. Few ever need it, it takes memory, and the interpreter
+    finds methods faster where there is none.
+    """
+    edgeloop_drop_dict(owner)
 
 
 cpdef check_signals():

@@ -51,6 +51,7 @@ class DatagramTransport(Channel):
         address: Any = None,
     ) -> None:
         Channel.__init__(self, sock.fileno())
+        kernel.attributes_on_demand(self)
         self._loop = loop
         self._reactor: Reactor = loop.reactor
         self._protocol: Any = protocol

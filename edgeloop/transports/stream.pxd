@@ -6,6 +6,7 @@ from edgeloop.schedule cimport Scheduler
 
 
 cdef class StreamTransport(Channel):
+    cdef dict __dict__
     cdef readonly Scheduler _loop
     cdef Reactor _reactor
     cdef object _protocol

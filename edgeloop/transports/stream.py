@@ -46,6 +46,7 @@ class StreamTransport(Channel):
         extra: dict[str, Any] | None = None,
     ) -> None:
         Channel.__init__(self, fd)
+        kernel.attributes_on_demand(self)
         self._loop = loop
         self._reactor: Reactor = loop.reactor
         self._context = context

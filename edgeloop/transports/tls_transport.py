@@ -10,6 +10,8 @@ import warnings
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
+from .. import kernel
+
 if TYPE_CHECKING:
     from .tls import TLSProtocol
 
@@ -36,6 +38,7 @@ class TLSTransport:
     _start_tls_compatible = True
 
     def __init__(self, tls_protocol: TLSProtocol) -> None:
+        kernel.attributes_on_demand(self)
         self._ssl_protocol = tls_protocol
 
     @property  # type: ignore[misc]
