@@ -1,0 +1,1 @@
+../../../tests/example_process.py

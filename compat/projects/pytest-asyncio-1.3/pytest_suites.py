@@ -1,0 +1,1 @@
+../../../tests/pytest_suites.py

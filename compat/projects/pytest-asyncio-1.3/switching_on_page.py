@@ -1,0 +1,1 @@
+../../../tests/switching_on_page.py
