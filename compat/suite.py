@@ -69,7 +69,9 @@ class Suite:
         if self.recipe.tests:
             parts.append((self.folder, "", [*self.recipe.options, *self.recipe.tests]))
         if self.recipe.own_tests:
-            parts.append((self.folder / _OWN, _OWN, ["-p", "no:cacheprovider", "--rootdir=.", "."]))
+            # Without -c, pytest would go up to the project's configuration.
+            alone = ["-c", os.devnull, "--rootdir=.", "--confcutdir=."]
+            parts.append((self.folder / _OWN, _OWN, ["-p", "no:cacheprovider", *alone, "."]))
         for directory, prefix, arguments in parts:
             chosen = None if only is None else [test[len(prefix) :] for test in only if test.startswith(prefix)]
             if not prefix and chosen is not None:

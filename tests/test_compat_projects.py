@@ -12,6 +12,7 @@ import os
 import subprocess
 import sys
 import textwrap
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -133,10 +134,15 @@ def small(modules: Path, monkeypatch: pytest.MonkeyPatch) -> Recipe:
     )
 
 
-def run_small(the_recipe: Recipe, pattern: str | None = None, loop: str = "foreign:new_event_loop") -> Run:
+def run_small(
+    the_recipe: Recipe,
+    pattern: str | None = None,
+    loop: str = "foreign:new_event_loop",
+    environment: type[Environment] = Laid,
+) -> Run:
     args = argparse.Namespace(loop=loop, pattern=pattern, control=False, lock=False)
     run = Run(args, the_recipe)
-    run.environment = Laid(the_recipe)
+    run.environment = environment(the_recipe)
     run.run()
     return run
 
@@ -193,6 +199,22 @@ def test_a_failure_is_explained_by_a_line_of_its_file(small: Recipe) -> None:
         "tests/test_them.py::test_none: no such test on this version",
     ]
     assert "1: asks for the loop's name" in run.row().differences
+
+
+class LaidWithConfiguration(Laid):
+    """A project's configuration and conftest.py, which no other pytest could run with, and tests of our own below."""
+
+    def lay_out(self, folder: Path) -> None:
+        (folder / "pytest.ini").write_text("[pytest]\naddopts = --an-option-of-a-plugin-of-theirs\n")
+        (folder / "conftest.py").write_text("import something_of_theirs\n")
+        (folder / "own").mkdir()
+        (folder / "own" / "test_ours.py").write_text("def test_ours():\n    pass\n")
+
+
+def test_the_project_s_configuration_is_not_for_tests_of_our_own(small: Recipe) -> None:
+    (small.folder / "test_ours.py").touch()
+    run = run_small(replace(small, tests=(), left_out={}), environment=LaidWithConfiguration)
+    assert {test: one.outcome for test, one in run.found.outcomes.items()} == {"own/test_ours.py::test_ours": "passed"}
 
 
 def test_what_is_left_out_must_exist(small: Recipe) -> None:
