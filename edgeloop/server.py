@@ -30,6 +30,7 @@ class Server(asyncio.AbstractServer):
         reserve: Reserve,
         connect: Connect | None = None,
         unlink: Callable[[], None] | None = None,
+        ssl_context: Any = None,
     ) -> None:
         self._loop = loop
         self._sockets: list[socket.socket] | None = sockets
@@ -38,6 +39,7 @@ class Server(asyncio.AbstractServer):
         self._reserve = reserve
         self._connect = connect
         self._unlink = unlink
+        self._ssl_context = ssl_context  # asyncio's name for it: some look here to know which scheme they serve
         self._listeners: list[Listener] = []
         self._clients: set[Any] = set()
         self._waiters: list[asyncio.Future[None]] | None = []

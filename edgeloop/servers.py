@@ -236,7 +236,7 @@ class Servers(Connections):
         unlink: Callable[[], None] | None,
     ) -> Server:
         connect = self._tls_connect(ssl, handshake_timeout, shutdown_timeout) if ssl else None
-        server = Server(self, sockets, protocol_factory, backlog, self._reserve, connect, unlink)
+        server = Server(self, sockets, protocol_factory, backlog, self._reserve, connect, unlink, ssl or None)
         if start_serving:
             await server.start_serving()
         if self._debug:

@@ -9,6 +9,7 @@ import asyncio
 import logging
 import os
 import socket
+import ssl
 import subprocess
 import sys
 from collections.abc import Callable
@@ -262,13 +263,18 @@ def test_write_during_sendfile(loop: asyncio.AbstractEventLoop, run: Run, tmp_pa
 
 
 def test_attributes_that_tools_read(loop: asyncio.AbstractEventLoop, run: Run) -> None:
-    """asyncio's own tests: Server._sockets, a pipe transport's _pipe."""
+    """asyncio's own tests: Server._sockets, a pipe transport's _pipe; those of websockets: Server._ssl_context."""
 
     async def main() -> None:
         server: Any = await loop.create_server(Recorder, "127.0.0.1", 0)
         assert [sock.fileno() for sock in server._sockets] == [sock.fileno() for sock in server.sockets]
+        assert server._ssl_context is None
         server.close()
         assert server._sockets is None
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        secure: Any = await loop.create_server(Recorder, "127.0.0.1", 0, ssl=context)
+        assert secure._ssl_context is context
+        secure.close()
         read, write = os.pipe()
         reading, writing = open(read, "rb", 0), open(write, "wb", 0)
         reader: Any = (await loop.connect_read_pipe(asyncio.Protocol, reading))[0]
