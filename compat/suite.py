@@ -80,6 +80,8 @@ class Suite:
                 continue
             part = _Part(self, loop, directory, arguments)
             part.run(chosen)
+            if outside := part.found.outcomes.pop(OUTSIDE, None):
+                found.outcomes.setdefault(OUTSIDE, outside)
             found.outcomes.update({prefix + test: outcome for test, outcome in part.found.outcomes.items()})
             found.files.update({prefix + test: file for test, file in part.found.files.items()})
             for counts, more in (

@@ -217,6 +217,21 @@ def test_the_project_s_configuration_is_not_for_tests_of_our_own(small: Recipe) 
     assert {test: one.outcome for test, one in run.found.outcomes.items()} == {"own/test_ours.py::test_ours": "passed"}
 
 
+class LaidWithATestNobodyCanStart(LaidWithConfiguration):
+    """Tests of our own beside the project's, and their conftest.py is broken."""
+
+    def lay_out(self, folder: Path) -> None:
+        super().lay_out(folder)
+        (folder / "own" / "conftest.py").write_text("import something_of_ours\n")
+
+
+def test_tests_of_our_own_that_cannot_start_are_no_success(small: Recipe) -> None:
+    (small.folder / "test_ours.py").touch()
+    run = run_small(replace(small, tests=(), left_out={}), environment=LaidWithATestNobodyCanStart)
+    assert not run.good
+    assert "something_of_ours" in run.problems[0]
+
+
 def test_what_is_left_out_must_exist(small: Recipe) -> None:
     small.left_out["tests/test_them.py::test_gone"] = "was slow"
     small.left_out["tests/test_them.py::test_[dh]_*"] = "no glob of sets: node ids have brackets in them"
