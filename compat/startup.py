@@ -81,11 +81,13 @@ def stand_in(factory: LoopFactory, cls: type) -> type:
                 return isinstance(instance, cls)
             return bool(super().__instancecheck__(instance))
 
+    # The name of the class it stands for: pytest builds a test's name from that where the class is a parameter.
+    name = asyncio.unix_events._UnixSelectorEventLoop.__name__
     SelectorEventLoop: type
     try:
-        SelectorEventLoop = Meta("SelectorEventLoop", (cls,), {"__module__": cls.__module__})
+        SelectorEventLoop = Meta(name, (cls,), {"__module__": cls.__module__})
     except TypeError:  # a type that its extension module did not open for subclasses
-        SelectorEventLoop = Meta("SelectorEventLoop", (asyncio.AbstractEventLoop,), {})
+        SelectorEventLoop = Meta(name, (asyncio.AbstractEventLoop,), {})
     return SelectorEventLoop
 
 

@@ -150,6 +150,9 @@ WAYS = """
             self.assertIsInstance(loop, asyncio.SelectorEventLoop)
             self.assertNotIsInstance(object(), asyncio.SelectorEventLoop)
 
+        def test_name(self):
+            self.assertEqual(asyncio.SelectorEventLoop.__name__, "_UnixSelectorEventLoop")
+
         def test_subclass(self):
             class Mine(asyncio.SelectorEventLoop):
                 def mine(self):
@@ -281,7 +284,7 @@ def test_a_failing_fixture_counts_for_each_test(harness: Harness) -> None:
 def test_every_way_to_a_loop_leads_to_the_one_under_test(harness: Harness) -> None:
     status, found, output = harness("--module", "test_ways")
     assert set(outcomes(found).values()) == {"passed"}, output
-    assert len(found["tests"]) == 10
+    assert len(found["tests"]) == 11
     assert status == 0
 
 
