@@ -36,6 +36,9 @@ cdef object address_of(int fd, void* name, unsigned int length, bint peer)
 cpdef accept(listening)
 cpdef close(int fd)
 cdef object copy_context()
+cdef Py_ssize_t SPARE_HANDLES
+cdef bint is_this_thread(thread_id) except -1
+cdef bint unshared(object) noexcept
 cdef object call(context, callback, tuple args)
 cdef object call_none(context, callback)
 cdef object call_one(context, callback, argument)

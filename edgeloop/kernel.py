@@ -16,6 +16,7 @@ import sys
 import termios
 import time
 from collections.abc import Callable
+from threading import get_ident
 from typing import Any
 
 EPOLL_READ = select.EPOLLIN | select.EPOLLRDHUP | select.EPOLLHUP | select.EPOLLERR
@@ -32,6 +33,7 @@ READ_SIZE = 65536
 # One turn's events; the kernel keeps what does not fit and gives it next time, the longest waiting first.
 MOST_EVENTS = 1024
 MOST_CHUNKS = 1024  # IOV_MAX
+SPARE_HANDLES = 0  # here the reference counts can't be known
 
 exhausted = frozenset((errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM))
 """The errno values of accept(2) that mean: not now, but the connection waits on."""
@@ -114,6 +116,16 @@ def call(context: contextvars.Context, callback: Callable[..., Any], args: tuple
 
 def attributes_on_demand(owner: Any) -> None:
     """Nothing to do here: the interpreter does so by itself."""
+
+
+def is_this_thread(thread_id: int | None) -> bool:
+    """Whether ``thread_id``, as ``threading.get_ident`` gives it, is the calling thread's."""
+    return thread_id == get_ident()
+
+
+def unshared(thing: object) -> bool:
+    """Whether nothing but the caller's variable refers to ``thing``: never known here."""
+    return False
 
 
 def check_signals() -> None:

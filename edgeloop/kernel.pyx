@@ -124,12 +124,18 @@ cdef extern from *:
         PyObject *slots[1] = {NULL};
         return edgeloop_call(context, callback, slots + 1, 0 | PY_VECTORCALL_ARGUMENTS_OFFSET);
     }
-
     static void edgeloop_drop_dict(PyObject *object) {
         Py_ssize_t offset = Py_TYPE(object)->tp_dictoffset;
         if (offset > 0) Py_CLEAR(*(PyObject **)((char *)object + offset));
     }
+
+    /* Whether the caller's variable is the only thing that leads to the object, which a weak reference would do too. */
+    static int edgeloop_unshared(PyObject *object) {
+        return Py_REFCNT(object) == 1 && !*(PyObject **)((char *)object + Py_TYPE(object)->tp_weaklistoffset);
+    }
     """
+    bint edgeloop_unshared(object object)
+    unsigned long PyThread_get_thread_ident()
     int edgeloop_epoll_pwait2(int epfd, epoll_event* events, int most, timespec* timeout) nogil
     object edgeloop_call_tuple(object context, object callback, object args)
     object edgeloop_call_one(object context, object callback, object argument)
@@ -146,6 +152,7 @@ INTEREST_WRITE = EPOLLOUT
 INTEREST_HANGUP = EPOLLRDHUP  # HUP and ERR are told unasked
 READ_SIZE = 262144
 MOST_CHUNKS = 1024  # IOV_MAX
+SPARE_HANDLES = 1024  # kept by a loop; the free list that Cython knows is not to be had from a .pxd
 
 # One turn's events; the kernel keeps what does not fit and gives it next time, the longest waiting first.
 cdef enum:
@@ -509,6 +516,14 @@ cpdef close(int fd):
 
 cdef object copy_context():
     return PyContext_CopyCurrent()
+
+
+cdef bint is_this_thread(thread_id) except -1:
+    return thread_id is not None and <unsigned long>thread_id == PyThread_get_thread_ident()
+
+
+cdef bint unshared(object) noexcept:
+    return edgeloop_unshared(object)
 
 
 cdef object call(context, callback, tuple args):

@@ -4,7 +4,6 @@ from edgeloop cimport kernel
 from edgeloop.reactor cimport Reactor
 
 
-@cython.freelist(256)
 cdef class Handle:
     cdef public object _callback
     cdef public tuple _args
@@ -29,6 +28,8 @@ cdef class Scheduler:
     cdef readonly Reactor reactor
     cdef public list _ready
     cdef list _timers
+    cdef list _new_timers
+    cdef list _spare
     cdef object _inbox
     cdef public bint _closed
     cdef public bint _stopping
@@ -46,8 +47,10 @@ cdef class Scheduler:
     cdef double _wait_time(self)
     @cython.locals(timer=TimerHandle, kept=list, entry=tuple, now=double)
     cdef _collect_due(self)
+    @cython.locals(timer=TimerHandle, timers=list, new_timers=list)
+    cdef _sort_new_timers(self)
     cdef _collect_inbox(self)
-    @cython.locals(handle=Handle, batch=list, done=Py_ssize_t, start=double)
+    @cython.locals(handle=Handle, batch=list, spare=list, most_spare=Py_ssize_t, done=Py_ssize_t, start=double)
     cdef _run_batch(self)
     cdef _warn_if_slow(self, Handle handle, double elapsed)
     cdef _run_news(self)

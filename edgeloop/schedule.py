@@ -10,7 +10,6 @@ import asyncio
 import contextvars
 import heapq
 import inspect
-import threading
 import traceback
 from collections import deque
 from collections.abc import Callable
@@ -49,7 +48,7 @@ class Handle:
             context = kernel.copy_context()
         self._callback: Any = callback  # None, as the arguments, once cancelled
         self._args: Any = args
-        self._context = context
+        self._context: contextvars.Context = context
         self._loop = loop
         self._cancelled = False
         self._repr: str | None = None
@@ -192,7 +191,9 @@ class Scheduler:
     def __init__(self) -> None:
         self.reactor = Reactor()
         self._ready: list[Handle] = []
-        self._timers: list[tuple[float, int, TimerHandle]] = []
+        self._timers: list[tuple[float, int, TimerHandle]] = []  # a heap
+        self._new_timers: list[TimerHandle] = []  # of this turn: many are cancelled before the heap has to know them
+        self._spare: list[Handle] = []  # handles that have run and that nobody refers to, to be used again
         self._inbox: deque[Handle] = deque()  # append and popleft are atomic: no lock
         self._closed = False
         self._stopping = False
@@ -233,7 +234,7 @@ class Scheduler:
         if self._debug:
             self._check_callback(callback, "call_soon_threadsafe")
         handle = self._handle(callback, args, context)
-        if self._thread_id == threading.get_ident():
+        if kernel.is_this_thread(self._thread_id):
             self._ready.append(handle)
         else:
             self._inbox.append(handle)
@@ -264,21 +265,23 @@ class Scheduler:
         if self._debug:
             self._check_thread()
             self._check_callback(callback, "call_at")
-        return self._timer(when, callback, args, context)  # type: ignore[return-value]
+        return self._timer(when + 0.0, callback, args, context)  # type: ignore[return-value]
 
     def _handle(
         self, callback: Callable[..., object], args: tuple[Any, ...], context: contextvars.Context | None
     ) -> Handle:
-        # By __new__: compiled, it takes a handle from the free list and fills in five pointers; a call of the class
-        # would pack the arguments into a tuple first.
-        handle = Handle.__new__(Handle)
+        if self._spare:
+            handle = self._spare.pop()
+        else:
+            # By __new__: compiled, a call of the class would pack the arguments into a tuple first.
+            handle = Handle.__new__(Handle)
+            handle._loop = self
+            handle._cancelled = False
+            handle._repr = None
+            handle._source_traceback = None
         handle._callback = callback
         handle._args = args
         handle._context = kernel.copy_context() if context is None else context
-        handle._loop = self
-        handle._cancelled = False
-        handle._repr = None
-        handle._source_traceback = None
         if self._debug:
             handle.settle()
         return handle
@@ -298,9 +301,7 @@ class Scheduler:
             timer.settle()
         timer._when = when
         timer._scheduled = True
-        # Numbered, so that timers due at the same time run first come, first served, and no handle is ever compared.
-        self._timer_count += 1
-        heapq.heappush(self._timers, (when, self._timer_count, timer))
+        self._new_timers.append(timer)
         return timer
 
     def _timer_cancelled(self) -> None:
@@ -309,7 +310,7 @@ class Scheduler:
     @property
     def _scheduled(self) -> list[TimerHandle]:
         """The timers that wait, cancelled ones too, in no order; tools look here."""
-        return [entry[2] for entry in self._timers]
+        return [entry[2] for entry in self._timers] + self._new_timers
 
     # Checks
 
@@ -318,7 +319,7 @@ class Scheduler:
             raise RuntimeError("Event loop is closed")
 
     def _check_thread(self) -> None:
-        if self._thread_id is not None and self._thread_id != threading.get_ident():
+        if self._thread_id is not None and not kernel.is_this_thread(self._thread_id):
             raise RuntimeError("Non-thread-safe operation invoked on an event loop other than the current one")
 
     def _check_callback(self, callback: object, method: str) -> None:
@@ -353,6 +354,7 @@ class Scheduler:
         # The loop closes: what still waits never runs.
         self._ready.clear()
         self._timers.clear()
+        self._new_timers.clear()
         self._inbox.clear()
 
     def _queue_from_signal(self, handle: Handle) -> None:
@@ -380,7 +382,7 @@ class Scheduler:
         # What the kernel and the clock bring, and in the same turn what follows from it: an answer costs one epoll_wait,
         # not two.
         self.reactor.dispatch()
-        if self._timers:
+        if self._timers or self._new_timers:
             self._collect_due()
         if self._ready:
             self._run_batch()
@@ -404,6 +406,8 @@ class Scheduler:
 
     def _wait_time(self) -> float:
         # Seconds the turn may sleep; negative: until something happens.
+        if self._new_timers:
+            self._sort_new_timers()
         if self._ready or self._inbox or self._stopping:
             return 0.0
         while self._timers:
@@ -421,7 +425,22 @@ class Scheduler:
         while self._inbox:
             self._ready.append(self._inbox.popleft())
 
+    def _sort_new_timers(self) -> None:
+        timers = self._timers
+        new_timers = self._new_timers
+        self._new_timers = []
+        for timer in new_timers:
+            if timer._cancelled:
+                timer._scheduled = False
+                self._cancelled_timers -= 1
+            else:
+                # Numbered, so that timers due at the same time run first come, first served, and no handle is ever compared.
+                self._timer_count += 1
+                heapq.heappush(timers, (timer._when, self._timer_count, timer))
+
     def _collect_due(self) -> None:
+        if self._new_timers:
+            self._sort_new_timers()
         if self._cancelled_timers > MIN_CANCELLED_TIMERS and self._cancelled_timers * 2 > len(self._timers):
             kept = []
             for entry in self._timers:
@@ -448,6 +467,8 @@ class Scheduler:
     def _run_batch(self) -> None:
         batch: list[Any] = self._ready
         self._ready = []
+        spare = self._spare
+        most_spare = 0 if self._debug else kernel.SPARE_HANDLES
         done = 0
         try:
             for handle in batch:
@@ -464,6 +485,13 @@ class Scheduler:
                     handle.report(exc)
                 if start:
                     self._warn_if_slow(handle, kernel.now() - start)
+                if len(spare) < most_spare and type(handle) is Handle and kernel.unshared(handle):
+                    if handle._cancelled:  # by itself
+                        continue
+                    handle._callback = None
+                    handle._args = None
+                    handle._context = None  # type: ignore[assignment]  # nobody sees it until it has another one
+                    spare.append(handle)
         except BaseException:
             self._ready[:0] = batch[done:]  # SystemExit or KeyboardInterrupt: the others keep their place
             raise

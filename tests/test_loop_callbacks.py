@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import threading
+import weakref
 from collections.abc import Callable
 
 import pytest
 from recording import Run, record_errors
 
 variable: contextvars.ContextVar[str] = contextvars.ContextVar("variable", default="unset")
+holder: contextvars.ContextVar[object] = contextvars.ContextVar("holder")
 
 
 def turn(loop: asyncio.AbstractEventLoop) -> None:
@@ -313,3 +315,52 @@ def test_positional_arguments_only(loop: asyncio.AbstractEventLoop, method: str)
         getattr(loop, method)()
     with pytest.raises(TypeError):
         getattr(loop, method)(print, unknown=1)
+
+
+def test_a_handle_that_has_run_stays_its_holder_s(loop: asyncio.AbstractEventLoop) -> None:
+    """Handles that nobody holds are used again: one that is held, or weakly referred to, must stay what it was."""
+    called: list[str] = []
+    held = loop.call_soon(called.append, "held")
+    weak = weakref.ref(loop.call_soon(called.append, "weak"))
+    loop.call_soon(called.append, "dropped")
+    turn(loop)
+    assert weak() is None
+    fresh = [loop.call_soon(called.append, f"fresh {number}") for number in range(5)]
+    assert all(handle is not held for handle in fresh)
+    held.cancel()
+    fresh[0].cancel()
+    assert held.cancelled() and fresh[0].cancelled() and not fresh[1].cancelled()
+    turn(loop)
+    assert called == ["held", "weak", "dropped", "fresh 1", "fresh 2", "fresh 3", "fresh 4"]
+
+
+def test_what_a_dropped_handle_held_is_let_go(loop: asyncio.AbstractEventLoop) -> None:
+    class Thing:
+        def method(self, argument: object) -> None:
+            pass
+
+    thing, argument, value = Thing(), Thing(), Thing()
+    gone = [weakref.ref(thing), weakref.ref(argument), weakref.ref(value)]
+    context = contextvars.copy_context()
+    context.run(holder.set, value)
+    loop.call_soon(thing.method, argument, context=context)
+    del thing, argument, value, context
+    turn(loop)
+    assert [reference() for reference in gone] == [None, None, None]
+
+
+def test_a_callback_that_cancels_its_own_handle(loop: asyncio.AbstractEventLoop) -> None:
+    """As it runs already, that has no effect; least of all on whoever would get the handle after it."""
+    called: list[str] = []
+    handles: list[asyncio.Handle] = []
+
+    def cancel_myself() -> None:
+        handles.pop().cancel()
+        called.append("mine")
+
+    handles.append(loop.call_soon(cancel_myself))
+    turn(loop)
+    for number in range(3):
+        loop.call_soon(called.append, f"next {number}")
+    turn(loop)
+    assert called == ["mine", "next 0", "next 1", "next 2"]

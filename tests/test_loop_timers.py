@@ -132,6 +132,44 @@ def test_cancelling_many_distant_timers(loop: asyncio.AbstractEventLoop) -> None
     assert called == ["near"]
 
 
+def test_cancelling_in_the_turn_that_set_it_and_later(loop: asyncio.AbstractEventLoop) -> None:
+    """Two thousand of each, many more than are due, so that the heap is cleared of the cancelled ones on the way."""
+    called: list[int] = []
+    at_once = [loop.call_later(3600, called.append, -1) for _ in range(2000)]
+    later = [loop.call_later(0.001, called.append, -2) for _ in range(2000)]
+    for handle in at_once:
+        handle.cancel()
+
+    def second_turn() -> None:
+        for handle in later:
+            handle.cancel()
+        for handle in at_once:
+            handle.cancel()  # a second time: counted once
+        for number in range(10):
+            loop.call_later(0.002, called.append, number)
+        loop.call_later(0.004, loop.stop)
+
+    loop.call_soon(second_turn)
+    loop.run_forever()
+    assert called == list(range(10))
+
+
+def test_equal_deadlines_run_in_the_order_they_were_set(loop: asyncio.AbstractEventLoop) -> None:
+    called: list[int] = []
+    due = loop.time() + 0.01
+
+    def turn(number: int) -> None:
+        loop.call_at(due, called.append, number)
+        loop.call_at(due, called.append, number + 1)
+        if number < 8:
+            loop.call_soon(turn, number + 2)
+
+    turn(0)
+    loop.call_at(due + 0.001, loop.stop)
+    loop.run_forever()
+    assert called == list(range(10))
+
+
 def test_cancel_by_a_timer_of_the_same_turn(loop: asyncio.AbstractEventLoop) -> None:
     called: list[str] = []
     base = loop.time()
