@@ -115,7 +115,8 @@ class Environment:
                     wanted = Path(temporary) / "requirement.txt"
                     wanted.write_text(f"{recipe.package}=={recipe.version} --hash=sha256:{recipe.sha256}\n")
                     target = Path(temporary) / "sdist"
-                    only_sdist = ["--no-deps", "--no-binary", ":all:", "--require-hashes"]
+                    # Not ":all:", which would build what the project is built with, such as Cython, from source too.
+                    only_sdist = ["--no-deps", "--no-binary", recipe.package, "--require-hashes"]
                     _pip(self.python, "download", *only_sdist, "-d", target, "-r", wanted)
                     shutil.move(target, folder)
         (found,) = folder.iterdir()
