@@ -17,6 +17,7 @@ cdef class Poller:
     cdef int* masks
     cpdef add(self, int fd, int mask)
     cpdef modify(self, int fd, int mask)
+    cpdef refresh(self, int fd, int mask)
     cpdef remove(self, int fd)
     cpdef int wait(self, double timeout) except -1
     cpdef close(self)

@@ -56,6 +56,10 @@ _CONNECTION_GONE = frozenset(
     )
 )
 
+# Closed without a word to us, the number names another file (one that epoll may refuse) or none: the kernel has dropped
+# what was registered already.
+_CLOSED_BY_ITS_OWNER = frozenset((errno.ENOENT, errno.EBADF, errno.EPERM))
+
 _ONE = (1).to_bytes(8, sys.byteorder)  # an eventfd counts in the machine's own byte order
 
 
@@ -76,12 +80,19 @@ class Poller:
     def modify(self, fd: int, mask: int) -> None:
         self._epoll.modify(fd, mask)
 
+    def refresh(self, fd: int, mask: int) -> None:
+        """As ``modify``, for a descriptor that its owner may have closed: then nothing happens."""
+        try:
+            self._epoll.modify(fd, mask)
+        except OSError as exc:
+            if exc.errno not in _CLOSED_BY_ITS_OWNER:
+                raise
+
     def remove(self, fd: int) -> None:
         try:
             self._epoll.unregister(fd)
         except OSError as exc:
-            # Its owner closed it first, and the number names another file or none: the kernel has dropped it already.
-            if exc.errno not in (errno.ENOENT, errno.EBADF, errno.EPERM):
+            if exc.errno not in _CLOSED_BY_ITS_OWNER:
                 raise
 
     def wait(self, timeout: float) -> int:

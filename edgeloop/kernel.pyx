@@ -170,6 +170,12 @@ terminal_gone = EIO
 """The errno of read(2) on a terminal whose other side was closed: its way to say end of file."""
 
 
+cdef bint closed_by_its_owner(int error) noexcept:
+    # Closed without a word to us, the number names another file (one that epoll may refuse) or none: the kernel has
+    # dropped what was registered already.
+    return error == ENOENT or error == EBADF or error == EPERM
+
+
 cdef class Poller:
     """An epoll set; ``wait`` leaves what the kernel said in ``fds`` and ``masks``."""
 
@@ -209,12 +215,18 @@ cdef class Poller:
         if epoll_ctl(self._fd, EPOLL_CTL_MOD, fd, &event) < 0:
             PyErr_SetFromErrno(OSError)
 
+    cpdef refresh(self, int fd, int mask):
+        """As ``modify``, for a descriptor that its owner may have closed: then nothing happens."""
+        cdef epoll_event event
+        event.events = <uint32_t>mask
+        event.data.u64 = <uint64_t>fd
+        if epoll_ctl(self._fd, EPOLL_CTL_MOD, fd, &event) < 0 and not closed_by_its_owner(errno):
+            PyErr_SetFromErrno(OSError)
+
     cpdef remove(self, int fd):
         cdef epoll_event event
-        if epoll_ctl(self._fd, EPOLL_CTL_DEL, fd, &event) < 0:
-            # Its owner closed it first, and the number names another file or none: the kernel has dropped it already.
-            if errno != ENOENT and errno != EBADF and errno != EPERM:
-                PyErr_SetFromErrno(OSError)
+        if epoll_ctl(self._fd, EPOLL_CTL_DEL, fd, &event) < 0 and not closed_by_its_owner(errno):
+            PyErr_SetFromErrno(OSError)
 
     cpdef int wait(self, double timeout) except -1:
         cdef int count, error, i

@@ -7,7 +7,6 @@ in comments are the rules of edge triggering in docs/edges.md.
 
 from __future__ import annotations
 
-import errno
 import os
 import weakref
 
@@ -111,11 +110,7 @@ class Reactor:
             self._refuse()
         if self.find(channel.fd) is not channel:
             return
-        try:
-            self.poller.modify(channel.fd, interest | kernel.EPOLL_EDGE)
-        except OSError as exc:
-            if exc.errno not in (errno.ENOENT, errno.EBADF, errno.EPERM):  # the number names another file, or none
-                raise
+        self.poller.refresh(channel.fd, interest | kernel.EPOLL_EDGE)
         channel.interest = interest
 
     def remove(self, channel: Channel) -> None:
