@@ -112,5 +112,5 @@ def pytest_configure(config: pytest.Config) -> None:
     # Its TLS tests look for the certificates of the project's containers here.
     expected = config.rootpath / "dockers" / "standalone" / "tls"
     expected.parent.mkdir(parents=True, exist_ok=True)
-    if not expected.is_symlink():
-        expected.symlink_to(server.certificates)
+    expected.unlink(missing_ok=True)  # of an earlier run in this folder
+    expected.symlink_to(server.certificates)
