@@ -163,6 +163,10 @@ class EventLoop(Datagrams, Signals, Subprocesses, SendFiles, asyncio.AbstractEve
                     }
                 )
 
+    # The name in the warning, where a test has closed the loop under its Runner, and this is made and never awaited:
+    # pytest-asyncio, which says so itself, keeps quiet about the coroutine of this name alone.
+    shutdown_asyncgens.__qualname__ = "BaseEventLoop.shutdown_asyncgens"
+
     # Exceptions nobody can catch
 
     def get_exception_handler(self) -> ExceptionHandler | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import signal
 import sys
 import threading
@@ -199,6 +200,17 @@ def test_a_closed_loop_refuses_coroutines(loop: asyncio.AbstractEventLoop) -> No
         with pytest.raises(RuntimeError, match=r"^Event loop is closed$"):
             start(coroutine)
         del coroutine
+
+
+def test_generators_of_a_closed_loop_are_shut_down_under_the_name_that_tools_know(
+    loop: asyncio.AbstractEventLoop,
+) -> None:
+    """pytest-asyncio silences just this warning, for tests that close the loop under its Runner."""
+    loop.close()
+    with pytest.warns(RuntimeWarning, match=r"^coroutine 'BaseEventLoop\.shutdown_asyncgens' was never awaited"):
+        with pytest.raises(RuntimeError, match=r"^Event loop is closed$"):
+            loop.run_until_complete(loop.shutdown_asyncgens())
+        gc.collect()
 
 
 def test_close_drops_what_was_scheduled(loop: asyncio.AbstractEventLoop) -> None:
