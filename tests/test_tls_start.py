@@ -178,12 +178,38 @@ def test_a_cancelled_upgrade_closes_the_connection(run: Run, start_tls: StartTLS
 
 
 @pytest.mark.edgeloop_only
-def test_a_connection_that_is_closing_is_not_upgraded(run: Run, start_tls: StartTLS) -> None:
+def test_a_connection_that_is_lost_is_not_upgraded(run: Run, start_tls: StartTLS) -> None:
     async def main() -> None:
         async with plain(Recorder) as (transport, protocol, _):
             transport.close()
             await protocol.lost()
             with pytest.raises(ConnectionAbortedError):
                 await start_tls(transport, protocol, client_context(), server_hostname="localhost")
+
+    run(main())
+
+
+def test_a_connection_just_closed_gives_none(run: Run, start_tls: StartTLS) -> None:
+    """As asyncio has it; aiohttp asks for it."""
+
+    async def main() -> None:
+        async with plain(Recorder) as (transport, protocol, _):
+            transport.close()
+            assert await start_tls(transport, protocol, client_context(), server_hostname="localhost") is None
+
+    run(main())
+
+
+def test_the_context_where_aiohttp_looks_for_it(run: Run, start_tls: StartTLS) -> None:
+    async def main() -> None:
+        async with plain(Recorder) as (transport, protocol, sock):
+            peer = Peer(sock, server_context(), server_side=True)
+            context = client_context()
+            upgraded, _ = await asyncio.gather(
+                start_tls(transport, protocol, context, server_hostname="localhost"), peer.handshake()
+            )
+            found = getattr(upgraded, "_sslcontext", None) or upgraded._ssl_protocol._sslcontext
+            assert found is context
+            assert upgraded.get_extra_info("sslcontext") is context
 
     run(main())

@@ -22,8 +22,10 @@ async def start_tls(
     server_hostname: str | None = None,
     ssl_handshake_timeout: float | None = None,
     ssl_shutdown_timeout: float | None = None,
-) -> TLSTransport:
+) -> TLSTransport | None:
     """Upgrade ``transport`` to TLS and return the transport that ``protocol`` should use from now on.
+
+    None if ``transport`` has just been closed, as asyncio does; a ConnectionAbortedError if that was a while ago.
 
     ``transport`` is one that create_connection(), create_server() or start_tls() itself gave; timeouts are in seconds.
     Raises TypeError for anything but an SSLContext or for a transport that TLS can't go on top of, ValueError for a
@@ -37,6 +39,8 @@ async def start_tls(
     if not getattr(transport, "_start_tls_compatible", False):
         raise TypeError(f"transport {transport!r} is not supported by start_tls()")
 
+    # Its connection_lost(None) is on its way, and says nothing of an error. A transport that is lost has no protocol.
+    ending = transport.is_closing() and transport.get_protocol() is not None
     waiter = loop.create_future()
     tls = TLSProtocol(
         loop,
@@ -59,10 +63,12 @@ async def start_tls(
     resume = loop.call_soon(transport.resume_reading)  # type: ignore[attr-defined]
     try:
         await waiter
-    except BaseException:
+    except BaseException as exc:
         transport.close()
         start.cancel()
         resume.cancel()
+        if ending and isinstance(exc, ConnectionAbortedError):
+            return None
         raise
     finally:
         # The exception's traceback holds this frame, and the frame the future that holds the exception.

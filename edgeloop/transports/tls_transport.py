@@ -6,6 +6,7 @@ It has no behaviour of its own: TLSProtocol is the engine, this is its asyncio f
 from __future__ import annotations
 
 import asyncio
+import ssl
 import warnings
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
@@ -44,6 +45,12 @@ class TLSTransport:
     @property  # type: ignore[misc]
     def __class__(self) -> type[asyncio.Transport]:  # type: ignore[override]
         return SSLTransport
+
+    @property
+    def _sslcontext(self) -> ssl.SSLContext:
+        # Where aiohttp's tests look for it on a loop that isn't asyncio's.
+        context: ssl.SSLContext = self.get_extra_info("sslcontext")
+        return context
 
     def __repr__(self) -> str:
         return f"<TLSTransport {self._ssl_protocol.describe()}>"
