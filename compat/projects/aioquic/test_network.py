@@ -1,4 +1,4 @@
-"""QUIC over a network that loses datagrams, brings them in another order, or gives the client another address.
+"""QUIC over a network that loses datagrams or brings them in another order.
 
 aioquic's own test of losses replaces ``socket.socket.sendto``, which a loop that makes its system calls itself doesn't
 go through: there nothing is lost. Here a relay between the two ends loses them, whatever the loop.
@@ -27,8 +27,7 @@ class Relay(threading.Thread):
     """Carries datagrams between one client and the server at ``port``, without any event loop.
 
     ``decide`` gets the number of each datagram from the client or the server, counted for each direction, and says what
-    becomes of it: ``pass``, ``lose``, ``late`` (it goes after the next one), or ``move``: from now on the server sees
-    the client at another address.
+    becomes of it: ``pass``, ``lose``, or ``late``: it goes after the next one.
     """
 
     def __init__(self, port: int, decide: Callable[[int], str]) -> None:
@@ -70,11 +69,6 @@ class Relay(threading.Thread):
                     if what == "late":
                         late[side].append(data)
                         continue
-                    if what == "move" and side == "front":
-                        selector.unregister(self.back)
-                        self.back.close()
-                        self.back = self._socket()
-                        selector.register(self.back, selectors.EVENT_READ, "back")
                     for one in (data, *late[side]):
                         if side == "front":
                             self.back.sendto(one, self.server)
@@ -156,11 +150,6 @@ def test_a_quarter_is_lost(certificates: Path) -> None:
 def test_datagrams_overtake_each_other(certificates: Path) -> None:
     done = over(lambda number: "late" if number % 3 == 2 else "pass", certificates, echo_megabyte)
     assert "late" in done
-
-
-def test_the_client_gets_another_address(certificates: Path) -> None:
-    done = over(lambda number: "move" if number in (100, 300) else "pass", certificates, echo_megabyte)
-    assert "move" in done
 
 
 def test_streams_at_once_with_losses(certificates: Path) -> None:
