@@ -31,7 +31,8 @@ def command(worker: str, directory: Path, *options: str) -> list[str]:
     (directory / "gunicorn.conf.py").write_text("import edgeloop\nedgeloop.install()\n" if install else "")
     return [
         *("gunicorn", "--workers", "2", "--bind", "127.0.0.1:PORT"),
-        *("--control-socket", "control", "--graceful-timeout", "30"),
+        # Less than served.LIMIT: aiohttp's worker may wait that long for a client that keeps its connection.
+        *("--control-socket", "control", "--graceful-timeout", "10"),
         *("--worker-class", edgeloop if ON_EDGELOOP else control),
         *options,
         f"workers.served_app:{application}",
