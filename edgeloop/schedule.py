@@ -267,6 +267,10 @@ class Scheduler:
             self._check_callback(callback, "call_at")
         return self._timer(when + 0.0, callback, args, context)  # type: ignore[return-value]
 
+    def create_future(self) -> asyncio.Future[Any]:
+        """A stock asyncio.Future of this loop."""
+        return asyncio.Future(loop=self)  # type: ignore[arg-type]
+
     def _handle(
         self, callback: Callable[..., object], args: tuple[Any, ...], context: contextvars.Context | None
     ) -> Handle:

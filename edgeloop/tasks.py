@@ -1,4 +1,4 @@
-"""Futures, tasks and executors: what asyncio's own classes ask of a loop."""
+"""Tasks and executors: what asyncio's own classes ask of a loop."""
 
 from __future__ import annotations
 
@@ -23,17 +23,13 @@ _NONE_NAMES_A_TASK = (3, 13) <= sys.version_info < (3, 14)  # set_name(None) is 
 
 
 class Tasks(Scheduler):
-    """Futures, tasks and executors, as a theme of AbstractEventLoop."""
+    """Tasks and executors, as a theme of AbstractEventLoop."""
 
     def __init__(self) -> None:
         super().__init__()
         self._task_factory: Callable[..., asyncio.Future[Any]] | None = None
         self._default_executor: concurrent.futures.ThreadPoolExecutor | None = None
         self._executor_shut_down = False
-
-    def create_future(self) -> asyncio.Future[Any]:
-        """A stock asyncio.Future of this loop."""
-        return asyncio.Future(loop=self)  # type: ignore[arg-type]
 
     def create_task(self, coro: Coroutine[Any, Any, T] | Generator[Any, None, T], **kwargs: Any) -> asyncio.Task[T]:
         """A stock asyncio.Task around the coroutine, or what the task factory makes of it.

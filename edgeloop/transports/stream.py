@@ -368,7 +368,7 @@ class StreamTransport(Channel):
         """
         if self._empty_waiter is not None:
             raise RuntimeError("Empty waiter is already set")
-        waiter: asyncio.Future[None] = self._loop.create_future()  # type: ignore[attr-defined]
+        waiter: asyncio.Future[None] = self._loop.create_future()
         self._empty_waiter = waiter
         if not self._backlog:
             waiter.set_result(None)
