@@ -35,6 +35,7 @@ COMPILED = (
     "transports/tls_transport.py",
     "transports/tls.py",
     "listener.py",
+    "stream_cores.py",
 )
 
 

@@ -21,8 +21,20 @@ from ._edition import EDITION
 from ._version import __version__
 from .loop import EventLoop
 from .policy import install, new_event_loop, policy_class, run
+from .streams import open_connection, open_unix_connection, start_server, start_unix_server
 
-__all__ = ["EDITION", "EventLoop", "__version__", "install", "new_event_loop", "run"]
+__all__ = [
+    "EDITION",
+    "EventLoop",
+    "__version__",
+    "install",
+    "new_event_loop",
+    "open_connection",
+    "open_unix_connection",
+    "run",
+    "start_server",
+    "start_unix_server",
+]
 
 
 def __getattr__(name: str) -> Any:

@@ -30,6 +30,7 @@ HOT_ROOMS = (
     "transports.tls_transport",
     "transports.tls",
     "listener",
+    "stream_cores",
 )
 
 _home = Path(__file__).parent

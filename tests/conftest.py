@@ -8,6 +8,7 @@ control that shows a test states asyncio's behaviour and not ours. Tests of what
 from __future__ import annotations
 
 import asyncio
+import asyncio.streams
 import gc
 import os
 import signal
@@ -97,3 +98,13 @@ def no_descriptor_leak() -> Iterator[None]:
         gc.collect()  # here, or what this test left behind would warn in the middle of another
     leaked = {fd: what for fd, what in open_descriptors().items() if fd not in before}
     assert not leaked, f"descriptors leaked: {leaked}"
+
+
+@pytest.fixture
+def streams(request: pytest.FixtureRequest) -> Any:
+    """edgeloop.streams; in the control run asyncio.streams."""
+    if request.config.getoption("--loop") == "asyncio":
+        return asyncio.streams
+    from edgeloop import streams
+
+    return streams

@@ -1,4 +1,4 @@
-"""The programs and commands on docs/switching-on.md, so that the tests run what a reader copies."""
+"""The programs and commands on docs/switching-on.md and other pages, so that the tests run what a reader copies."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ PAGE = ROOT / "docs" / "switching-on.md"
 needs_policies = pytest.mark.skipif(sys.version_info >= (3, 16), reason="this Python has no event loop policies")
 
 
-def program(name: str) -> str:
+def program(name: str, page: Path = PAGE) -> str:
     """The program on the page whose first line is ``# name``."""
-    found = re.findall(rf"^```python\n(# {re.escape(name)}\n.*?)^```$", PAGE.read_text(), re.DOTALL | re.MULTILINE)
+    found = re.findall(rf"^```python\n(# {re.escape(name)}\n.*?)^```$", page.read_text(), re.DOTALL | re.MULTILINE)
     assert len(found) == 1, f"{name} is {len(found)} times on the page"
     return str(found[0])
 

@@ -207,6 +207,31 @@ def test_attributes_of_tasks(loop: asyncio.AbstractEventLoop) -> None:
     loop.run_until_complete(task)
 
 
+def test_attributes_of_streams(loop: asyncio.AbstractEventLoop) -> None:
+    """What streams.py and stream_cores.py have in common with the asyncio classes that theirs inherit from."""
+    reader = asyncio.StreamReader(loop=loop)
+    assert {
+        *("_buffer", "_eof", "_exception", "_limit", "_loop", "_paused", "_transport", "_waiter"),
+    } <= set(vars(reader))
+    assert {"_maybe_resume_transport", "_source_traceback", "_wait_for_data", "_wakeup_waiter"} <= set(dir(reader))
+    protocol: Any = asyncio.StreamReaderProtocol(reader, lambda reader, writer: None, loop)
+    assert {
+        *("_client_connected_cb", "_connection_lost", "_loop", "_over_ssl", "_paused", "_reject_connection"),
+        *("_stream_reader_wr", "_strong_reader", "_task", "_transport"),
+    } <= set(vars(protocol))
+    assert protocol._stream_reader is reader
+    # Where asyncio has the one, its protocol holds the writer; where it has the other, it does not.
+    assert hasattr(protocol, "_replace_writer") is ("_stream_writer" in vars(protocol))
+    assert hasattr(protocol, "_replace_writer") is not hasattr(protocol, "_replace_transport")
+
+    class Closed(asyncio.Transport):
+        def is_closing(self) -> bool:
+            return True
+
+    writer = asyncio.StreamWriter(Closed(), protocol, reader, loop)
+    assert {"_loop", "_protocol", "_reader", "_transport"} <= set(vars(writer))
+
+
 @pytest.mark.skipif(sys.version_info >= (3, 16), reason="Python 3.16 has no event loop policies")
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
 def test_attribute_of_the_policy() -> None:
