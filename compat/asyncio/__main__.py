@@ -2,6 +2,7 @@
 
     python -m compat.asyncio                        the whole suite on edgeloop
     python -m compat.asyncio --loop uvloop          ... on another loop
+    python -m compat.asyncio --streams --module test_streams
     python -m compat.asyncio --module test_events --class EPollEventLoopTests -k subprocess
 
 The control (the standard selector loop in the same harness) is run first for every test whose control result is not
@@ -49,6 +50,7 @@ def arguments() -> argparse.Namespace:
     )
     add = parser.add_argument
     add("--loop", default="edgeloop", help="edgeloop (default), asyncio, uvloop or MODULE:FACTORY")
+    add("--streams", action="store_true", help="with the streams of edgeloop.streams in place of asyncio's own")
     add("--module", action="append", default=[], help="only this module, such as test_events (repeatable)")
     add("--class", dest="cls", action="append", default=[], help="only this class (repeatable)")
     add("-k", dest="pattern", help="only tests whose module.Class.test contains this (or matches it, with * in it)")
@@ -119,7 +121,8 @@ class Run:
         def run(cls: str) -> dict[str, Outcome]:
             module, _, name = cls.partition(".")
             started = time.monotonic()
-            one = ClassRun(loop, self.args.suite, module, name, tuple(by_class[cls]))
+            streams = self.args.streams and loop != "asyncio"
+            one = ClassRun(loop, self.args.suite, module, name, tuple(by_class[cls]), streams)
             found = {f"{cls}.{test}": outcome for test, outcome in one.run(self.args.timeout).items()}
             bad = sum(outcome.outcome not in ("passed", "skipped") for outcome in found.values())
             took = f"{time.monotonic() - started:6.1f} s"

@@ -34,6 +34,7 @@ class ClassRun:
     module: str
     cls: str
     tests: tuple[str, ...]
+    streams: bool = False
 
     def run(self, timeout: float) -> dict[str, Outcome]:
         """Run the tests; each gets an outcome. After a hang or crash the rest goes on in a new process."""
@@ -44,6 +45,8 @@ class ClassRun:
 
     def _run_process(self, tests: list[str], timeout: float) -> dict[str, Outcome]:
         arguments = ["--loop", self.loop, "--suite", self.suite, "--module", self.module, "--class", self.cls]
+        if self.streams:
+            arguments.append("--streams")
         process = worker([*arguments, *tests], timeout)
         outcomes: dict[str, Outcome] = {}
         running, since, done = "", time.monotonic(), False

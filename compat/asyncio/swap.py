@@ -20,6 +20,7 @@ https://docs.python.org/3/library/asyncio-policy.html, https://docs.python.org/3
 from __future__ import annotations
 
 import asyncio
+import asyncio.streams
 import asyncio.unix_events
 import importlib
 import unittest
@@ -105,6 +106,14 @@ class _SeenModule(ModuleType):
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self.__dict__["_module"], name)
+
+
+def swap_streams() -> None:
+    """Put edgeloop's stream classes and functions in the place of asyncio's, under whatever name a test finds those."""
+    streams = importlib.import_module("edgeloop.streams")
+    for name in streams.__all__:
+        for module in (asyncio, asyncio.streams):
+            setattr(module, name, getattr(streams, name))
 
 
 def _closing(close_loop: Callable[[asyncio.AbstractEventLoop], None]) -> Callable[[asyncio.AbstractEventLoop], None]:

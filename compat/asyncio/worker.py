@@ -27,7 +27,7 @@ from typing import Any
 
 from ..following import FD
 from .selection import left_out
-from .swap import Swap
+from .swap import Swap, swap_streams
 
 ExcInfo = tuple[type[BaseException], BaseException, TracebackType | None]
 
@@ -172,6 +172,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m compat.asyncio.worker")
     parser.add_argument("--loop", required=True)
     parser.add_argument("--suite", required=True)
+    parser.add_argument("--streams", action="store_true")
     parser.add_argument("--module", action="append", default=[])
     parser.add_argument("--class", dest="cls")
     parser.add_argument("tests", nargs="*")
@@ -184,6 +185,8 @@ def main() -> None:
     channel = Channel(fd)
     swap = Swap(args.loop)
     swap.install()
+    if args.streams:
+        swap_streams()
     if args.cls is None:
         channel.send("listing", modules=listing(args.suite, args.module), loop=swap.description)
     else:
