@@ -143,6 +143,7 @@ CELLS: dict[str, Cell] = {
         Cell("echo", "echo, Protocol", REQUEST, Conversation("echo", "echo"), 64, 1024),
         Cell("buffered", "echo, BufferedProtocol", REQUEST, Conversation("buffered", "echo"), 64, 1024),
         Cell("streams", "echo, streams", REQUEST, Conversation("streams", "echo"), 64, 1024),
+        Cell("ownstreams", "echo, the loop's own streams", REQUEST, Conversation("ownstreams", "echo"), 64, 1024),
         Cell("sock", "echo, sock_recv and sock_sendall", REQUEST, Conversation("sock", "echo"), 64, 1024),
         Cell("http", "aiohttp hello world", REQUEST, Conversation("http", "http"), 64, limited=False),
         Cell("bulk", "messages one way, to the server", MEBIBYTE, Conversation("sink", "sink", True), 1, 2**20),

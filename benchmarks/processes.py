@@ -21,7 +21,11 @@ HERE = Path(__file__).parent
 ROOT = HERE.parent
 START_SECONDS = 30.0
 #: The services of echo.c by the service of server.py whose limit they are.
-NATIVE = {"echo": "echo", "buffered": "echo", "streams": "echo", "sock": "echo", "sink": "sink", "fetch": "fetch"}
+NATIVE = {
+    **dict.fromkeys(("echo", "buffered", "streams", "ownstreams", "sock"), "echo"),
+    "sink": "sink",
+    "fetch": "fetch",
+}
 
 
 class MeasurementError(Exception):

@@ -4,6 +4,7 @@ Listens on a free port of 127.0.0.1, prints the port, and serves until it is kil
 are those of echo.c, each through one of asyncio's ways to write a server:
 
     echo, buffered, streams, sock    send back what comes in
+    ownstreams                       the same, with the streams that come with the loop where it has its own
     sink                             one byte for each SIZE bytes received
     fetch                            SIZE bytes for each 8 bytes received
     http                             an aiohttp application that answers "Hello, world!"
@@ -13,6 +14,7 @@ from __future__ import annotations
 
 import asyncio
 import ctypes
+import importlib
 import signal
 import socket
 import sys
@@ -102,6 +104,15 @@ async def serve_fetch(size: int) -> int:
 
 
 async def serve_streams(size: int) -> int:
+    return await listen_with_streams(asyncio.start_server)
+
+
+async def serve_own_streams(size: int) -> int:
+    package = importlib.import_module(type(asyncio.get_running_loop()).__module__.partition(".")[0])
+    return await listen_with_streams(getattr(package, "start_server", asyncio.start_server))
+
+
+async def listen_with_streams(start_server: Callable[..., Awaitable[asyncio.Server]]) -> int:
     async def echo(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
             while data := await reader.read(READ_SIZE):
@@ -112,7 +123,7 @@ async def serve_streams(size: int) -> int:
         finally:
             writer.close()
 
-    server = await asyncio.start_server(echo, "127.0.0.1", 0, backlog=BACKLOG)
+    server = await start_server(echo, "127.0.0.1", 0, backlog=BACKLOG)
     keep.append(server)
     return port_of(server.sockets[0])
 
@@ -165,6 +176,7 @@ SERVICES: dict[str, Callable[[int], Awaitable[int]]] = {
     "echo": serve_echo,
     "buffered": serve_buffered,
     "streams": serve_streams,
+    "ownstreams": serve_own_streams,
     "sock": serve_sock,
     "sink": serve_sink,
     "fetch": serve_fetch,
