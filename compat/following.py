@@ -17,12 +17,16 @@ from typing import Any
 #: The variable that tells the process which descriptor to write its events to.
 FD = "EDGELOOP_COMPAT_FD"
 
+#: Seconds that a process may take until its first word, and from its last one to its end, whatever its tests may take.
+START_SECONDS = 120.0
+END_SECONDS = 30.0
+
 
 @dataclass
 class Process:
     """A process and what it says, as lines of JSON, to the descriptor whose number is in its environment as FD.
 
-    ``timeout`` is the longest time in seconds without a word from it. ``directory`` is where it runs (None: one of its
+    ``timeout`` is the longest time in seconds between two words from it. ``directory`` is where it runs (None: one of its
     own, which is removed), ``environment`` what is added to ours.
     """
 
@@ -56,7 +60,7 @@ class Process:
             try:
                 yield from self._lines(pipe, process.pid)
                 if not self.hung:
-                    self.hung = not _wait(process, self.timeout)
+                    self.hung = not _wait(process, max(self.timeout, END_SECONDS))
             finally:
                 if process.poll() is None:
                     process.send_signal(signal.SIGABRT)  # faulthandler writes down where it hangs
@@ -73,12 +77,14 @@ class Process:
         # A process that a test forked holds the pipe open, so its end may never come: watch for the process' own end.
         with open(os.pidfd_open(pid), "rb", 0) as pidfd:
             poll.register(pidfd, select.POLLIN)
-            while ready := poll.poll(self.timeout * 1000):
+            timeout = max(self.timeout, START_SECONDS)
+            while ready := poll.poll(timeout * 1000):
                 if pipe.fileno() not in (fd for fd, _ in ready):
                     return
                 data = pipe.read(65536)
                 if not data:
                     return
+                timeout = self.timeout
                 *lines, buffer = (buffer + data).split(b"\n")
                 yield from map(json.loads, lines)
         self.hung = True

@@ -128,7 +128,7 @@ def small(modules: Path, monkeypatch: pytest.MonkeyPatch) -> Recipe:
         name="small",
         tests=("tests",),
         options=("-p", "no:cacheprovider"),
-        timeout=3.0,
+        timeout=5.0,
         environment={"PYTHONPATH": str(modules), "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"},
         left_out={"tests/test_elsewhere.py": "needs another system"},
     )
@@ -174,7 +174,7 @@ def test_a_run_compares_test_by_test(small: Recipe, capsys: pytest.CaptureFixtur
     assert "test_i_fails_everywhere" in str(run.judgement.uncounted)
     assert not run.good and not run.stale and not run.problems
     assert run.found.outcomes[here + "test_b_fails"].reason == "AssertionError: only the standard loop can do that"
-    assert run.found.outcomes[here + "test_d_hangs"].reason.startswith("nothing for 3 s in wait")
+    assert run.found.outcomes[here + "test_d_hangs"].reason.startswith("nothing for 5 s in wait")
     assert run.found.made["foreign.Loop"] >= 2 and not run.found.made["asyncio.unix_events._UnixSelectorEventLoop"]
     run.show()
     assert "AssertionError: only the standard loop can do that" in capsys.readouterr().out
