@@ -13,6 +13,7 @@ import inspect
 import os
 import signal
 import threading
+from collections import Counter
 from collections.abc import Callable
 from types import FrameType
 from typing import Any
@@ -20,6 +21,8 @@ from typing import Any
 from . import kernel
 from .schedule import Handle
 from .servers import Servers
+
+PIPE_SIZE = 65536  # pipe(7): what a pipe takes unless it is told otherwise
 
 
 class Signals(Servers):
@@ -30,7 +33,8 @@ class Signals(Servers):
         self._signal_handlers: dict[int, Handle] = {}
         self._signal_pipe: tuple[int, int] | None = None
         self._has_wakeup_fd = False  # signal.set_wakeup_fd is ours at this moment
-        self._signals_heard: set[int] = set()  # by our Python handler; the byte that says so too is still in the pipe
+        # By our Python handler, and how often; the byte that says so too is yet to be read, or even to be written.
+        self._signals_heard: Counter[int] = Counter()
 
     def add_signal_handler(self, sig: int, callback: Callable[..., object], *args: Any) -> None:
         """Call ``callback(*args)`` on the loop when the signal comes. Only from the main thread.
@@ -82,7 +86,7 @@ class Signals(Servers):
 
     def _handle_signal(self, sig: int, frame: FrameType | None = None) -> None:
         if self._has_wakeup_fd:
-            self._signals_heard.add(sig)
+            self._signals_heard[sig] += 1
         self._deliver_signal(sig)
 
     def _deliver_signal(self, sig: int) -> None:
@@ -125,12 +129,22 @@ class Signals(Servers):
         if self._signal_pipe is None:
             return
         try:
-            came = os.read(self._signal_pipe[0], 65536)  # a pipe's whole capacity
+            came = os.read(self._signal_pipe[0], PIPE_SIZE)
         except BlockingIOError:
             return
-        kernel.check_signals()  # the byte is written before the Python handler runs
-        heard, self._signals_heard = self._signals_heard, set()
-        for sig in sorted(set(came) - heard):
+        # The C handler, in whatever thread, first asks for the Python handler and then writes the byte: the one may have
+        # run already, or not yet.
+        kernel.check_signals()
+        heard = self._signals_heard
+        unheard = set()
+        for sig in came:
+            if heard[sig] > 0:
+                heard[sig] -= 1
+            else:
+                unheard.add(sig)
+        if len(came) == PIPE_SIZE:
+            heard.clear()  # it was full: bytes are missing
+        for sig in sorted(unheard):
             self._deliver_signal(sig)
 
     def _close_signals(self) -> None:

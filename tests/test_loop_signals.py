@@ -420,3 +420,28 @@ def test_ctrl_c_in_a_busy_callback(loop_factory: Callable[[], asyncio.AbstractEv
             with contextlib.suppress(ProcessLookupError):
                 child.kill()
     assert output == "interrupted\nkept\n"
+
+
+@pytest.mark.edgeloop_only
+def test_a_wake_up_byte_that_comes_late_delivers_nothing_again(loop: asyncio.AbstractEventLoop, run: Run) -> None:
+    """A signal taken by another thread: the Python handler may run before the byte is written, and other bytes come first."""
+    called: list[str] = []
+
+    async def main() -> None:
+        for _ in range(2):
+            late = signal.set_wakeup_fd(-1)
+            os.kill(os.getpid(), signal.SIGUSR1)  # its handler runs here, and it has written nothing
+            signal.set_wakeup_fd(late, warn_on_full_buffer=False)
+            os.kill(os.getpid(), signal.SIGUSR2)
+            await asyncio.sleep(0.01)
+            os.write(late, bytes([signal.SIGUSR1]))
+            await asyncio.sleep(0.01)
+
+    for name in ("SIGUSR1", "SIGUSR2"):
+        loop.add_signal_handler(getattr(signal, name), called.append, name)
+    try:
+        run(main())
+    finally:
+        for name in ("SIGUSR1", "SIGUSR2"):
+            loop.remove_signal_handler(getattr(signal, name))
+    assert called == ["SIGUSR1", "SIGUSR2"] * 2
