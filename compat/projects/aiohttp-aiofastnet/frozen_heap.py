@@ -1,0 +1,1 @@
+../aiohttp/frozen_heap.py
