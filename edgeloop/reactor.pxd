@@ -17,6 +17,7 @@ cdef class Channel:
     cdef object __weakref__
     cdef on_ready(self)
     cdef flush(self)
+    cdef on_called(self)
 
 
 cdef class Reactor:
@@ -30,6 +31,7 @@ cdef class Reactor:
     cdef int told
     cdef list leftover
     cdef list marked
+    cdef list queued
     cdef object __weakref__
     cpdef add(self, Channel channel, int interest)
     cpdef rearm(self, Channel channel, int interest)
@@ -37,6 +39,9 @@ cdef class Reactor:
     cpdef remove(self, Channel channel)
     cpdef defer(self, Channel channel)
     cpdef mark(self, Channel channel)
+    cpdef mark_queued(self, Channel channel)
+    @cython.locals(channel=Channel, queued=list)
+    cpdef look_again_at_queued(self)
     cpdef Channel find(self, int fd)
     cpdef wake(self)
     @cython.locals(channel=Channel, marked=list, index=Py_ssize_t)

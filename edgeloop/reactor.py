@@ -19,7 +19,8 @@ _reactors: weakref.WeakSet[Reactor] = weakref.WeakSet()
 class Channel:
     """One descriptor in the epoll set: what the kernel said of it, what we want, what is left over.
 
-    Subclasses say what to do in ``on_ready`` (something may be readable or writable) and ``flush`` (the turn ends).
+    Subclasses say what to do in ``on_ready`` (something may be readable or writable), ``flush`` (the turn ends) and
+    ``on_called`` (the callbacks that ``on_ready`` queued have run).
     """
 
     def __init__(self, fd: int) -> None:
@@ -39,6 +40,9 @@ class Channel:
     def flush(self) -> None:
         """Send what this turn has gathered; called once for each ``Reactor.mark``."""
 
+    def on_called(self) -> None:
+        """Have the kernel look again; called once for each ``Reactor.mark_queued``."""
+
 
 class Reactor:
     """An epoll set with its channels; a turn is one ``wait`` and one ``dispatch``.
@@ -57,6 +61,7 @@ class Reactor:
         self.told = 0  # how many of them are dispatched
         self.leftover: list[Channel] = []
         self.marked: list[Channel] = []
+        self.queued: list[Channel] = []
         self.poller.add(self.wake_fd, kernel.INTEREST_READ | kernel.EPOLL_EDGE)
         _reactors.add(self)
 
@@ -69,6 +74,7 @@ class Reactor:
         self.channels = []
         self.leftover = []
         self.marked = []
+        self.queued = []
 
     def fileno(self) -> int:
         """The epoll descriptor, the EPFD of /proc/PID/fdinfo/EPFD."""
@@ -140,6 +146,12 @@ class Reactor:
             channel.marked = True
             self.marked.append(channel)
 
+    def mark_queued(self, channel: Channel) -> None:
+        """Have ``on_called`` called when the ready queue, which the channel's callbacks are in, has run (rule 10)."""
+        if not channel.marked:
+            channel.marked = True
+            self.queued.append(channel)
+
     def wake(self) -> None:
         """End the wait that is going on, or the next one; from any thread or signal handler."""
         if not self.woken:
@@ -160,6 +172,14 @@ class Reactor:
             except BaseException:
                 self.marked[:0] = marked[index:]
                 raise
+
+    def look_again_at_queued(self) -> None:
+        """The ready queue has run: what the callbacks left unread is to be told again (rule 10)."""
+        queued = self.queued
+        self.queued = []
+        for channel in queued:
+            channel.marked = False
+            channel.on_called()
 
     def wait(self, timeout: float) -> None:
         """One epoll_wait of at most ``timeout`` seconds (negative: without limit); ``dispatch`` tells what it brought."""

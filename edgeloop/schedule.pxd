@@ -53,6 +53,6 @@ cdef class Scheduler:
     @cython.locals(handle=Handle, batch=list, spare=list, most_spare=Py_ssize_t, done=Py_ssize_t, start=double)
     cdef _run_batch(self)
     cdef _warn_if_slow(self, Handle handle, double elapsed)
-    cdef _run_news(self)
+    cdef _collect_news(self)
     cdef _run_news_only(self)
     cpdef _timer_cancelled(self)

@@ -379,17 +379,18 @@ class Scheduler:
         if self._stopping:
             self._run_news_only()
         else:
-            self._run_news()
+            self._collect_news()
+            # What follows from the news runs in the same turn: an answer costs one epoll_wait, not two. But who writes
+            # and then yields expects the other side to have seen it after as many turns as on asyncio, whose write
+            # leaves at once: nothing runs between a batch that wrote and the next look at the kernel.
+            if self._ready and not self.reactor.marked:
+                self._run_batch()
         self.reactor.flush()
 
-    def _run_news(self) -> None:
-        # What the kernel and the clock bring, and in the same turn what follows from it: an answer costs one epoll_wait,
-        # not two.
+    def _collect_news(self) -> None:
         self.reactor.dispatch()
         if self._timers or self._new_timers:
             self._collect_due()
-        if self._ready:
-            self._run_batch()
 
     def _run_turns(self) -> None:
         """Turn until ``stop`` is called."""
@@ -404,7 +405,9 @@ class Scheduler:
         held = self._ready
         self._ready = []
         try:
-            self._run_news()
+            self._collect_news()
+            if self._ready:
+                self._run_batch()
         finally:
             self._ready[:0] = held
 
@@ -502,6 +505,8 @@ class Scheduler:
         finally:
             # A traceback that a task keeps of its exception refers to this frame: it must not lead back to the task.
             del batch, handle
+        if self.reactor.queued:
+            self.reactor.look_again_at_queued()
 
     def _warn_if_slow(self, handle: Handle, elapsed: float) -> None:
         if elapsed >= self.slow_callback_duration:

@@ -11,7 +11,7 @@ cdef class Watch(Channel):
     cdef readonly Handle reader
     cdef readonly Handle writer
     cdef on_ready(self)
-    cdef flush(self)
+    cdef on_called(self)
     cdef _interest(self)
     cdef _look(self)
     cdef _look_less(self)

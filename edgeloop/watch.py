@@ -30,15 +30,15 @@ class Watch(Channel):
         """Queue the callbacks of the directions that are ready, and look again when they have run."""
         if self.readable and self.reader is not None:
             self._loop._ready.append(self.reader)
-            self._loop.reactor.mark(self)
+            self._loop.reactor.mark_queued(self)
         if self.writable and self.writer is not None:
             self._loop._ready.append(self.writer)
-            self._loop.reactor.mark(self)
+            self._loop.reactor.mark_queued(self)
         self.readable = False
         self.writable = False
 
-    def flush(self) -> None:
-        """The turn ends, the callbacks ran: what they left unread is to be told again."""
+    def on_called(self) -> None:
+        """The callbacks ran: what they left unread is to be told again."""
         if self.added and (self.reader is not None or self.writer is not None):
             self._loop.reactor.look_again(self, self._interest())
 

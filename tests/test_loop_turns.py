@@ -1,0 +1,79 @@
+"""How many turns pass until a write is seen, counted in sleep(0): programs, and more so their tests, know the number."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+
+import pytest
+from recording import Run
+
+
+class Listener(asyncio.Protocol):
+    """Keeps what it gets, and answers each message with ``answer``."""
+
+    def __init__(self, answer: bytes = b"") -> None:
+        self.received = b""
+        self.answer = answer
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self.transport = transport
+
+    def data_received(self, data: bytes) -> None:
+        self.received += data
+        if self.answer:
+            self.transport.write(self.answer)  # type: ignore[attr-defined]  # a Transport, which typeshed can't know
+
+
+async def pair(there: asyncio.Protocol) -> asyncio.Transport:
+    """A transport whose peer is ``there``, on the same loop, with nothing under way."""
+    loop = asyncio.get_running_loop()
+    here, other = socket.socketpair()
+    await loop.create_connection(lambda: there, sock=other)
+    transport, _ = await loop.create_connection(lambda: Listener(), sock=here)
+    await asyncio.sleep(0.01)
+    return transport
+
+
+@pytest.mark.parametrize("before", [0, 1, 2, 3])
+def test_a_write_is_seen_by_its_peer_after_two_turns(run: Run, before: int) -> None:
+    """However many turns the writer has taken before: nothing runs twice between two looks at the kernel beside a write."""
+
+    async def main() -> int:
+        there = Listener()
+        transport = await pair(there)
+        for _ in range(before):
+            await asyncio.sleep(0)
+        transport.write(b"ping")
+        turns = 0
+        while not there.received:
+            assert turns < 10
+            await asyncio.sleep(0)
+            turns += 1
+        transport.close()
+        there.transport.close()
+        return turns
+
+    assert run(main()) == 2
+
+
+@pytest.mark.parametrize("before", [0, 1, 2])
+def test_an_answer_comes_a_turn_after_that(run: Run, before: int) -> None:
+    async def main() -> int:
+        there = Listener(b"pong")
+        transport = await pair(there)
+        here = transport.get_protocol()
+        assert isinstance(here, Listener)
+        for _ in range(before):
+            await asyncio.sleep(0)
+        transport.write(b"ping")
+        turns = 0
+        while not here.received:
+            assert turns < 10
+            await asyncio.sleep(0)
+            turns += 1
+        transport.close()
+        there.transport.close()
+        return turns
+
+    assert run(main()) == 3
