@@ -35,10 +35,13 @@ cdef class Scheduler:
     cdef public bint _stopping
     cdef public bint _debug
     cdef public object _thread_id
+    cdef bint _own_clock
+    cdef public dict _attributes
     cdef Py_ssize_t _cancelled_timers
     cdef unsigned long long _timer_count
     cdef public double slow_callback_duration
     cdef object __weakref__
+    cdef double _now(self) except -1
     @cython.locals(handle=Handle)
     cdef Handle _handle(self, callback, tuple args, context)
     @cython.locals(timer=TimerHandle)

@@ -199,6 +199,8 @@ class Scheduler:
         self._stopping = False
         self._debug = stdlib.debug_by_default()
         self._thread_id: int | None = None
+        self._own_clock = type(self).time is not Scheduler.time
+        self._attributes: dict[str, Any] = {}  # the loop's own __dict__, once there is one
         self._cancelled_timers = 0
         self._timer_count = 0
         self.slow_callback_duration = 0.1
@@ -207,7 +209,12 @@ class Scheduler:
     # Scheduling
 
     def time(self) -> float:
-        """The loop's clock: time.monotonic(), in seconds."""
+        """The loop's clock: time.monotonic(), in seconds. One that is put in its place is what the timers go by."""
+        return kernel.now()
+
+    def _now(self) -> float:
+        if self._own_clock or "time" in self._attributes:
+            return self.time()
         return kernel.now()
 
     def call_soon(
@@ -252,7 +259,7 @@ class Scheduler:
         if self._debug:
             self._check_thread()
             self._check_callback(callback, "call_at")  # the stdlib's call_later goes through call_at, and says so
-        return self._timer(kernel.now() + delay, callback, args, context)  # type: ignore[return-value]
+        return self._timer(self._now() + delay, callback, args, context)  # type: ignore[return-value]
 
     def call_at(
         self, when: float, callback: Callable[..., object], *args: Any, context: contextvars.Context | None = None
@@ -422,7 +429,7 @@ class Scheduler:
             if not timer._cancelled:
                 # The time of day is read as late as can be; epoll_pwait2 or the rounding up in the kernel room make
                 # sure that it is not early (rule 12).
-                return max(0.0, timer._when - kernel.now())
+                return max(0.0, timer._when - self._now())
             heapq.heappop(self._timers)
             timer._scheduled = False
             self._cancelled_timers -= 1
@@ -459,7 +466,7 @@ class Scheduler:
             heapq.heapify(kept)
             self._timers = kept
             self._cancelled_timers = 0
-        now = kernel.now()
+        now = self._now()
         while self._timers:
             timer = self._timers[0][2]
             if timer._when > now:

@@ -154,7 +154,8 @@ def test_cancelling_in_the_turn_that_set_it_and_later(loop: asyncio.AbstractEven
     assert called == list(range(10))
 
 
-def test_equal_deadlines_run_in_the_order_they_were_set(loop: asyncio.AbstractEventLoop) -> None:
+@pytest.mark.edgeloop_only
+def test_equal_deadlines_set_over_several_turns_run_in_that_order(loop: asyncio.AbstractEventLoop) -> None:
     called: list[int] = []
     due = loop.time() + 0.01
 
@@ -310,3 +311,40 @@ def test_wait_for_and_timeout(loop: asyncio.AbstractEventLoop, run: Run) -> None
         assert not limit.expired()
 
     run(main())
+
+
+def test_timers_go_by_a_clock_that_is_put_in_place_of_the_loops(
+    loop: asyncio.AbstractEventLoop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As on asyncio: tests replace ``time`` to have what is due in an hour happen now."""
+
+    async def main() -> list[str]:
+        calls: list[str] = []
+        loop.call_later(3600, calls.append, "an hour")
+        base = loop.time()
+        with monkeypatch.context() as patch:
+            patch.setattr(loop, "time", lambda: base + 3601)
+            assert loop.call_later(10, print).when() == base + 3611
+            while not calls:
+                await asyncio.sleep(0)
+            loop.call_later(5, calls.append, "not yet")
+        assert loop.time() < base + 3600
+        await asyncio.sleep(0.001)
+        return calls
+
+    # Not by the fixture that limits the time: its limit would have come too.
+    assert loop.run_until_complete(main()) == ["an hour"]
+
+
+def test_a_subclass_may_bring_its_own_clock(loop: asyncio.AbstractEventLoop) -> None:
+    class Hasty(type(loop)):  # type: ignore[misc]  # the class of the loop under test
+        def time(self) -> float:
+            return 1000 * float(super().time())
+
+    hasty = Hasty()
+    try:
+        begin = hasty.time()
+        hasty.run_until_complete(asyncio.sleep(0.05))
+        assert hasty.time() - begin >= 0.05
+    finally:
+        hasty.close()

@@ -27,6 +27,22 @@ def test_types(loop: asyncio.AbstractEventLoop, run: Run, kind: Callable[[bytes]
     run(main())
 
 
+def test_the_buffers_size_is_what_the_kernel_has_not_taken(loop: asyncio.AbstractEventLoop, run: Run) -> None:
+    """Asked within the turn of the write, too: who measures an upload's progress goes by it."""
+
+    async def main() -> None:
+        async with connected(Recorder) as (transport, _, peer):
+            transport.write(b"head")
+            transport.write(b"body")
+            assert transport.get_write_buffer_size() == 0
+            assert await receive(peer, 8) == b"headbody"
+            transport.write(b"seen from another thread")
+            assert await asyncio.to_thread(transport.get_write_buffer_size) in (0, 24)
+            assert await receive(peer, 24) == b"seen from another thread"
+
+    run(main())
+
+
 @pytest.mark.parametrize("wrong", ["text", 42, None, [b"list"], array.array("B", b"array")], ids=repr)
 def test_wrong_types(loop: asyncio.AbstractEventLoop, run: Run, wrong: Any) -> None:
     async def main() -> None:

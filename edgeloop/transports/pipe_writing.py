@@ -168,7 +168,12 @@ class WritePipeTransport(PipeTransport):
     # Flow control
 
     def get_write_buffer_size(self) -> int:
-        """How many bytes wait to be sent."""
+        """How many bytes the kernel has not taken, after an attempt to send what the turn wrote.
+
+        From another thread: what waits now.
+        """
+        if self._backlog and self.writable and kernel.is_this_thread(self._loop._thread_id):
+            self._send()  # asyncio's write() has tried by now, and who asks goes by what was really sent
         return self._backlog_size
 
     def get_write_buffer_limits(self) -> tuple[int, int]:
