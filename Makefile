@@ -3,7 +3,7 @@
 # make check     the same on one Python: make check PYTHON=python3.13
 # make compat    asyncio's own tests on edgeloop, in both editions on each Python there is
 # make projects  other projects' test suites on edgeloop: make projects WHICH="aiohttp trio" PYTHON=python3.13
-# make bench     the loops compared in one run: make bench WHAT="echo streams"
+# make bench     the loops compared in one run, in an environment of its own: make bench WHAT="echo streams"
 
 PYTHON ?= python3
 VERSIONS ?= 3.11 3.12 3.13 3.14 3.15
@@ -27,9 +27,8 @@ compat:
 projects:
 	.ci/projects $(PYTHON) $(WHICH)
 
-bench: .venv/default/ready
-	.venv/default/bin/python -m pip install -q uvloop
-	.venv/default/bin/python -m benchmarks $(WHAT)
+bench:
+	"$$(.ci/pythons $(PYTHON))" -m benchmarks --peers $(WHAT)
 
 # pip builds the extension modules beside their sources; a change of one of those builds them again.
 .venv/default/ready: pyproject.toml setup.py $(wildcard edgeloop/*.p* edgeloop/transports/*.p*)

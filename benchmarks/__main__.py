@@ -32,7 +32,10 @@ def parser() -> argparse.ArgumentParser:
         f"  {PROFILE:<10} before a cell: a profile of its server, with perf, loop by loop",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    arguments.add_argument("what", nargs="+", choices=[*CELLS, ALL, PROFILE], metavar="CELL")
+    arguments.add_argument("what", nargs="*", metavar="CELL", help="the default ones when none is named")
+    arguments.add_argument(
+        "--peers", action="store_true", help="first make an environment with every loop there is, and run in it"
+    )
     arguments.add_argument("--loops", help=f"some of {','.join(NAMES)} (default: all that are installed)")
     arguments.add_argument("--rounds", type=int, default=5, help="rounds of each cell (default: 5)")
     arguments.add_argument("--seconds", type=float, default=1.0, help="seconds of one round (default: 1)")
@@ -55,6 +58,9 @@ def parsed(arguments: Sequence[str] | None) -> argparse.Namespace:
     options = reader.parse_args(arguments)
     options.profile = PROFILE in options.what
     chosen = [name for name in options.what if name != PROFILE]
+    for name in chosen:
+        if name not in (*CELLS, ALL):
+            reader.error(f"no such cell: {name!r} (see --help)")
     options.cells = list(CELLS.values()) if ALL in chosen else [CELLS[name] for name in dict.fromkeys(chosen)]
     if not options.cells:
         reader.error("which cell?")
@@ -118,8 +124,13 @@ def print_tables(bench: Bench, options: argparse.Namespace, loops: Sequence[str]
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Exit code 0 when every loop finished every cell, 1 when something failed, 2 for wrong arguments."""
-    options = parsed(arguments)
+    given = sys.argv[1:] if arguments is None else list(arguments)
+    options = parsed(given)
     try:
+        if options.peers:
+            from benchmarks import peers  # not there in the environment that it makes
+
+            peers.run_with_peers([argument for argument in given if argument != "--peers"])
         with compiled() as programs:
             bench = Bench(programs, machine.choose_cores(), options.nice, options.pythons)
             loops, missing = available(bench, options.names)

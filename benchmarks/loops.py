@@ -9,17 +9,22 @@ from __future__ import annotations
 import asyncio
 import importlib
 import importlib.metadata
+import json
 import os
 import platform
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 Factory = Callable[[], asyncio.AbstractEventLoop]
 
 #: The server in C is one of the loops in every table, but no Python is involved in it.
 LIMIT = "c"
+
+#: What peers.py left out of the environment that it made, and why: a file in that environment's folder.
+MISSING = "missing.json"
 
 
 class UnavailableError(Exception):
@@ -43,6 +48,9 @@ class Loop:
         """What makes the loop. Raises UnavailableError."""
         if self.package is None:
             return asyncio.SelectorEventLoop
+        if self.over is not None:
+            # Not for the other loops' processes: what finds it may use it.
+            sys.path.append(str(apart(self.package, Path(sys.prefix))))
         module = imported(self.package)
         if self.package == "edgeloop":
             check_edition(module, "pure" if self.environment else "compiled")
@@ -67,7 +75,20 @@ def imported(package: str) -> Any:
     try:
         return importlib.import_module(package)
     except ImportError as error:
-        raise UnavailableError(f"not importable: {error}") from error
+        raise UnavailableError(left_out().get(package, f"not importable: {error}")) from error
+
+
+def apart(package: str, folder: Path) -> Path:
+    """Where an environment keeps a package that only its own rows shall find."""
+    return folder / "apart" / package
+
+
+def left_out() -> dict[str, str]:
+    try:
+        found: dict[str, str] = json.loads(Path(sys.prefix, MISSING).read_text())
+    except OSError:  # not an environment of peers.py
+        return {}
+    return found
 
 
 def check_edition(module: Any, wanted: str) -> None:
