@@ -344,9 +344,9 @@ class DatagramTransport(Channel):
     # Flow control
 
     def get_write_buffer_size(self) -> int:
-        """How many bytes the kernel has not taken, after an attempt to send them; from Python 3.13 on with 8 for each datagram.
+        """How many bytes the kernel has not taken, after an attempt to send what the turn wrote.
 
-        From another thread: what waits now.
+        From Python 3.13 on with 8 for each datagram. From another thread: what waits now.
         """
         if self._backlog and self.writable and kernel.is_this_thread(self._loop._thread_id):
             self._send()  # asyncio's write() has tried by now, and who asks goes by what was really sent
