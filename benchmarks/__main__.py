@@ -10,39 +10,61 @@ import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import NoReturn
 
-from benchmarks import machine, profiling, table
-from benchmarks.cells import CELLS
-from benchmarks.loops import NAMES
+from benchmarks import charts, machine, profiling, report, table
+from benchmarks.cells import CELLS, CONNECTIONS, FAMILIES, SIZES, Cell
+from benchmarks.loops import NAMES, packages
 from benchmarks.processes import Bench, MeasurementError, availability, compiled
 from benchmarks.rounds import compare, say
 
 PROFILE = "profile"
 ALL = "all"
 SHORTEST_ROUND = 0.1
+#: Rounds and their seconds: what an hour's half is enough for with every peer, and what eight minutes are.
+USUAL = (5, 0.4)
+QUICK = (2, 0.2)
+#: Not the link to it that is in an environment of peers.py.
+CHECKOUT = Path(__file__).resolve().parents[1]
 
 
 def parser() -> argparse.ArgumentParser:
-    cells = "\n".join(f"  {cell.name:<10} {cell.title}" for cell in CELLS.values())
+    shown = [cell for cell in CELLS.values() if cell in FAMILIES or "-" not in cell.name]
+    cells = "\n".join(f"  {cell.name:<13} {cell.title}" for cell in shown)
+    families = ", ".join(cell.name for cell in FAMILIES)
     arguments = argparse.ArgumentParser(
         prog="python -m benchmarks",
         description=__doc__,
-        epilog=f"cells:\n{cells}\n  {ALL:<10} all of them\n"
-        f"  {PROFILE:<10} before a cell: a profile of its server, with perf, loop by loop",
+        epilog=f"cells:\n{cells}\n  {ALL:<13} all of them\n"
+        f"  {PROFILE:<13} before a cell: a profile of its server, with perf, loop by loop\n\n"
+        f"{families} also as NAME-SIZE-CONNECTIONS,\nsuch as echo-16k-64: {', '.join(SIZES)} bytes,"
+        f" {', '.join(map(str, CONNECTIONS))} connections",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    arguments.add_argument("what", nargs="*", metavar="CELL", help="the default ones when none is named")
+    arguments.add_argument("what", nargs="*", metavar="CELL", help="the usual ones when none is named")
     arguments.add_argument(
         "--peers", action="store_true", help="first make an environment with every loop there is, and run in it"
     )
     arguments.add_argument("--loops", help=f"some of {','.join(NAMES)} (default: all that are installed)")
-    arguments.add_argument("--rounds", type=int, default=5, help="rounds of each cell (default: 5)")
-    arguments.add_argument("--seconds", type=float, default=1.0, help="seconds of one round (default: 1)")
+    arguments.add_argument("--quick", action="store_true", help="{} rounds of {} s".format(*QUICK))
+    arguments.add_argument("--rounds", type=int, help=f"rounds of each cell (default: {USUAL[0]})")
+    arguments.add_argument("--seconds", type=float, help=f"seconds of one round (default: {USUAL[1]})")
     arguments.add_argument("--connections", type=int, help="connections at a time (default: the cell's)")
     arguments.add_argument("--size", type=int, help="bytes of a message (default: the cell's)")
     arguments.add_argument("--nice", type=int, default=0, help="niceness of server and load, below 0 only for root")
     arguments.add_argument("--json", type=Path, metavar="FILE", help="write the figures of every round to FILE")
+    arguments.add_argument(
+        "--write",
+        action="store_true",
+        help="write a page and the figures of every round to benchmarks/results, and the charts to docs/charts",
+    )
+    arguments.add_argument(
+        "--chart", type=Path, metavar="FILE", help="measure nothing: make the page and the charts of FILE again"
+    )
+    arguments.add_argument("--charts", type=Path, default=CHECKOUT / "docs" / "charts", help="another folder for them")
+    arguments.add_argument(
+        "--results", type=Path, default=CHECKOUT / "benchmarks" / "results", help="another folder for the page"
+    )
     arguments.add_argument(
         "--python",
         action="append",
@@ -53,17 +75,16 @@ def parser() -> argparse.ArgumentParser:
     return arguments
 
 
-def parsed(arguments: Sequence[str] | None) -> argparse.Namespace:
+def parsed(arguments: Sequence[str]) -> argparse.Namespace:
     reader = parser()
     options = reader.parse_args(arguments)
     options.profile = PROFILE in options.what
-    chosen = [name for name in options.what if name != PROFILE]
-    for name in chosen:
-        if name not in (*CELLS, ALL):
-            reader.error(f"no such cell: {name!r} (see --help)")
-    options.cells = list(CELLS.values()) if ALL in chosen else [CELLS[name] for name in dict.fromkeys(chosen)]
-    if not options.cells:
+    options.cells = chosen([name for name in options.what if name != PROFILE], reader)
+    if options.profile and options.what == [PROFILE]:
         reader.error("which cell?")
+    usual_rounds, usual_seconds = QUICK if options.quick else USUAL
+    options.rounds = usual_rounds if options.rounds is None else options.rounds
+    options.seconds = usual_seconds if options.seconds is None else options.seconds
     options.pythons = dict(pair.partition("=")[::2] for pair in options.python)
     names = NAMES if options.loops is None else options.loops.split(",")
     options.names = list(dict.fromkeys(names))
@@ -78,6 +99,20 @@ def parsed(arguments: Sequence[str] | None) -> argparse.Namespace:
     return options
 
 
+def chosen(names: Sequence[str], reader: argparse.ArgumentParser) -> list[Cell]:
+    if not names:
+        return [cell for cell in CELLS.values() if cell.usual]
+    if ALL in names:
+        return list(CELLS.values())
+    # echo-1k-64 is echo.
+    plain = {f"{cell.name}-1k-64": cell.name for cell in FAMILIES}
+    found = list(dict.fromkeys(plain.get(name, name) for name in names))
+    for name in found:
+        if name not in CELLS:
+            reader.error(f"no such cell: {name!r} (see --help)")
+    return [CELLS[name] for name in found]
+
+
 def available(bench: Bench, names: Sequence[str]) -> tuple[dict[str, str], dict[str, str]]:
     """The loops that can be had with their versions, and those that can't with the reason."""
     found: dict[str, str] = {}
@@ -88,14 +123,29 @@ def available(bench: Bench, names: Sequence[str]) -> tuple[dict[str, str], dict[
     return found, missing
 
 
-def heading(bench: Bench, options: argparse.Namespace, loops: dict[str, str], missing: dict[str, str]) -> list[str]:
-    today = datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d %H:%M UTC")
+def facts(options: argparse.Namespace, loops: dict[str, str], missing: dict[str, str]) -> report.Document:
+    """What is known before anything is measured."""
+    return {
+        "date": datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d %H:%M UTC"),
+        "python": platform.python_version(),
+        "machine": machine.description(),
+        "commit": machine.commit(CHECKOUT),
+        "packages": packages(),
+        "rounds": options.rounds,
+        "seconds": options.seconds,
+        "loops": loops,
+        "missing": missing,
+        "cells": {},
+    }
+
+
+def heading(bench: Bench, options: argparse.Namespace, known: report.Document) -> list[str]:
     return [
-        f"{today}, CPython {platform.python_version()}, {machine.description()}",
+        f"{known['date']}, CPython {known['python']}, {known['machine']}",
         f"server on CPU {bench.cores.server}, load on CPU {bench.cores.load};"
         f" {'one run' if options.profile else f'{options.rounds} rounds, medians; a round'}: {options.seconds:g} s",
-        "loops: " + ", ".join(f"{name} {version}" for name, version in loops.items()),
-        *(f"left out: {name}: {reason}" for name, reason in missing.items()),
+        "loops: " + ", ".join(f"{name} {version}" for name, version in known["loops"].items()),
+        *(f"left out: {name}: {reason}" for name, reason in known["missing"].items()),
     ]
 
 
@@ -108,18 +158,56 @@ def print_profiles(bench: Bench, options: argparse.Namespace, loops: Sequence[st
                 print("\n".join(profiling.profile(bench, cell, name, work)), flush=True)
 
 
-def print_tables(bench: Bench, options: argparse.Namespace, loops: Sequence[str]) -> tuple[dict[str, Any], bool]:
-    """What goes into the JSON file, and whether every loop finished every cell."""
-    cells: dict[str, Any] = {}
+def print_tables(bench: Bench, options: argparse.Namespace, document: report.Document) -> bool:
+    """Measure and print cell by cell; the document gets each. Whether every loop finished every cell."""
     sound = True
     for cell in options.cells:
         work = cell.workload(options.connections, options.size, options.seconds)
-        results = compare(bench, cell, loops, work, options.rounds)
+        rounds = min(options.rounds, cell.rounds or options.rounds)
+        results = compare(bench, cell, list(document["loops"]), work, rounds)
         print(f"\n{cell.described(work)}")
         print("\n".join(table.lines(cell, results)), flush=True)
-        cells[cell.name] = table.as_json(cell, work, results)
+        document["cells"][cell.name] = table.as_json(cell, work, results)
+        for path in kept_in(document, options):  # as soon as there is something, in case there won't be all
+            write_json(document, path)
         sound = sound and all(result.failure is None for result in results)
-    return cells, sound
+    return sound
+
+
+def kept_in(document: report.Document, options: argparse.Namespace) -> list[Path]:
+    """The files of the figures of every round."""
+    found = [] if options.json is None else [options.json]
+    if options.write:
+        options.results.mkdir(parents=True, exist_ok=True)
+        found.append(options.results / f"{document['date'][:10]}-{document['python']}.json")
+    return found
+
+
+def write_json(document: report.Document, path: Path) -> None:
+    path.write_text(json.dumps(document, separators=(",", ":")).replace('},"', '},\n"') + "\n")
+
+
+def write_page(document: report.Document, options: argparse.Namespace, path: Path) -> None:
+    path.write_text("\n".join(report.markdown(document)))
+    drawn = charts.draw(document, options.charts)
+    say(f"{path} and {len(drawn)} charts in {options.charts}")
+
+
+def measure(options: argparse.Namespace) -> int:
+    with compiled() as programs:
+        bench = Bench(programs, machine.choose_cores(), options.nice, options.pythons)
+        loops, missing = available(bench, options.names)
+        document = facts(options, loops, missing)
+        print("\n".join(heading(bench, options, document)), flush=True)
+        if not loops:
+            raise MeasurementError("none of the loops is available")
+        if options.profile:
+            print_profiles(bench, options, list(loops))
+            return 0
+        sound = print_tables(bench, options, document)
+    if options.write:
+        write_page(document, options, kept_in(document, options)[-1].with_suffix(".md"))
+    return 0 if sound else 1
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -127,28 +215,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
     given = sys.argv[1:] if arguments is None else list(arguments)
     options = parsed(given)
     try:
+        if options.chart is not None:
+            write_page(json.loads(options.chart.read_text()), options, options.chart.with_suffix(".md"))
+            return 0
         if options.peers:
             from benchmarks import peers  # not there in the environment that it makes
 
             peers.run_with_peers([argument for argument in given if argument != "--peers"])
-        with compiled() as programs:
-            bench = Bench(programs, machine.choose_cores(), options.nice, options.pythons)
-            loops, missing = available(bench, options.names)
-            title = heading(bench, options, loops, missing)
-            print("\n".join(title), flush=True)
-            if not loops:
-                raise MeasurementError("none of the loops is available")
-            if options.profile:
-                print_profiles(bench, options, list(loops))
-                return 0
-            cells, sound = print_tables(bench, options, list(loops))
-    except (MeasurementError, RuntimeError, PermissionError) as error:
+        return measure(options)
+    except (MeasurementError, RuntimeError, OSError) as error:
         say(f"benchmarks: {error}")
         return 1
-    if options.json is not None:
-        document = {"heading": title, "loops": loops, "missing": missing, "cells": cells}
-        options.json.write_text(json.dumps(document, indent=1) + "\n")
-    return 0 if sound else 1
 
 
 def stop(number: int, frame: object) -> NoReturn:

@@ -4,23 +4,21 @@ from __future__ import annotations
 
 import statistics
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from benchmarks.loops import LIMIT
-from benchmarks.machine import memory, raise_descriptor_limit
-from benchmarks.processes import Bench, MeasurementError, first_line, inside, load, loading, serving
-
-Figures = dict[str, float]
-SPARE_DESCRIPTORS = 100
-
-
-@dataclass(frozen=True)
-class Workload:
-    """How much of it: concurrent connections, bytes of a message, seconds of one round."""
-
-    connections: int
-    size: int
-    seconds: float
+from benchmarks.loops import LIMIT, LOOPS
+from benchmarks.measuring import (
+    Conversation,
+    Figures,
+    Idle,
+    Workload,
+    asking,
+    fairness,
+    growth,
+    in_process,
+    rest,
+)
+from benchmarks.processes import Bench
 
 
 @dataclass(frozen=True)
@@ -29,6 +27,7 @@ class Column:
 
     ``compared``: the table also gives its ratio to the reference loops. ``pooled``: the mean of the rounds is shown in
     place of the median, for figures that the kernel samples so coarsely that only many samples together say something.
+    ``counted``: it is CPU time for an operation, and part of the sum over all cells.
     """
 
     key: str
@@ -36,6 +35,7 @@ class Column:
     digits: int = 2
     compared: bool = False
     pooled: bool = False
+    counted: bool = False
 
     def summary(self, samples: Sequence[float]) -> float:
         return statistics.fmean(samples) if self.pooled else statistics.median(samples)
@@ -46,7 +46,8 @@ class Cell:
     """One comparison. ``measure`` does one round with one loop and may raise processes.MeasurementError.
 
     ``connections`` and ``size`` are what it takes by default, None where the number means nothing. ``limited``: the
-    server in C can do it too.
+    server in C can do it too. ``connected``: what replaces a loop's transports makes a difference to it. ``rounds``: at
+    most so many, for what takes long and differs little. ``usual``: one of those that are measured when none is named.
     """
 
     name: str
@@ -56,6 +57,9 @@ class Cell:
     connections: int | None = None
     size: int | None = None
     limited: bool = True
+    connected: bool = True
+    rounds: int | None = None
+    usual: bool = True
 
     def workload(self, connections: int | None, size: int | None, seconds: float) -> Workload:
         """The cell's own numbers where None is given. A number the cell has no use for changes nothing."""
@@ -68,168 +72,204 @@ class Cell:
         return self.title + connections + size
 
     def includes(self, loop: str) -> bool:
-        return self.limited or loop != LIMIT
+        if loop == LIMIT:
+            return self.limited
+        return self.connected or LOOPS[loop].over is None
 
 
-@dataclass(frozen=True)
-class Conversation:
-    """A server and the load that talks to it: CPU time of the server for each request.
-
-    ``service`` is one of server.py's, ``kind`` one of load.c's. ``in_mebibytes``: for each MiB of messages instead.
-    """
-
-    service: str
-    kind: str
-    in_mebibytes: bool = False
-
-    def __call__(self, bench: Bench, name: str, work: Workload) -> Figures:
-        with serving(bench, self.service, name, work.size) as server:
-            counted = load(bench, server, self.kind, work.connections, work.size, work.seconds)
-        amount = counted["requests"] * (work.size / 2**20 if self.in_mebibytes else 1)
-        if not amount:
-            raise MeasurementError(f"not one request was answered within {work.seconds} s")
-        cpu = counted["cpu_ns"] / amount / 1000
-        return {
-            "cpu_us": cpu,
-            # Without a single tick in the round there is no sample of the share of user time.
-            "user_us": cpu * counted["user_ns"] / (counted["ticks_ns"] or 1),
-            "rate": amount / counted["seconds"],
-            "busy": 100 * counted["cpu_ns"] / counted["seconds"] / 1e9,
-            "waited": 100 * counted["waited_ns"] / counted["seconds"] / 1e9,
-        }
+def cpu(key: str, heading: str, digits: int = 0) -> Column:
+    return Column(key, heading, digits, compared=True, counted=True)
 
 
-def idle(bench: Bench, name: str, work: Workload) -> Figures:
-    raise_descriptor_limit(work.connections + SPARE_DESCRIPTORS)
-    with (
-        serving(bench, "echo", name, work.size) as server,
-        # A first connection makes the server allocate what it has once; only growth after it belongs to connections.
-        loading(bench, server, "idle", 1, work.size, 0) as first,
-    ):
-        first_line(first, 30)
-        before = memory(server.pid)
-        with loading(bench, server, "idle", work.connections, work.size, 0) as process:
-            first_line(process, 60)
-            after = memory(server.pid)
-    return {key: (after[key] - before[key]) / work.connections for key in ("pss", "rss")}
+def per(unit: str, short: str, digits: int) -> tuple[Column, ...]:
+    """The columns of a conversation."""
+    return (
+        cpu("cpu_us", f"CPU us/{unit}", digits),
+        Column("user_us", f"user us/{unit}", digits, pooled=True),
+        Column("rate", f"{short}/s", 0),
+        Column("busy", "busy %", 0),
+    )
 
 
-def in_process(subject: str) -> Callable[[Bench, str, Workload], Figures]:
-    return lambda bench, name, work: inside(bench, subject, name, work.seconds)
+REQUEST = per("req", "req", 2)
+MEBIBYTE = per("MiB", "MiB", 0)
+CONNECTION = per("conn", "conn", 1)
+DATAGRAM = (cpu("cpu_us", "CPU us/dgram", 2), Column("per_cpu", "dgrams/CPU s", 0), *REQUEST[1:])
+ASKED = (cpu("cpu_us", "CPU us/req", 2), *REQUEST[2:])
+MEMORY = (Column("pss", "PSS B/conn", 0, compared=True), Column("rss", "RSS B/conn", 0))
 
+#: Sizes and numbers of connections that a cell's name may end with, as in echo-16k-64.
+SIZES = {"1": 1, "1k": 1024, "16k": 16 * 1024, "100k": 100 * 1024}
+CONNECTIONS = (1, 64, 1000)
 
-REQUEST = (
-    Column("cpu_us", "CPU us/req", 2, compared=True),
-    Column("user_us", "user us/req", 2, pooled=True),
-    Column("rate", "req/s", 0),
-    Column("busy", "busy %", 0),
+ECHO = Cell("echo", "echo, Protocol", REQUEST, Conversation("echo", "echo"), 64, 1024)
+STREAMS = Cell("streams", "echo, streams", REQUEST, Conversation("streams", "echo"), 64, 1024)
+#: The cells that come in every size and number of connections.
+FAMILIES = (
+    ECHO,
+    Cell("buffered", "echo, BufferedProtocol", REQUEST, Conversation("buffered", "echo"), 64, 1024),
+    STREAMS,
+    Cell("ownstreams", "echo, the loop's own streams", REQUEST, Conversation("ownstreams", "echo"), 64, 1024),
+    Cell(
+        "sock",
+        "echo, sock_recv and sock_sendall",
+        REQUEST,
+        Conversation("sock", "echo"),
+        64,
+        1024,
+        connected=False,
+    ),
 )
-MEBIBYTE = (
-    Column("cpu_us", "CPU us/MiB", 0, compared=True),
-    Column("user_us", "user us/MiB", 0, pooled=True),
-    Column("rate", "MiB/s", 0),
-    Column("busy", "busy %", 0),
+#: Of the variants, those that are measured when no cell is named.
+USUAL = ("echo-1-64", "echo-16k-64", "echo-100k-64", "echo-1k-1", "echo-1k-1000", "streams-1k-1", "streams-16k-64")
+
+
+def variants(cell: Cell) -> list[Cell]:
+    return [
+        replace(cell, name=name, connections=connections, size=size, usual=name in USUAL)
+        for label, size in SIZES.items()
+        for connections in CONNECTIONS
+        if (size, connections) != (cell.size, cell.connections)
+        for name in [f"{cell.name}-{label}-{connections}"]
+    ]
+
+
+OVER_CONNECTIONS = (
+    Cell("twowrites", "echo, header and body in two writes", REQUEST, Conversation("twowrites", "echo"), 64, 1024),
+    Cell("unix", "echo, Unix sockets", REQUEST, Conversation("unix", "echo"), 64, 1024),
+    Cell("tls", "echo over TLS, Protocol", REQUEST, Conversation("tls", "tls:echo"), 64, 1024, limited=False),
+    Cell(
+        "tlsstreams", "echo over TLS, streams", REQUEST, Conversation("tlsstreams", "tls:echo"), 64, 1024, limited=False
+    ),
+    Cell(
+        "tlsownstreams",
+        "echo over TLS, the loop's own streams",
+        REQUEST,
+        Conversation("tlsownstreams", "tls:echo"),
+        64,
+        1024,
+        limited=False,
+    ),
+    Cell(
+        "handshakes",
+        "TLS: connect, handshake, echo one byte, close",
+        CONNECTION,
+        Conversation("tls", "tls:accept"),
+        64,
+        limited=False,
+    ),
+    Cell("accept", "connect, echo one byte, close", CONNECTION, Conversation("echo", "accept"), 64),
+    Cell("bulk", "messages one way, to the server", MEBIBYTE, Conversation("sink", "sink", True), 1, 2**20),
+    Cell("fetch", "messages one way, from the server", MEBIBYTE, Conversation("fetch", "fetch", True), 1, 2**20),
+    Cell("datagrams", "echo, UDP", DATAGRAM, Conversation("datagrams", "datagrams:echo"), 64, 1024, connected=False),
+    Cell("flood", "a flood of UDP", DATAGRAM, Conversation("count", "datagrams:flood"), 8, 64, connected=False),
+    Cell("http", "aiohttp's server, hello world", REQUEST, Conversation("http", "http"), 64, limited=False),
+    Cell("fastapi", "FastAPI in uvicorn, hello world", REQUEST, Conversation("fastapi", "http"), 64, limited=False),
+    Cell("askhttp", "aiohttp's client", ASKED, asking("askhttp", "http"), limited=False),
+    Cell("askstreams", "streams of a client", ASKED, asking("askstreams", "echo"), limited=False),
 )
-CONNECTION = (
-    Column("cpu_us", "CPU us/conn", 1, compared=True),
-    Column("user_us", "user us/conn", 1, pooled=True),
-    Column("rate", "conn/s", 0),
-    Column("busy", "busy %", 0),
+
+INSIDE = (
+    Cell(
+        "callsoon",
+        "call_soon, CPU ns per callback",
+        (
+            cpu("turn_ns", "own turn"),
+            cpu("batch_ns", "of 1000"),
+            cpu("args_ns", "of 1000, 2 args"),
+            cpu("safe_ns", "threadsafe"),
+        ),
+        in_process("callsoon"),
+    ),
+    Cell(
+        "timers",
+        "call_later, CPU ns per timer",
+        (cpu("cancel_ns", "set+cancel"), cpu("fire_ns", "set+fire"), cpu("spread_ns", "spread")),
+        in_process("timers"),
+    ),
+    Cell(
+        "tasks",
+        "coroutines and tasks, CPU ns for each",
+        (
+            cpu("sleep_ns", "sleep(0)"),
+            cpu("create_ns", "create_task"),
+            cpu("gather_ns", "gather of 100"),
+            cpu("timeout_ns", "timeout()"),
+        ),
+        in_process("tasks"),
+    ),
+    Cell(
+        "threads",
+        "other threads: time to wake the loop up, CPU of a round trip and of a literal's getaddrinfo",
+        (
+            Column("wake_us", "wake-up us", 1, compared=True),
+            cpu("executor_us", "executor us", 1),
+            cpu("literal_us", "literal us", 1),
+        ),
+        in_process("threads"),
+    ),
+    Cell(
+        "spawn",
+        "create_subprocess_exec of /bin/true, CPU of the loop's process",
+        (cpu("spawn_us", "CPU us/child"),),
+        in_process("spawn"),
+    ),
+    Cell(
+        "pipes",
+        "64 KiB chunks through a pipe, both ends on the loop",
+        (cpu("pipe_us", "CPU us/MiB"),),
+        in_process("pipes"),
+    ),
+    Cell(
+        "sleeps",
+        "lateness of call_later(200 us), mean; and how much too early the earliest was",
+        (Column("late_us", "late us", 1, compared=True), Column("early_us", "early us", 1)),
+        in_process("sleeps"),
+    ),
+)
+
+AT_REST = (
+    Cell("idle", "memory of idle connections", MEMORY, Idle("echo", "idle", growth), 10_000, 1024, rounds=2),
+    Cell(
+        "idletls",
+        "memory of idle TLS connections",
+        MEMORY,
+        Idle("tls", "tls:idle", growth),
+        10_000,
+        1024,
+        limited=False,
+        rounds=1,
+    ),
+    Cell(
+        "waiting",
+        "an idle loop with 10,000 timers and as many connections",
+        (Column("rest_us", "CPU us/s", 0),),
+        Idle("waiting", "idle", rest),
+        10_000,
+        1024,
+        rounds=2,
+    ),
+    Cell(
+        "fairness",
+        "a small echo while one peer floods the server, microseconds",
+        (
+            Column("flood_p99", "p99 flooded", 0, compared=True),
+            Column("calm_p99", "p99 calm", 0, compared=True),
+            Column("factor", "factor", 2),
+            Column("mebibytes", "flood MiB/s", 0),
+        ),
+        fairness,
+        size=64,
+    ),
 )
 
 CELLS: dict[str, Cell] = {
     cell.name: cell
     for cell in (
-        Cell("echo", "echo, Protocol", REQUEST, Conversation("echo", "echo"), 64, 1024),
-        Cell("buffered", "echo, BufferedProtocol", REQUEST, Conversation("buffered", "echo"), 64, 1024),
-        Cell("streams", "echo, streams", REQUEST, Conversation("streams", "echo"), 64, 1024),
-        Cell("ownstreams", "echo, the loop's own streams", REQUEST, Conversation("ownstreams", "echo"), 64, 1024),
-        Cell("sock", "echo, sock_recv and sock_sendall", REQUEST, Conversation("sock", "echo"), 64, 1024),
-        Cell("http", "aiohttp hello world", REQUEST, Conversation("http", "http"), 64, limited=False),
-        Cell("bulk", "messages one way, to the server", MEBIBYTE, Conversation("sink", "sink", True), 1, 2**20),
-        Cell("fetch", "messages one way, from the server", MEBIBYTE, Conversation("fetch", "fetch", True), 1, 2**20),
-        Cell("accept", "connect, echo one byte, close", CONNECTION, Conversation("echo", "accept"), 64),
-        Cell(
-            "idle",
-            "memory of idle connections",
-            (Column("pss", "PSS B/conn", 0, compared=True), Column("rss", "RSS B/conn", 0)),
-            idle,
-            10_000,
-            1024,
-        ),
-        Cell(
-            "callsoon",
-            "call_soon, CPU ns per callback",
-            (
-                Column("turn_ns", "own turn", 0, compared=True),
-                Column("batch_ns", "of 1000", 0, compared=True),
-                Column("args_ns", "of 1000, 2 args", 0, compared=True),
-                Column("safe_ns", "threadsafe", 0, compared=True),
-            ),
-            in_process("callsoon"),
-            limited=False,
-        ),
-        Cell(
-            "timers",
-            "call_later, CPU ns per timer",
-            (
-                Column("cancel_ns", "set+cancel", 0, compared=True),
-                Column("fire_ns", "set+fire", 0, compared=True),
-                Column("spread_ns", "spread", 0, compared=True),
-            ),
-            in_process("timers"),
-            limited=False,
-        ),
-        Cell(
-            "tasks",
-            "coroutines and tasks, CPU ns for each",
-            (
-                Column("sleep_ns", "sleep(0)", 0, compared=True),
-                Column("create_ns", "create_task", 0, compared=True),
-                Column("gather_ns", "gather of 100", 0, compared=True),
-                Column("timeout_ns", "timeout()", 0, compared=True),
-            ),
-            in_process("tasks"),
-            limited=False,
-        ),
-        Cell(
-            "threads",
-            "other threads: time to wake the loop up, CPU of a round trip and of a literal's getaddrinfo",
-            (
-                Column("wake_us", "wake-up us", 1, compared=True),
-                Column("executor_us", "executor us", 1, compared=True),
-                Column("literal_us", "literal us", 1, compared=True),
-            ),
-            in_process("threads"),
-            limited=False,
-        ),
-        Cell(
-            "spawn",
-            "create_subprocess_exec of /bin/true, CPU of the loop's process",
-            (Column("spawn_us", "CPU us/child", 0, compared=True),),
-            in_process("spawn"),
-            limited=False,
-        ),
-        Cell(
-            "pipes",
-            "64 KiB chunks through a pipe, both ends on the loop",
-            (Column("pipe_us", "CPU us/MiB", 0, compared=True),),
-            in_process("pipes"),
-            limited=False,
-        ),
-        Cell(
-            "sleeps",
-            "lateness of call_later(200 us), mean; and how much too early the earliest was",
-            (Column("late_us", "late us", 1, compared=True), Column("early_us", "early us", 1)),
-            in_process("sleeps"),
-            limited=False,
-        ),
-        Cell(
-            "waiting",
-            "an idle loop with 10,000 timers",
-            (Column("timers_us", "CPU us/s", 0, compared=True),),
-            in_process("waiting"),
-            limited=False,
-        ),
+        *FAMILIES,
+        *(variant for family in FAMILIES for variant in variants(family)),
+        *OVER_CONNECTIONS,
+        *(replace(cell, limited=False, connected=False) for cell in INSIDE),
+        *AT_REST,
     )
 }

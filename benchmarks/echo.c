@@ -1,10 +1,12 @@
 /* The limit: the least that a server on edge-triggered epoll can do for each message.
  *
- *     echo echo  SIZE      sends back what it receives
- *     echo sink  SIZE      sends one byte for each SIZE bytes received
- *     echo fetch SIZE      sends SIZE bytes for each 8 bytes received
+ *     echo echo  SIZE [WHERE]      sends back what it receives
+ *     echo sink  SIZE [WHERE]      sends one byte for each SIZE bytes received
+ *     echo fetch SIZE [WHERE]      sends SIZE bytes for each 8 bytes received
+ *     echo http  SIZE [WHERE]      answers each request without a body with "Hello, world!"
  *
- * Listens on a free port of 127.0.0.1, prints the port and runs until it is killed or its parent is gone.
+ * Listens on a free port of 127.0.0.1, or on the Unix socket WHERE if that is a path, prints which, and runs until it
+ * is killed or its parent is gone. With "busy" for WHERE it never sleeps, so that a client never waits for its waking.
  * It obeys the rules that a correct server on edges has to obey: what a socket would not take is kept and sent on
  * EPOLLOUT, and only EAGAIN, or a short read on an event without RDHUP, ends the reading. It does without fairness,
  * time limits, flow control and every other thing that costs an event loop its microseconds.
@@ -22,17 +24,18 @@
 #include <sys/epoll.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
+#include <sys/un.h>
 #include <unistd.h>
 
 enum { EVENTS = 256, READ_SIZE = 256 * 1024, REQUEST_SIZE = 8 };
 
-enum service { ECHO, SINK, FETCH };
+enum service { ECHO, SINK, FETCH, HTTP };
 
 struct connection {
     int fd;
     char *rest;        /* what the socket did not take; while there is any, EPOLLOUT is armed and nothing is read */
     size_t rest_at, rest_end;
-    size_t counted;    /* bytes of the message that is being received (sink, fetch) */
+    size_t counted;    /* bytes of the message that is being received (sink, fetch), of a header's end (http) */
 };
 
 static enum service service;
@@ -40,6 +43,9 @@ static size_t size;
 static int epoll_fd, listener;
 static char buffer[READ_SIZE];
 static char *document;
+
+static const char http_reply[] = "HTTP/1.1 200 OK\r\nContent-Type: text/plain; charset=utf-8\r\n"
+                                 "Content-Length: 13\r\n\r\nHello, world!";
 
 static void die(const char *what)
 {
@@ -105,8 +111,23 @@ static bool transmit_rest(struct connection *connection)
     return true;
 }
 
+static bool answer_requests(struct connection *connection, size_t received)
+{
+    for (size_t i = 0; i < received; i++) {
+        connection->counted = buffer[i] == "\r\n\r\n"[connection->counted] ? connection->counted + 1 : buffer[i] == '\r';
+        if (connection->counted == 4) {
+            connection->counted = 0;
+            if (!transmit(connection, http_reply, sizeof http_reply - 1))
+                return false;
+        }
+    }
+    return true;
+}
+
 static bool answer(struct connection *connection, size_t received)
 {
+    if (service == HTTP)
+        return answer_requests(connection, received);
     static char acknowledgements[READ_SIZE];
     if (service == ECHO)
         return transmit(connection, buffer, received);
@@ -163,25 +184,34 @@ static void accept_all(void)
     }
 }
 
-static void listen_and_print_port(void)
+static void listen_and_say_where(const char *path)
 {
-    struct sockaddr_in address = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
-    socklen_t length = sizeof address;
-    listener = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-    if (listener < 0 || bind(listener, (struct sockaddr *)&address, length) < 0 || listen(listener, 4096) < 0
-        || getsockname(listener, (struct sockaddr *)&address, &length) < 0)
+    union { struct sockaddr any; struct sockaddr_in tcp; struct sockaddr_un local; } address = {0};
+    socklen_t length = path ? sizeof address.local : sizeof address.tcp;
+    if (path) {
+        address.local.sun_family = AF_UNIX;
+        snprintf(address.local.sun_path, sizeof address.local.sun_path, "%s", path);
+    } else {
+        address.tcp = (struct sockaddr_in){.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    }
+    listener = socket(address.any.sa_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+    if (listener < 0 || bind(listener, &address.any, length) < 0 || listen(listener, 4096) < 0
+        || (!path && getsockname(listener, &address.any, &length) < 0))
         die("listen");
     struct epoll_event event = {.events = EPOLLIN | EPOLLET, .data.ptr = NULL};
     if (epoll_ctl(epoll_fd, EPOLL_CTL_ADD, listener, &event) < 0)
         die("epoll_ctl");
-    printf("%d\n", ntohs(address.sin_port));
+    if (path)
+        puts(path);
+    else
+        printf("%d\n", ntohs(address.tcp.sin_port));
     fflush(stdout);
 }
 
 static bool choose(const char *name)
 {
-    static const char *const names[] = {[ECHO] = "echo", [SINK] = "sink", [FETCH] = "fetch"};
-    for (service = ECHO; service <= FETCH; service++)
+    static const char *const names[] = {[ECHO] = "echo", [SINK] = "sink", [FETCH] = "fetch", [HTTP] = "http"};
+    for (service = ECHO; service <= HTTP; service++)
         if (!strcmp(name, names[service]))
             return true;
     return false;
@@ -190,10 +220,11 @@ static bool choose(const char *name)
 int main(int argc, char **argv)
 {
     prctl(PR_SET_PDEATHSIG, SIGKILL);
-    if (argc != 3) {
-        fprintf(stderr, "usage: echo echo|sink|fetch SIZE\n");
+    if (argc != 3 && argc != 4) {
+        fprintf(stderr, "usage: echo echo|sink|fetch|http SIZE [PATH|busy]\n");
         return 2;
     }
+    bool busy = argc == 4 && !strcmp(argv[3], "busy");
     size = strtoul(argv[2], NULL, 10);
     document = size ? malloc(size) : NULL;
     if (!document || !choose(argv[1])) {
@@ -205,10 +236,10 @@ int main(int argc, char **argv)
     epoll_fd = epoll_create1(EPOLL_CLOEXEC);
     if (epoll_fd < 0)
         die("epoll_create1");
-    listen_and_print_port();
+    listen_and_say_where(argc == 4 && !busy ? argv[3] : NULL);
     struct epoll_event events[EVENTS];
     for (;;) {
-        int ready = epoll_wait(epoll_fd, events, EVENTS, -1);
+        int ready = epoll_wait(epoll_fd, events, EVENTS, busy ? 0 : -1);
         if (ready < 0 && errno != EINTR)
             die("epoll_wait");
         for (int i = 0; i < ready; i++) {

@@ -1,6 +1,7 @@
-"""What is measured inside one process, without a peer: ``python -m benchmarks.inside SUBJECT LOOP SECONDS``.
+"""What is measured inside one process: ``python -m benchmarks.inside SUBJECT LOOP SECONDS [PORT]``.
 
-Prints one line of JSON: the figures of the subject (the modules callbacks, coroutines and system say which), and
+PORT is where the server listens that a client's subject asks; the others have no peer.
+Prints one line of JSON: the figures of the subject (callbacks, coroutines, system and clients say which), and
 ``waited``, the percentage of the time that the process waited for a CPU.
 """
 
@@ -14,7 +15,7 @@ from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import Any
 
-from benchmarks import callbacks, coroutines, system
+from benchmarks import callbacks, clients, coroutines, system
 from benchmarks.loops import LOOPS, UnavailableError
 from benchmarks.server import die_with_parent
 
@@ -37,13 +38,17 @@ def waited_ns() -> int:
 
 def main() -> None:
     die_with_parent()
-    subject, name, seconds = sys.argv[1:]
+    subject, name, seconds, *port = sys.argv[1:]
     try:
         factory = LOOPS[name].factory()
     except UnavailableError as reason:
         sys.exit(f"{name}: {reason}")
     with asyncio.Runner(loop_factory=factory) as runner:
-        print(json.dumps(runner.run(with_waiting(SUBJECTS[subject](float(seconds))))))
+        if port:
+            figures = clients.SUBJECTS[subject](float(seconds), int(port[0]))
+        else:
+            figures = SUBJECTS[subject](float(seconds))
+        print(json.dumps(runner.run(with_waiting(figures))))
 
 
 if __name__ == "__main__":

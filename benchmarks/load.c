@@ -1,7 +1,8 @@
 /* The load on a server: one thread that never sleeps, so that it is no part of what is waited for.
  *
- *     load KIND PORT PID CONNECTIONS SIZE WARMUP SECONDS
+ *     load KIND ADDRESS PID CONNECTIONS SIZE WARMUP SECONDS
  *
+ * ADDRESS is as peer.h says.
  * KIND   echo     send SIZE bytes, wait for the same bytes, again (closed loop on each connection)
  *        fetch    send 8 bytes, wait for SIZE bytes of known content
  *        http     send a GET, wait for status 200 and the body "Hello, world!"
@@ -20,98 +21,35 @@
  * CPU time is read from the CPU-time clock of PID here, so that it covers the same moments as the count of requests.
  */
 #define _GNU_SOURCE
-#include <arpa/inet.h>
-#include <errno.h>
-#include <fcntl.h>
-#include <netinet/in.h>
-#include <netinet/tcp.h>
-#include <signal.h>
-#include <stdarg.h>
-#include <stdbool.h>
-#include <stdint.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
+#include "figures.h"
+#include "peer.h"
 #include <sys/epoll.h>
-#include <sys/prctl.h>
-#include <sys/socket.h>
-#include <time.h>
-#include <unistd.h>
 
-enum { EVENTS = 256, FETCH_REQUEST = 8, OFFSETS = 4093, ADDRESSES = 64, HTTP_REPLY = 4096, STUCK_SECONDS = 10 };
+enum { EVENTS = 256, FETCH_REQUEST = 8, OFFSETS = 4093, HTTP_REPLY = 4096 };
 
 enum kind { ECHO, FETCH, HTTP, SINK, ACCEPT, IDLE };
 static const char *const kinds[] = {"echo", "fetch", "http", "sink", "accept", "idle"};
 
 struct connection {
-    int fd;
+    struct peer peer;
     size_t offset;              /* where in the pattern the current message begins */
     size_t sent, received;      /* of the current request and of its reply */
     uint64_t sent_messages, acknowledged;   /* sink */
+    bool answered;              /* at least once */
     char *reply;                /* http: a reply is only complete when its length is known */
 };
 
-struct reading { double time; int64_t cpu, ticks, user, server_waited, load_waited; uint64_t requests; };
-
 static enum kind kind;
 static size_t size;
-static struct sockaddr_in server;
 static int epoll_fd;
 static struct connection *connections;
 static size_t connection_count;
 static char *pattern, *document, *scratch;
-static uint64_t requests;
 static bool stopping;
-static const char *server_pid;
-static clockid_t cpu_clock, ticks_clock, user_clock;
 
 static const char http_request[] = "GET / HTTP/1.1\r\nHost: localhost\r\nAccept: */*\r\n\r\n";
 static const char http_status[] = "HTTP/1.1 200 ";
 static const char http_body[] = "Hello, world!";
-
-static void die(const char *format, ...)
-{
-    va_list arguments;
-    va_start(arguments, format);
-    fputs("load: ", stderr);
-    vfprintf(stderr, format, arguments);
-    fputc('\n', stderr);
-    exit(1);
-}
-
-static double now(void)
-{
-    struct timespec time;
-    clock_gettime(CLOCK_MONOTONIC, &time);
-    return time.tv_sec + time.tv_nsec * 1e-9;
-}
-
-static int64_t cpu_time(clockid_t clock)
-{
-    struct timespec time;
-    if (clock_gettime(clock, &time) < 0)
-        die("the server's CPU-time clock: %s", strerror(errno));
-    return time.tv_sec * INT64_C(1000000000) + time.tv_nsec;
-}
-
-/* The second number of /proc/PID/schedstat: nanoseconds of being ready to run without running. */
-static int64_t waited(const char *pid)
-{
-    char path[64];
-    int64_t nanoseconds;
-    snprintf(path, sizeof path, "/proc/%s/schedstat", pid);
-    FILE *file = fopen(path, "r");
-    if (!file || fscanf(file, "%*d %ld", &nanoseconds) != 1)
-        die("%s: no scheduler statistics", path);
-    fclose(file);
-    return nanoseconds;
-}
-
-static struct reading read_figures(void)
-{
-    return (struct reading){now(), cpu_time(cpu_clock), cpu_time(ticks_clock), cpu_time(user_clock),
-                            waited(server_pid), waited("self"), requests};
-}
 
 static size_t request_size(void)
 {
@@ -140,30 +78,18 @@ static bool transmit(struct connection *connection)
 {
     size_t length = request_size();
     while (connection->sent < length) {
-        ssize_t sent = send(connection->fd, request_data(connection) + connection->sent, length - connection->sent,
-                            MSG_NOSIGNAL | MSG_DONTWAIT);
-        if (sent < 0) {
-            if (errno == EAGAIN)
-                return false;
-            die("send: %s", strerror(errno));
-        }
+        size_t sent = send_to_peer(&connection->peer, request_data(connection) + connection->sent,
+                                   length - connection->sent);
+        if (!sent)
+            return false;
         connection->sent += sent;
     }
     return true;
 }
 
-/* Up to `room` bytes, 0 if there are none now. */
 static size_t receive(struct connection *connection, char *to, size_t room)
 {
-    ssize_t received = recv(connection->fd, to, room, MSG_DONTWAIT);
-    if (received < 0) {
-        if (errno == EAGAIN)
-            return 0;
-        die("recv: %s", strerror(errno));
-    }
-    if (received == 0)
-        die("the server closed a connection");
-    return received;
+    return receive_from_peer(&connection->peer, to, room);
 }
 
 /* The length of the whole reply, 0 while its header is incomplete. */
@@ -215,13 +141,14 @@ static bool receive_reply(struct connection *connection)
 
 static void converse(struct connection *connection)
 {
-    if (connection->sent == 0 && stopping)
+    if (connection->sent == 0 && stopping && (kind != IDLE || connection->answered))
         return;
     transmit(connection);
     while (connection->sent && receive_reply(connection)) {
         if (connection->sent < request_size())
             die("a reply before the request was complete");
         requests++;
+        connection->answered = true;
         next_message(connection);
         if (stopping)
             return;
@@ -245,20 +172,11 @@ static void pour(struct connection *connection)
 
 static void open_connection(struct connection *connection)
 {
-    static unsigned opened;
-    /* Other source addresses, so that connections that were just closed (TIME_WAIT) do not use up the ports. */
-    struct sockaddr_in source = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK + opened++ % ADDRESSES)};
-    int one = 1;
-    connection->fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    setsockopt(connection->fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
-    setsockopt(connection->fd, IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, &one, sizeof one);
-    if (connection->fd < 0 || bind(connection->fd, (struct sockaddr *)&source, sizeof source) < 0
-        || connect(connection->fd, (struct sockaddr *)&server, sizeof server) < 0)
-        die("no connection: %s", strerror(errno));
+    connect_peer(&connection->peer);
     struct epoll_event event = {.events = EPOLLIN | EPOLLRDHUP, .data.ptr = connection};
     if (kind != ACCEPT)
         event.events |= EPOLLOUT | EPOLLET;
-    if (epoll_ctl(epoll_fd, EPOLL_CTL_ADD, connection->fd, &event) < 0)
+    if (epoll_ctl(epoll_fd, EPOLL_CTL_ADD, connection->peer.fd, &event) < 0)
         die("epoll_ctl: %s", strerror(errno));
     next_message(connection);
     if (kind != SINK)
@@ -267,9 +185,9 @@ static void open_connection(struct connection *connection)
 
 static void knock(struct connection *connection)
 {
-    if (!receive_reply(connection))
+    if (!transmit(connection) || !receive_reply(connection))
         return;
-    close(connection->fd);
+    close_peer(&connection->peer);
     requests++;
     if (stopping)
         next_message(connection);
@@ -307,35 +225,54 @@ static void poll_until(double end)
     }
 }
 
+static bool settled(const struct connection *connection)
+{
+    return connection->sent == 0 && connection->acknowledged == connection->sent_messages
+        && (kind != IDLE || connection->answered);
+}
+
 /* Every message that was sent has to be answered in the end: a connection that fell silent is an error. */
 static void settle(void)
 {
+    size_t first = 0;   /* all before it are settled */
+    uint64_t last = requests;
     stopping = true;
     for (double deadline = now() + STUCK_SECONDS;;) {
-        bool settled = true;
         poll_once();
-        for (size_t i = 0; i < connection_count; i++)
-            settled &= connections[i].sent == 0 && connections[i].acknowledged == connections[i].sent_messages;
-        if (settled)
+        while (first < connection_count && settled(&connections[first]))
+            first++;
+        if (first == connection_count)
             return;
+        if (requests != last)
+            last = requests, deadline = now() + STUCK_SECONDS;
         if (now() > deadline)
             die("no reply on some connection for %d s", STUCK_SECONDS);
     }
 }
 
+static bool all_answered(void)
+{
+    static size_t first;    /* all before it have been */
+    if (kind == SINK || kind == ACCEPT)
+        return true;
+    while (first < connection_count && connections[first].answered)
+        first++;
+    return first == connection_count;
+}
+
 static void measure(double warmup, double seconds)
 {
+    double deadline = now() + STUCK_SECONDS;
     poll_until(now() + warmup);
+    /* Handshakes are no part of what is measured, however long all of them take. */
+    while (!all_answered() && now() < deadline)
+        poll_until(now() + warmup);
     struct reading before = read_figures();
     poll_until(before.time + seconds);
     struct reading after = read_figures();
     settle();
-    int64_t server_waited = after.server_waited - before.server_waited;
-    int64_t load_waited = after.load_waited - before.load_waited;
-    printf("{\"requests\": %lu, \"seconds\": %.6f, \"cpu_ns\": %ld, \"ticks_ns\": %ld, \"user_ns\": %ld, "
-           "\"waited_ns\": %ld}\n", after.requests - before.requests, after.time - before.time, after.cpu - before.cpu,
-           after.ticks - before.ticks, after.user - before.user,
-           server_waited > load_waited ? server_waited : load_waited);
+    print_figures(before, after);
+    puts("}");
 }
 
 static void hold(void)
@@ -369,21 +306,13 @@ static void prepare(void)
 
 int main(int argc, char **argv)
 {
-    prctl(PR_SET_PDEATHSIG, SIGKILL);
     if (argc != 8)
-        die("usage: load KIND PORT PID CONNECTIONS SIZE WARMUP SECONDS");
+        die("usage: load KIND ADDRESS PID CONNECTIONS SIZE WARMUP SECONDS");
     while (strcmp(kinds[kind], argv[1]))
         if (kind++ == IDLE)
             die("no such kind: %s", argv[1]);
-    server = (struct sockaddr_in){.sin_family = AF_INET, .sin_port = htons(atoi(argv[2])),
-                                  .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
-    /* clock_getcpuclockid(3) gives the scheduler's exact clock; the lowest two bits choose between it (2), the tick's
-       sample of user time (1) and the tick's sample of both (0): CPUCLOCK_* in Linux's posix-timers_types.h. */
-    server_pid = argv[3];
-    if (clock_getcpuclockid(atoi(server_pid), &cpu_clock) != 0)
-        die("no such process: %s", server_pid);
-    user_clock = (cpu_clock & ~3) | 1;
-    ticks_clock = cpu_clock & ~3;
+    choose_server(argv[2]);
+    watch_process(argv[3]);
     connection_count = strtoul(argv[4], NULL, 10);
     size = strtoul(argv[5], NULL, 10);
     if (!connection_count || !size)

@@ -7,6 +7,7 @@ be had in this interpreter (its version on standard output, exit code 0) or why 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import importlib
 import importlib.metadata
 import json
@@ -125,6 +126,15 @@ def environment(name: str) -> dict[str, str]:
     """The environment of a process that runs the loop: ours, without our own choice of edition."""
     inherited = {key: value for key, value in os.environ.items() if key != "EDGELOOP_PURE"}
     return inherited if name == LIMIT else {**inherited, **LOOPS[name].environment}
+
+
+def packages() -> str:
+    """The versions of what the cells of HTTP are made with, as far as they are installed."""
+    found = []
+    for name in ("aiohttp", "fastapi", "uvicorn", "httptools"):
+        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
+            found.append(f"{name} {importlib.metadata.version(name)}")
+    return ", ".join(found)
 
 
 def main() -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import select
@@ -14,17 +15,25 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import cast
 
+from benchmarks.listening import CERTIFICATE
 from benchmarks.loops import LIMIT, environment
 from benchmarks.machine import Cores, pinned
 
 HERE = Path(__file__).parent
 ROOT = HERE.parent
 START_SECONDS = 30.0
-#: The services of echo.c by the service of server.py whose limit they are.
+#: The C programs. The load is built without TLS where OpenSSL's headers are missing.
+PROGRAMS = ("echo", "load", "echo_datagrams", "datagrams", "fairness")
+TLS = ("-DWITH_TLS", "-lssl", "-lcrypto")
+#: The C program and its service, by the service of server.py whose limit that is.
 NATIVE = {
-    **dict.fromkeys(("echo", "buffered", "streams", "ownstreams", "sock"), "echo"),
-    "sink": "sink",
-    "fetch": "fetch",
+    **dict.fromkeys(
+        ("echo", "buffered", "streams", "ownstreams", "sock", "twowrites", "unix", "waiting"), ("echo", "echo")
+    ),
+    "sink": ("echo", "sink"),
+    "fetch": ("echo", "fetch"),
+    "datagrams": ("echo_datagrams", "echo"),
+    "count": ("echo_datagrams", "count"),
 }
 
 
@@ -50,17 +59,34 @@ class Bench:
 
 @contextmanager
 def compiled() -> Iterator[Path]:
-    """A temporary directory with ``echo`` and ``load``. Raises MeasurementError if there is no gcc or it refuses."""
+    """A temporary directory with PROGRAMS and a certificate. Raises MeasurementError if gcc is missing or refuses."""
     with tempfile.TemporaryDirectory(prefix="benchmarks-") as directory:
-        for name in ("echo", "load"):
-            command = ["gcc", "-O2", "-Wall", "-o", f"{directory}/{name}", str(HERE / f"{name}.c")]
-            try:
-                subprocess.run(command, check=True, capture_output=True, text=True)
-            except FileNotFoundError as error:
-                raise MeasurementError("gcc is needed to compile the C server and the load") from error
-            except subprocess.CalledProcessError as error:
-                raise MeasurementError(f"gcc: {error.stderr}") from error
-        yield Path(directory)
+        folder = Path(directory)
+        for name in PROGRAMS:
+            compile_one(folder, name)
+        make_certificate(folder / CERTIFICATE)
+        yield folder
+
+
+def compile_one(folder: Path, name: str) -> None:
+    command = ["gcc", "-O2", "-Wall", "-o", str(folder / name), str(HERE / f"{name}.c")]
+    try:
+        if name == "load" and subprocess.run([*command, *TLS], capture_output=True).returncode == 0:
+            return
+        subprocess.run(command, check=True, capture_output=True, text=True)
+    except FileNotFoundError as error:
+        raise MeasurementError("gcc is needed to compile the C server and the load") from error
+    except subprocess.CalledProcessError as error:
+        raise MeasurementError(f"gcc: {error.stderr}") from error
+
+
+def make_certificate(path: Path) -> None:
+    """A key on P-256, as most servers have today, and its certificate. Without the program openssl, there is none."""
+    command = ["openssl", "req", "-x509", "-nodes", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1"]
+    command += ["-subj", "/CN=localhost", "-keyout", f"{path}.key", "-out", f"{path}.crt"]
+    with contextlib.suppress(FileNotFoundError, subprocess.CalledProcessError):
+        subprocess.run(command, check=True, capture_output=True)
+        path.write_text(Path(f"{path}.key").read_text() + Path(f"{path}.crt").read_text())
 
 
 @contextmanager
@@ -123,47 +149,82 @@ def first_line(process: subprocess.Popen[str], limit: float) -> str:
 
 
 def shown(process: subprocess.Popen[str]) -> str:
-    return " ".join(map(str, cast(list[str], process.args)))
+    """The command, without the folders that are only there on this machine."""
+    words = [Path(word).name if word.startswith("/") else word for word in cast(list[str], process.args)]
+    return " ".join(words)
 
 
 @dataclass(frozen=True)
 class Server:
+    """``address`` is a port, or the path of a Unix socket."""
+
     pid: int
-    port: int
+    address: str
 
 
 @contextmanager
 def serving(bench: Bench, service: str, name: str, size: int) -> Iterator[Server]:
     """A server process that listens. ``service`` is one of server.py's, ``size`` in bytes."""
-    if name == LIMIT:
-        command = [str(bench.programs / "echo"), NATIVE[service], str(size)]
-    else:
-        command = [bench.python(name), "-m", "benchmarks.server", service, name, str(size)]
-    with running(command, bench.cores.server, name, bench.nice) as process:
-        yield Server(process.pid, int(first_line(process, START_SECONDS)))
+    with tempfile.TemporaryDirectory(prefix="socket-", dir=bench.programs) as own:
+        if name == LIMIT:
+            program, native = NATIVE[service]
+            command = [str(bench.programs / program), native]
+            command += [str(size)] if program == "echo" else []
+            command += [f"{own}/socket"] if service == "unix" else []
+        else:
+            Path(own, CERTIFICATE).symlink_to(bench.programs / CERTIFICATE)
+            command = [bench.python(name), "-m", "benchmarks.server", service, name, str(size), own]
+        with running(command, bench.cores.server, name, bench.nice) as process:
+            yield Server(process.pid, first_line(process, START_SECONDS))
+
+
+@contextmanager
+def answering(bench: Bench, service: str) -> Iterator[int]:
+    """echo.c as the peer of a client that is measured: on the load's core, never asleep. Its port."""
+    command = [str(bench.programs / "echo"), service, "1", "busy"]
+    with running(command, bench.cores.load, LIMIT, bench.nice) as process:
+        yield int(first_line(process, START_SECONDS))
 
 
 @contextmanager
 def loading(
     bench: Bench, server: Server, kind: str, connections: int, size: int, seconds: float
 ) -> Iterator[subprocess.Popen[str]]:
-    """The load, running. Its warm-up is a fifth of ``seconds``."""
-    numbers = [server.port, server.pid, connections, size, seconds / 5, seconds]
-    command = [str(bench.programs / "load"), kind, *map(str, numbers)]
+    """The load, running. Its warm-up is a fifth of ``seconds``.
+
+    ``kind`` is one of load.c's, with ``tls:`` before it for TLS and ``datagrams:`` for the kinds of datagrams.c.
+    """
+    program, address = "load", server.address
+    how, _, what = kind.rpartition(":")
+    if how == "tls":
+        address = f"tls:{address}"
+    elif how:
+        program = how
+    numbers = [server.pid, connections, size, seconds / 5, seconds]
+    command = [str(bench.programs / program), what, address, *map(str, numbers)]
     with running(command, bench.cores.load, LIMIT, bench.nice) as process:
         yield process
 
 
 def load(bench: Bench, server: Server, kind: str, connections: int, size: int, seconds: float) -> dict[str, float]:
-    """What load.c counted. Raises MeasurementError when a reply was wrong or missing."""
+    """What the load counted. Raises MeasurementError when a reply was wrong or missing."""
     with loading(bench, server, kind, connections, size, seconds) as process:
         figures: dict[str, float] = json.loads(first_line(process, 2 * seconds + START_SECONDS))
         return figures
 
 
-def inside(bench: Bench, subject: str, name: str, seconds: float) -> dict[str, float]:
+def small_among_large(bench: Bench, server: Server, size: int, seconds: float) -> dict[str, float]:
+    """What fairness.c measured, in about ``seconds``."""
+    command = [str(bench.programs / "fairness"), server.address, str(server.pid), str(size), str(seconds)]
+    with running(command, bench.cores.load, LIMIT, bench.nice) as process:
+        figures: dict[str, float] = json.loads(first_line(process, 2 * seconds + START_SECONDS))
+        return figures
+
+
+def inside(bench: Bench, subject: str, name: str, seconds: float, port: int | None = None) -> dict[str, float]:
     """What inside.py measured in a process of its own."""
     command = [bench.python(name), "-m", "benchmarks.inside", subject, name, str(seconds)]
+    command += [] if port is None else [str(port)]
     with running(command, bench.cores.server, name, bench.nice) as process:
         figures: dict[str, float] = json.loads(first_line(process, 2 * seconds + START_SECONDS))
         return figures

@@ -8,7 +8,8 @@ import subprocess
 import tempfile
 import time
 
-from benchmarks.cells import Cell, Conversation, Workload
+from benchmarks.cells import Cell
+from benchmarks.measuring import Conversation, Workload
 from benchmarks.processes import Bench, MeasurementError, first_line, loading, serving
 
 OBJECTS = 8

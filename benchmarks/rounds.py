@@ -7,7 +7,8 @@ import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from benchmarks.cells import Cell, Column, Figures, Workload
+from benchmarks.cells import Cell, Column
+from benchmarks.measuring import Figures, Workload
 from benchmarks.processes import Bench, MeasurementError
 
 #: A round in which the server or the load waited longer than this for a CPU, in percent, was disturbed by others. A
@@ -79,8 +80,11 @@ def compare(
                 continue
             try:
                 figures = undisturbed(bench, cell, name, work)
-            except MeasurementError as failed:
-                result.failure = str(failed)
+            except PermissionError:  # of --nice: no loop can help it
+                raise
+            # Not only what was foreseen: a server that is gone has no memory to read, and one may print what it likes.
+            except (MeasurementError, RuntimeError, OSError, ValueError, ArithmeticError) as failed:
+                result.failure = str(failed) or type(failed).__name__
                 report(f"{cell.name}: {name} failed: {failed}")
                 continue
             result.rounds.append(figures)

@@ -1,13 +1,19 @@
-"""The server process: ``python -m benchmarks.server SERVICE LOOP SIZE``.
+"""The server process: ``python -m benchmarks.server SERVICE LOOP SIZE FOLDER``.
 
-Listens on a free port of 127.0.0.1, prints the port, and serves until it is killed or its parent is gone. The services
-are those of echo.c, each through one of asyncio's ways to write a server:
+Listens on a free port of 127.0.0.1, prints the port, and serves until it is killed or its parent is gone. FOLDER has
+certificate.pem, and room for a Unix socket. The services are those of echo.c, each through one of asyncio's ways to
+write a server:
 
     echo, buffered, streams, sock    send back what comes in
     ownstreams                       the same, with the streams that come with the loop where it has its own
+    twowrites                        the same in two writes, the first of a header's size
+    unix                             the same on a Unix socket, whose path is printed
+    tls, tlsstreams, tlsownstreams   the same over TLS
+    waiting                          the same, with 10,000 timers of which none is due
     sink                             one byte for each SIZE bytes received
     fetch                            SIZE bytes for each 8 bytes received
-    http                             an aiohttp application that answers "Hello, world!"
+    datagrams, count                 those of echo_datagrams.c, in datagrams.py
+    http, fastapi                    web applications that answer "Hello, world!", in web.py
 """
 
 from __future__ import annotations
@@ -17,15 +23,21 @@ import ctypes
 import importlib
 import signal
 import socket
+import ssl
 import sys
 from collections.abc import Awaitable, Callable
+from pathlib import Path
 from typing import cast
 
+from benchmarks import datagrams, web
+from benchmarks.listening import BACKLOG, background, keep, listen, port_of, server_context
 from benchmarks.loops import LOOPS, UnavailableError
 
 READ_SIZE = 64 * 1024
-BACKLOG = 4096
 FETCH_REQUEST = 8
+HEADER = 64
+WAITING = 10_000
+FAR_AWAY = 3600.0
 PR_SET_PDEATHSIG = 1
 
 
@@ -38,6 +50,14 @@ class Echo(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         self.transport.write(data)
+
+
+class TwoWrites(Echo):
+    """As most protocols answer: a header, then what it announces."""
+
+    def data_received(self, data: bytes) -> None:
+        self.transport.write(data[:HEADER])
+        self.transport.write(data[HEADER:])
 
 
 class BufferedEcho(asyncio.BufferedProtocol):
@@ -79,56 +99,85 @@ class Fetch(Echo):
             self.transport.write(self.document)
 
 
-async def listen(protocol: Callable[[], asyncio.BaseProtocol]) -> int:
-    server = await asyncio.get_running_loop().create_server(protocol, "127.0.0.1", 0, backlog=BACKLOG)
-    keep.append(server)
-    return port_of(server.sockets[0])
-
-
-async def serve_echo(size: int) -> int:
+async def serve_echo(size: int, folder: Path) -> int:
     return await listen(Echo)
 
 
-async def serve_buffered(size: int) -> int:
+async def serve_two_writes(size: int, folder: Path) -> int:
+    return await listen(TwoWrites)
+
+
+async def serve_buffered(size: int, folder: Path) -> int:
     return await listen(BufferedEcho)
 
 
-async def serve_sink(size: int) -> int:
+async def serve_tls(size: int, folder: Path) -> int:
+    return await listen(Echo, server_context(folder))
+
+
+async def serve_unix(size: int, folder: Path) -> str:
+    path = str(folder / "socket")
+    keep.append(await asyncio.get_running_loop().create_unix_server(Echo, path, backlog=BACKLOG))
+    return path
+
+
+async def serve_waiting(size: int, folder: Path) -> int:
+    call_later = asyncio.get_running_loop().call_later
+    keep.append([call_later(FAR_AWAY + number, int) for number in range(WAITING)])
+    return await listen(Echo)
+
+
+async def serve_sink(size: int, folder: Path) -> int:
     Sink.size = size
     return await listen(Sink)
 
 
-async def serve_fetch(size: int) -> int:
+async def serve_fetch(size: int, folder: Path) -> int:
     Fetch.document = bytes(position % 251 for position in range(size))
     return await listen(Fetch)
 
 
-async def serve_streams(size: int) -> int:
+async def serve_streams(size: int, folder: Path) -> int:
     return await listen_with_streams(asyncio.start_server)
 
 
-async def serve_own_streams(size: int) -> int:
+async def serve_own_streams(size: int, folder: Path) -> int:
+    return await listen_with_streams(own_start_server())
+
+
+async def serve_tls_streams(size: int, folder: Path) -> int:
+    return await listen_with_streams(asyncio.start_server, server_context(folder))
+
+
+async def serve_tls_own_streams(size: int, folder: Path) -> int:
+    return await listen_with_streams(own_start_server(), server_context(folder))
+
+
+def own_start_server() -> Callable[..., Awaitable[asyncio.Server]]:
     package = importlib.import_module(type(asyncio.get_running_loop()).__module__.partition(".")[0])
-    return await listen_with_streams(getattr(package, "start_server", asyncio.start_server))
+    found: Callable[..., Awaitable[asyncio.Server]] = getattr(package, "start_server", asyncio.start_server)
+    return found
 
 
-async def listen_with_streams(start_server: Callable[..., Awaitable[asyncio.Server]]) -> int:
+async def listen_with_streams(
+    start_server: Callable[..., Awaitable[asyncio.Server]], context: ssl.SSLContext | None = None
+) -> int:
     async def echo(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
             while data := await reader.read(READ_SIZE):
                 writer.write(data)
                 await writer.drain()
-        except ConnectionError:  # the load leaves in the middle of a conversation
+        except (ConnectionError, ssl.SSLError):  # the load leaves in the middle of a conversation
             pass
         finally:
             writer.close()
 
-    server = await start_server(echo, "127.0.0.1", 0, backlog=BACKLOG)
+    server = await start_server(echo, "127.0.0.1", 0, backlog=BACKLOG, ssl=context)
     keep.append(server)
     return port_of(server.sockets[0])
 
 
-async def serve_sock(size: int) -> int:
+async def serve_sock(size: int, folder: Path) -> int:
     loop = asyncio.get_running_loop()
     listener = socket.create_server(("127.0.0.1", 0), backlog=BACKLOG)
     listener.setblocking(False)
@@ -155,43 +204,23 @@ async def serve_sock(size: int) -> int:
     return port_of(listener)
 
 
-async def serve_http(size: int) -> int:
-    from aiohttp import web
-
-    async def hello(request: web.Request) -> web.Response:
-        return web.Response(text="Hello, world!")
-
-    application = web.Application()
-    application.router.add_get("/", hello)
-    runner = web.AppRunner(application, access_log=None)
-    await runner.setup()
-    listener = socket.create_server(("127.0.0.1", 0), backlog=BACKLOG)
-    port = port_of(listener)  # before the loop has it: some take the descriptor out of the socket object
-    await web.SockSite(runner, listener, backlog=BACKLOG).start()
-    keep.append(runner)
-    return port
-
-
-SERVICES: dict[str, Callable[[int], Awaitable[int]]] = {
+SERVICES: dict[str, Callable[[int, Path], Awaitable[int | str]]] = {
     "echo": serve_echo,
     "buffered": serve_buffered,
     "streams": serve_streams,
     "ownstreams": serve_own_streams,
     "sock": serve_sock,
+    "twowrites": serve_two_writes,
+    "unix": serve_unix,
+    "tls": serve_tls,
+    "tlsstreams": serve_tls_streams,
+    "tlsownstreams": serve_tls_own_streams,
+    "waiting": serve_waiting,
     "sink": serve_sink,
     "fetch": serve_fetch,
-    "http": serve_http,
+    **datagrams.SERVICES,
+    **web.SERVICES,
 }
-
-#: Servers that nothing else refers to.
-keep: list[object] = []
-#: Tasks that have no end; the server ends with the first of them that fails.
-background: list[asyncio.Future[None]] = []
-
-
-def port_of(listener: socket.socket) -> int:
-    port: int = listener.getsockname()[1]
-    return port
 
 
 def die_with_parent() -> None:
@@ -199,20 +228,20 @@ def die_with_parent() -> None:
     ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
-async def serve(service: str, size: int) -> None:
-    print(await SERVICES[service](size), flush=True)
+async def serve(service: str, size: int, folder: Path) -> None:
+    print(await SERVICES[service](size, folder), flush=True)
     await asyncio.gather(*background, asyncio.get_running_loop().create_future())
 
 
 def main() -> None:
     die_with_parent()
-    service, name, size = sys.argv[1:]
+    service, name, size, folder = sys.argv[1:]
     try:
         factory = LOOPS[name].factory()
     except UnavailableError as reason:
         sys.exit(f"{name}: {reason}")
     with asyncio.Runner(loop_factory=factory) as runner:
-        runner.run(serve(service, int(size)))
+        runner.run(serve(service, int(size), Path(folder)))
 
 
 if __name__ == "__main__":

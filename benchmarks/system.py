@@ -6,7 +6,6 @@ threads     wake_us      median time from call_soon_threadsafe in another thread
 spawn       spawn_us     CPU of the loop's process for create_subprocess_exec of /bin/true and its wait
 pipes       pipe_us      CPU for each MiB written to a pipe through one transport and read through another
 sleeps      late_us      mean lateness of asyncio.sleep(200 us), in microseconds; early_us: the earliest, 0 if none was
-idle        timers_us    CPU for each second in which 10,000 timers wait and none is due
 """
 
 from __future__ import annotations
@@ -26,8 +25,6 @@ REST = 0.001
 NAP = 200e-6
 MEBIBYTE = 2**20
 CHUNK = 64 * 1024
-WAITING = 10_000
-FAR_AWAY = 3600.0
 
 
 async def wake_up(seconds: float) -> float:
@@ -129,22 +126,9 @@ async def sleeps(seconds: float) -> dict[str, float]:
     return {"late_us": 1e6 * statistics.fmean(late), "early_us": 1e6 * max(0.0, -min(late))}
 
 
-async def idle(seconds: float) -> dict[str, float]:
-    loop = asyncio.get_running_loop()
-    waiting = [loop.call_later(FAR_AWAY + number, int) for number in range(WAITING)]
-    await asyncio.sleep(0)
-    before = time.process_time_ns()
-    await asyncio.sleep(seconds)
-    found = (time.process_time_ns() - before) / seconds / 1000
-    for timer in waiting:
-        timer.cancel()
-    return {"timers_us": found}
-
-
 SUBJECTS: dict[str, Callable[[float], Coroutine[Any, Any, dict[str, float]]]] = {
     "threads": threads,
     "spawn": spawn,
     "pipes": pipes,
     "sleeps": sleeps,
-    "waiting": idle,
 }

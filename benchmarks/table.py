@@ -6,8 +6,9 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
-from benchmarks.cells import Cell, Workload
+from benchmarks.cells import Cell
 from benchmarks.loops import LIMIT
+from benchmarks.measuring import Workload
 from benchmarks.rounds import ATTEMPTS, Result
 
 #: The loops that the others are compared to.
@@ -69,13 +70,25 @@ def as_json(cell: Cell, work: Workload, results: Sequence[Result]) -> dict[str, 
     """The same with the figures of every round."""
     return {
         "title": cell.title,
-        "workload": asdict(work),
+        "connections": cell.connections and work.connections,
+        "size": cell.size and work.size,
+        "seconds": work.seconds,
+        "columns": [asdict(column) for column in cell.columns],
         "loops": {
             result.loop: {
                 "failure": result.failure,
-                "rounds": result.rounds,
-                "summary": {column.key: result.value(column) for column in cell.columns if result.rounds},
+                "disturbed": result.disturbed(),
+                "samples": {key: [digits(figures[key]) for figures in result.rounds] for key in keys(result)},
             }
             for result in results
         },
     }
+
+
+def keys(result: Result) -> list[str]:
+    return list(result.rounds[0]) if result.rounds else []
+
+
+def digits(value: float) -> float:
+    """More than six digits of a measurement are noise."""
+    return float(f"{value:.6g}")
