@@ -1,10 +1,9 @@
-"""Runs a test's coroutine on the loop under test, and knows free ports."""
+"""Runs a test's coroutine on the loop under test."""
 
 from __future__ import annotations
 
 import asyncio
 import os
-import socket
 from collections.abc import Coroutine
 from typing import TypeVar
 
@@ -22,10 +21,3 @@ def run(coroutine: Coroutine[object, object, T]) -> T:
         return await asyncio.wait_for(coroutine, DEADLINE)
 
     return asyncio.run(main())
-
-
-def free_port() -> int:
-    """A TCP port of 127.0.0.1 on which nobody listens now."""
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        return int(sock.getsockname()[1])

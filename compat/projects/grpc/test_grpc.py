@@ -16,7 +16,8 @@ import pytest
 import trustme
 from echo_service import OPTIONS, Client, both_sides, serve
 from grpc import aio
-from services.running import free_port, run
+from services.ports import free_port
+from services.running import run
 
 
 async def eventually(condition: object) -> None:

@@ -8,20 +8,13 @@ import pytest
 from nats_service import NatsServer
 
 
-def running(tls: bool) -> Iterator[NatsServer]:
-    server = NatsServer(tls)
-    try:
-        server.start()
-        yield server
-    finally:
-        server.end()
-
-
 @pytest.fixture(scope="session")
 def server() -> Iterator[NatsServer]:
-    yield from running(tls=False)
+    with NatsServer() as server:
+        yield server
 
 
 @pytest.fixture(params=[False, True], ids=["plain", "tls"])
 def own_server(request: pytest.FixtureRequest) -> Iterator[NatsServer]:
-    yield from running(tls=request.param)
+    with NatsServer(request.param) as server:
+        yield server

@@ -3,23 +3,16 @@
 from __future__ import annotations
 
 import subprocess
-from collections.abc import Iterator
 from pathlib import Path
 
-import pytest
-from conftest import running
 from edgeloop_compat_pages import command, program
 from nats_service import NatsServer
 
 
-@pytest.fixture
-def fresh_server() -> Iterator[NatsServer]:
-    yield from running(tls=False)
-
-
-def test_program(fresh_server: NatsServer, tmp_path: Path) -> None:
+def test_program(tmp_path: Path) -> None:
     (tmp_path / "shout.py").write_text(program("shout.py"))
-    words = [word.replace("4222", str(fresh_server.port)) for word in command("python shout.py")]
-    done = subprocess.run(words, cwd=tmp_path, capture_output=True, text=True, timeout=60)
+    with NatsServer() as server:
+        words = [word.replace("4222", str(server.port)) for word in command("python shout.py")]
+        done = subprocess.run(words, cwd=tmp_path, capture_output=True, text=True, timeout=60)
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.splitlines() == ["<class 'edgeloop.loop.EventLoop'>", "NATS IS HERE", "100"]

@@ -5,12 +5,11 @@ from __future__ import annotations
 import os
 import shutil
 import signal
-import socket
-import subprocess
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from pathlib import Path
+from collections.abc import Callable
+
+from services.ports import listens
+from services.service import Service, children
 
 CONFIGURATION = """
 {user}
@@ -49,12 +48,6 @@ http {{
 UNBUFFERED = "proxy_buffering off; proxy_request_buffering off;"
 
 
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        port: int = server.getsockname()[1]
-    return port
-
-
 def eventually(holds: Callable[[], object], what: str) -> None:
     """Wait until ``holds()``; AssertionError when even a busy machine should have got there."""
     deadline = time.monotonic() + 60
@@ -63,72 +56,60 @@ def eventually(holds: Callable[[], object], what: str) -> None:
         time.sleep(0.02)
 
 
-class Nginx:
-    def __init__(self, directory: Path, port: int, process: subprocess.Popen[bytes], scheme: str) -> None:
-        self.directory = directory
-        self.port = port
-        self.process = process
-        self.url = f"{scheme}://127.0.0.1:{port}"
-
-    def log(self) -> str:
-        return (self.directory / "log").read_text()
-
-    def listens(self) -> bool:
-        assert self.process.poll() is None, self.log()
-        with socket.socket() as client:
-            return client.connect_ex(("127.0.0.1", self.port)) == 0
-
-    def workers(self) -> set[int]:
-        """The process ids of the worker processes, those that are shutting down included."""
-        children = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text()
-        return {int(pid) for pid in children.split()}
-
-    def reload(self) -> None:
-        self.process.send_signal(signal.SIGHUP)
+def program() -> str:
+    """Where it is: Debian's package puts it into a folder that not every PATH has."""
+    found = shutil.which("nginx", path=f"{os.environ['PATH']}:/usr/sbin")
+    assert found, "nginx is not installed"
+    return found
 
 
-@contextmanager
-def nginx(
-    directory: Path,
-    upstream: str,
-    *,
-    scheme: str = "http",
-    listen: str = "",
-    server: str = "",
-    location: str = UNBUFFERED,
-    workers: int = 1,
-) -> Iterator[Nginx]:
-    """nginx as a proxy in front of ``upstream``, ``HOST:PORT`` or ``unix:PATH``; ended at the end.
+class Nginx(Service):
+    """nginx as a proxy in front of ``upstream``, ``HOST:PORT`` or ``unix:PATH``.
 
     ``scheme`` is how nginx talks to the application; ``listen``, ``server`` and ``location`` go into the
     configuration where their names say.
     """
-    directory = directory / "nginx"
-    directory.mkdir()
-    port = free_port()
-    configuration = CONFIGURATION.format(
-        # Workers of a master that is root would otherwise be nobody, who can't reach a socket in a test's folder.
-        user="user root;" if os.geteuid() == 0 else "",
-        directory=directory,
-        upstream=upstream,
-        port=port,
-        scheme=scheme,
-        listen=listen,
-        server=server,
-        location=location,
-        workers=workers,
-    )
-    (directory / "nginx.conf").write_text(configuration)
-    program = shutil.which("nginx", path=f"{os.environ['PATH']}:/usr/sbin")
-    assert program, "nginx is not installed"
-    with (directory / "log").open("wb") as log:
-        command = [program, "-p", str(directory), "-c", str(directory / "nginx.conf"), "-e", "stderr"]
-        process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
-    running = Nginx(directory, port, process, "https" if "ssl" in listen else "http")
-    try:
+
+    name = "nginx"
+
+    def __init__(
+        self,
+        upstream: str,
+        *,
+        scheme: str = "http",
+        listen: str = "",
+        server: str = "",
+        location: str = UNBUFFERED,
+        workers: int = 1,
+    ) -> None:
+        super().__init__()
+        self.url = f"{'https' if 'ssl' in listen else 'http'}://127.0.0.1:{self.port}"
+        self._count = workers
+        configuration = CONFIGURATION.format(
+            # Workers of a master that is root would otherwise be nobody, who can't reach a socket in a test's folder.
+            user="user root;" if os.geteuid() == 0 else "",
+            directory=self.folder,
+            upstream=upstream,
+            port=self.port,
+            scheme=scheme,
+            listen=listen,
+            server=server,
+            location=location,
+            workers=workers,
+        )
+        (self.folder / "nginx.conf").write_text(configuration)
+
+    def command(self) -> list[str]:
+        return [program(), "-p", str(self.folder), "-c", str(self.folder / "nginx.conf"), "-e", "stderr"]
+
+    def serves(self) -> bool:
         # The master listens before it has its workers.
-        eventually(lambda: running.listens() and len(running.workers()) == workers, "nginx and its workers are there")
-        yield running
-    finally:
-        process.terminate()
-        process.wait()
+        return listens(self.port) and len(self.workers()) == self._count
+
+    def workers(self) -> set[int]:
+        """The process ids of the worker processes, those that are shutting down included."""
+        assert self.process
+        return set(children(self.process.pid))
+
+    def reload(self) -> None:
+        self.send(signal.SIGHUP)

@@ -6,28 +6,22 @@ import asyncio
 import os
 import socket
 import struct
-from pathlib import Path
 
 import pytest
 from aiohttp import ClientSession, TCPConnector, WSMsgType
-from conftest import Run
-from nginx_process import free_port, nginx
+from nginx_process import Nginx
 from proxied_application import Application, serving
+from services.ports import free_port
+from services.running import run
 
 ABORT = struct.pack("ii", 1, 0)  # linger for 0 s: close sends RST
 
 
-@pytest.fixture(params=["port", "unix"])
-def where(request: pytest.FixtureRequest, tmp_path: Path) -> str | None:
-    """The path of the application's Unix socket, or None for a port."""
-    return str(tmp_path / "application.sock") if request.param == "unix" else None
-
-
-def test_websocket(run: Run, tmp_path: Path, where: str | None) -> None:
+def test_websocket(where: str | None) -> None:
     async def main() -> None:
         application = Application()
         async with serving(application, path=where) as upstream:
-            with nginx(tmp_path, upstream) as proxy:
+            with Nginx(upstream) as proxy:
                 async with ClientSession() as session:
                     async with session.ws_connect(f"{proxy.url}/websocket", max_msg_size=0) as client:
                         await client.send_str("hello")
@@ -51,11 +45,11 @@ def test_websocket(run: Run, tmp_path: Path, where: str | None) -> None:
     run(main())
 
 
-def test_websocket_whose_client_disappears(run: Run, tmp_path: Path) -> None:
+def test_websocket_whose_client_disappears() -> None:
     async def main() -> None:
         application = Application()
         async with serving(application) as upstream:
-            with nginx(tmp_path, upstream) as proxy:
+            with Nginx(upstream) as proxy:
                 async with ClientSession() as session:
                     client = await session.ws_connect(f"{proxy.url}/websocket")
                     await client.send_str("hello")
@@ -69,13 +63,13 @@ def test_websocket_whose_client_disappears(run: Run, tmp_path: Path) -> None:
     run(main())
 
 
-def test_reload_while_requests_run(run: Run, tmp_path: Path, where: str | None) -> None:
+def test_reload_while_requests_run(where: str | None) -> None:
     """New workers take over; no request is lost, and one that spans the reload gets its end."""
 
     async def main() -> None:
         application = Application()
         async with serving(application, path=where) as upstream:
-            with nginx(tmp_path, upstream, workers=2) as proxy:
+            with Nginx(upstream, workers=2) as proxy:
                 first_workers = proxy.workers()
                 # A connection for each request: one that is kept may be closed by the old workers at any time.
                 connector = TCPConnector(force_close=True, limit=20)
@@ -130,13 +124,13 @@ async def request_and_abort(application: Application, port: int, request: bytes)
     ],
     ids=["download", "upload", "chunked upload"],
 )
-def test_client_aborts_in_the_middle(run: Run, tmp_path: Path, where: str | None, request_bytes: bytes) -> None:
+def test_client_aborts_in_the_middle(where: str | None, request_bytes: bytes) -> None:
     """nginx drops its connection to the application, whose handler hears of it; everybody else is served."""
 
     async def main() -> None:
         application = Application()
         async with serving(application, path=where) as upstream:
-            with nginx(tmp_path, upstream) as proxy:
+            with Nginx(upstream) as proxy:
                 async with ClientSession(raise_for_status=True) as session:
                     for number in range(5):
                         application.started.clear()
@@ -149,12 +143,12 @@ def test_client_aborts_in_the_middle(run: Run, tmp_path: Path, where: str | None
     run(main())
 
 
-def test_application_stops_and_comes_back(run: Run, tmp_path: Path) -> None:
+def test_application_stops_and_comes_back() -> None:
     """nginx's idle connections don't hold the application up; while it is away nginx says so."""
     port = free_port()
 
     async def main() -> None:
-        with nginx(tmp_path, f"127.0.0.1:{port}") as proxy:
+        with Nginx(f"127.0.0.1:{port}") as proxy:
             async with ClientSession() as session:
 
                 async def post(data: bytes) -> tuple[int, bytes]:

@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 import trustme
 from aiohttp import ClientSession
-from conftest import Run
-from nginx_process import UNBUFFERED, nginx
+from nginx_process import UNBUFFERED, Nginx
 from proxied_application import CHUNK, Application, chunks, digest, serving
+from services.running import run
 
 COUNT = 1000  # chunks: 62.5 MiB
 
@@ -33,17 +33,11 @@ async def read_digest(session: ClientSession, url: str) -> str:
     return sha256.hexdigest()
 
 
-@pytest.fixture(params=["port", "unix"])
-def where(request: pytest.FixtureRequest, tmp_path: Path) -> str | None:
-    """The path of the application's Unix socket, or None for a port."""
-    return str(tmp_path / "application.sock") if request.param == "unix" else None
-
-
-def test_requests_one_after_the_other_share_a_connection(run: Run, tmp_path: Path, where: str | None) -> None:
+def test_requests_one_after_the_other_share_a_connection(where: str | None) -> None:
     async def main() -> None:
         application = Application()
         async with serving(application, path=where) as upstream:
-            with nginx(tmp_path, upstream) as proxy:
+            with Nginx(upstream) as proxy:
                 async with ClientSession(raise_for_status=True) as session:
                     for number in range(300):
                         async with session.post(f"{proxy.url}/echo", data=b"%d" % number) as answer:
@@ -53,11 +47,11 @@ def test_requests_one_after_the_other_share_a_connection(run: Run, tmp_path: Pat
     run(main())
 
 
-def test_concurrent_requests_get_their_own_answers(run: Run, tmp_path: Path, where: str | None) -> None:
+def test_concurrent_requests_get_their_own_answers(where: str | None) -> None:
     async def main() -> None:
         application = Application()
         async with serving(application, path=where) as upstream:
-            with nginx(tmp_path, upstream, workers=2) as proxy:
+            with Nginx(upstream, workers=2) as proxy:
                 async with ClientSession(raise_for_status=True) as session:
 
                     async def client(number: int) -> None:
@@ -74,11 +68,11 @@ def test_concurrent_requests_get_their_own_answers(run: Run, tmp_path: Path, whe
 
 
 @pytest.mark.parametrize("location", [UNBUFFERED, BUFFERED], ids=["unbuffered", "buffered"])
-def test_large_upload(run: Run, tmp_path: Path, where: str | None, location: str) -> None:
+def test_large_upload(where: str | None, location: str) -> None:
     async def main() -> None:
         application = Application()
         async with serving(application, path=where) as upstream:
-            with nginx(tmp_path, upstream, location=location) as proxy:
+            with Nginx(upstream, location=location) as proxy:
                 async with (
                     ClientSession(raise_for_status=True) as session,
                     session.post(f"{proxy.url}/upload", data=body()) as answer,
@@ -89,11 +83,11 @@ def test_large_upload(run: Run, tmp_path: Path, where: str | None, location: str
 
 
 @pytest.mark.parametrize("location", [UNBUFFERED, BUFFERED], ids=["unbuffered", "buffered"])
-def test_large_download(run: Run, tmp_path: Path, where: str | None, location: str) -> None:
+def test_large_download(where: str | None, location: str) -> None:
     async def main() -> None:
         application = Application()
         async with serving(application, path=where) as upstream:
-            with nginx(tmp_path, upstream, location=location) as proxy:
+            with Nginx(upstream, location=location) as proxy:
                 async with ClientSession(raise_for_status=True) as session:
                     assert await read_digest(session, f"{proxy.url}/download/{COUNT}") == digest(COUNT)
         assert application.ends.get_nowait() is None
@@ -101,7 +95,7 @@ def test_large_download(run: Run, tmp_path: Path, where: str | None, location: s
     run(main())
 
 
-def test_file(run: Run, tmp_path: Path, where: str | None) -> None:
+def test_file(tmp_path: Path, where: str | None) -> None:
     """A file goes out by sendfile."""
     files = tmp_path / "files"
     files.mkdir()
@@ -110,7 +104,7 @@ def test_file(run: Run, tmp_path: Path, where: str | None) -> None:
 
     async def main() -> None:
         async with serving(Application(files), path=where) as upstream:
-            with nginx(tmp_path, upstream) as proxy:
+            with Nginx(upstream) as proxy:
                 async with ClientSession(raise_for_status=True) as session:
                     whole, again = await asyncio.gather(
                         *(read_digest(session, f"{proxy.url}/files/large") for _ in range(2))
@@ -123,14 +117,14 @@ def test_file(run: Run, tmp_path: Path, where: str | None) -> None:
     run(main())
 
 
-def test_a_client_that_does_not_read_stops_the_application(run: Run, tmp_path: Path, where: str | None) -> None:
+def test_a_client_that_does_not_read_stops_the_application(where: str | None) -> None:
     """What the application may write before somebody reads is bounded by the buffers on the way, not by the body."""
     count = 4000  # 250 MiB
 
     async def main() -> None:
         application = Application()
         async with serving(application, path=where) as upstream:
-            with nginx(tmp_path, upstream) as proxy:
+            with Nginx(upstream) as proxy:
                 async with (
                     ClientSession(raise_for_status=True) as session,
                     session.get(f"{proxy.url}/download/{count}") as answer,
@@ -155,7 +149,7 @@ def authority() -> trustme.CA:
     return trustme.CA()
 
 
-def test_tls_between_client_and_nginx(run: Run, tmp_path: Path, authority: trustme.CA) -> None:
+def test_tls_between_client_and_nginx(tmp_path: Path, authority: trustme.CA) -> None:
     authority.issue_cert("127.0.0.1").private_key_and_cert_chain_pem.write_to_path(tmp_path / "pair.pem")
     client_context = ssl.create_default_context()
     authority.configure_trust(client_context)
@@ -163,7 +157,7 @@ def test_tls_between_client_and_nginx(run: Run, tmp_path: Path, authority: trust
     async def main() -> None:
         pair = f"ssl_certificate {tmp_path}/pair.pem; ssl_certificate_key {tmp_path}/pair.pem;"
         async with serving(Application()) as upstream:
-            with nginx(tmp_path, upstream, listen=" ssl", server=pair) as proxy:
+            with Nginx(upstream, listen=" ssl", server=pair) as proxy:
                 assert proxy.url.startswith("https:")
                 async with ClientSession(raise_for_status=True) as session:
                     async with session.post(f"{proxy.url}/upload", data=body(), ssl=client_context) as answer:
@@ -177,7 +171,7 @@ def test_tls_between_client_and_nginx(run: Run, tmp_path: Path, authority: trust
     run(main())
 
 
-def test_tls_between_nginx_and_application(run: Run, tmp_path: Path, authority: trustme.CA) -> None:
+def test_tls_between_nginx_and_application(tmp_path: Path, authority: trustme.CA) -> None:
     server_context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     authority.issue_cert("application").configure_cert(server_context)
     authority.cert_pem.write_to_path(tmp_path / "authority.pem")
@@ -186,7 +180,7 @@ def test_tls_between_nginx_and_application(run: Run, tmp_path: Path, authority: 
     async def main() -> None:
         application = Application()
         async with serving(application, ssl_context=server_context) as upstream:
-            with nginx(tmp_path, upstream, scheme="https", location=UNBUFFERED + verify) as proxy:
+            with Nginx(upstream, scheme="https", location=UNBUFFERED + verify) as proxy:
                 async with ClientSession(raise_for_status=True) as session:
                     async with session.post(f"{proxy.url}/upload", data=body()) as answer:
                         assert (await answer.json())["sha256"] == digest(COUNT)

@@ -4,28 +4,27 @@ from __future__ import annotations
 
 import os
 import re
-import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 from aiohttp import ClientSession
-from conftest import Run
 from edgeloop_compat_pages import PAGE, command, program
-from nginx_process import eventually, free_port
+from nginx_process import eventually
+from nginx_process import program as nginx_program
+from services.ports import free_port
+from services.running import run
 
 LOOP = "<class 'edgeloop.loop.EventLoop'>"
 
 
-def test_page(run: Run, tmp_path: Path) -> None:
+def test_page(tmp_path: Path) -> None:
     port = free_port()
     (configuration,) = re.findall(r"^```nginx\n(# nginx\.conf\n.*?)^```$", PAGE.read_text(), re.DOTALL | re.MULTILINE)
     user = "user root;\n" if os.geteuid() == 0 else ""
     (tmp_path / "nginx.conf").write_text(user + configuration.replace("8080", str(port)))
     (tmp_path / "behind_nginx.py").write_text(program("behind_nginx.py"))
-    nginx, *arguments = command("nginx -p .")
-    found = shutil.which(nginx, path=f"{os.environ['PATH']}:/usr/sbin")
-    assert found
+    _, *arguments = command("nginx -p .")
 
     async def main() -> None:
         async with ClientSession(raise_for_status=True) as session:
@@ -37,7 +36,7 @@ def test_page(run: Run, tmp_path: Path) -> None:
 
     with (tmp_path / "log").open("wb") as log:
         application = subprocess.Popen([sys.executable, "behind_nginx.py"], cwd=tmp_path, stdout=log, stderr=log)
-        proxy = subprocess.Popen([found, *arguments], cwd=tmp_path, stdout=log, stderr=log)
+        proxy = subprocess.Popen([nginx_program(), *arguments], cwd=tmp_path, stdout=log, stderr=log)
     try:
         eventually((tmp_path / "application.sock").is_socket, "the application listens")
         eventually((tmp_path / "nginx.pid").exists, "nginx listens")

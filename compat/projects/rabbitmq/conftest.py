@@ -10,9 +10,5 @@ from rabbitmq_service import RabbitServer
 
 @pytest.fixture(scope="session")
 def server() -> Iterator[RabbitServer]:
-    server = RabbitServer()
-    try:
-        server.start()
+    with RabbitServer() as server:
         yield server
-    finally:
-        server.end()

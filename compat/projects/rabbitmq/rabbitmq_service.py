@@ -5,29 +5,29 @@ from __future__ import annotations
 import os
 import shutil
 import signal
-import socket
 import subprocess
-import tempfile
 import time
 from pathlib import Path
 
-import trustme
-from services.running import free_port
+from services import certificates
+from services.ports import free_port, listens
+from services.service import Service, children
 
 USER = "rabbitmq"  # whom Debian's package creates
 
 
-class RabbitServer:
-    """One node: ``start``, ``stop`` (in order), ``kill`` (at once), ``control`` (rabbitmqctl), ``end`` (with its folder).
+class RabbitServer(Service):
+    """One node, with ``control`` (rabbitmqctl); its durable queues outlive a restart.
 
     ``port`` speaks plain, ``tls_port`` TLS with a certificate for localhost that ``authority`` has signed.
     """
 
+    name = "rabbitmq"
+
     def __init__(self) -> None:
-        self.folder = Path(tempfile.mkdtemp(prefix="rabbitmq-"))
-        self.port = free_port()
+        super().__init__()
         self.tls_port = free_port()
-        self.authority = self.folder / "authority.pem"
+        self.authority = certificates.write_for_localhost(self.folder)
         self._configure()
         mapper = free_port()
         self.as_user: list[str] = []
@@ -61,15 +61,8 @@ class RabbitServer:
         )
         while not listens(mapper):
             time.sleep(0.02)
-        self.process: subprocess.Popen[bytes] | None = None
 
     def _configure(self) -> None:
-        authority = trustme.CA()
-        authority.cert_pem.write_to_path(str(self.authority))
-        certificate = authority.issue_cert("localhost", "127.0.0.1")
-        certificate.private_key_pem.write_to_path(str(self.folder / "server.key"))
-        for pem in certificate.cert_chain_pems:
-            pem.write_to_path(str(self.folder / "server.crt"), append=True)
         lines = (
             f"listeners.ssl.1 = 127.0.0.1:{self.tls_port}",
             f"ssl_options.cacertfile = {self.authority}",
@@ -83,53 +76,25 @@ class RabbitServer:
     def url(self) -> str:
         return f"amqp://guest:guest@127.0.0.1:{self.port}/"
 
-    def start(self) -> None:
-        """Start it on the port it had before, with its durable queues, and wait until it greets."""
-        with (self.folder / "output").open("ab") as output:
-            self.process = subprocess.Popen(
-                [*self.as_user, "/usr/lib/rabbitmq/bin/rabbitmq-server"],
-                env=self.environment,
-                cwd=self.folder,
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=output,
-            )
-        while not (listens(self.port) and listens(self.tls_port)):
-            if self.process.poll() is not None:
-                raise RuntimeError(f"rabbitmq-server ended: {(self.folder / 'output').read_text()}")
-            time.sleep(0.1)
+    def command(self) -> list[str | Path]:
+        return [*self.as_user, "/usr/lib/rabbitmq/bin/rabbitmq-server"]
+
+    def serves(self) -> bool:
+        return listens(self.port) and listens(self.tls_port)
 
     def control(self, *words: str) -> int:
         """rabbitmqctl's exit status."""
         command = [*self.as_user, "/usr/lib/rabbitmq/bin/rabbitmqctl", *words]
         return subprocess.run(command, env=self.environment, cwd=self.folder, stdout=subprocess.DEVNULL).returncode
 
-    def stop(self) -> None:
-        self._end(signal.SIGTERM)
-
-    def kill(self) -> None:
-        self._end(signal.SIGKILL)
-
-    def _end(self, how: signal.Signals) -> None:
-        """Signal the node, which may be a child of the script that starts it."""
-        if self.process is not None:
-            children = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text().split()
-            for pid in map(int, children or [str(self.process.pid)]):
-                os.kill(pid, how)
-            self.process.wait()
-            self.process = None
+    def send(self, number: signal.Signals) -> None:
+        # The process is a script, which ends when its child, the node, has.
+        assert self.process
+        for pid in children(self.process.pid) or [self.process.pid]:
+            os.kill(pid, number)
 
     def end(self) -> None:
-        self.kill()
+        self.kill()  # a node that lost its mapper would start another
         self.mapper.kill()
         self.mapper.wait()
-        shutil.rmtree(self.folder)
-
-
-def listens(port: int) -> bool:
-    """Whether somebody listens on this port of 127.0.0.1."""
-    try:
-        socket.create_connection(("127.0.0.1", port)).close()
-    except OSError:
-        return False
-    return True
+        super().end()

@@ -6,29 +6,25 @@ from collections.abc import Iterator
 
 import pytest
 import redis
-from redis_service import RedisServer
+from redis_service import RedisWithTLS
 
 
 @pytest.fixture(scope="session")
-def one_server() -> Iterator[RedisServer]:
+def one_server() -> Iterator[RedisWithTLS]:
     yield from own()
 
 
 @pytest.fixture
-def server(one_server: RedisServer) -> RedisServer:
+def server(one_server: RedisWithTLS) -> RedisWithTLS:
     """A running server without any data."""
     with redis.Redis.from_url(one_server.url) as client:
         client.flushall()
     return one_server
 
 
-def own() -> Iterator[RedisServer]:
-    server = RedisServer()
-    try:
-        server.start()
+def own() -> Iterator[RedisWithTLS]:
+    with RedisWithTLS() as server:
         yield server
-    finally:
-        server.end()
 
 
 own_server = pytest.fixture(own)

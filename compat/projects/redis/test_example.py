@@ -13,13 +13,13 @@ from pathlib import Path
 from socket import create_connection
 from typing import IO, Any
 
-from redis_service import RedisServer
+from redis_service import RedisWithTLS
 
 SCRIPT = Path(os.environ["EDGELOOP_COMPAT_ROOT"]) / "examples" / "redis_app.py"
 
 
 @contextmanager
-def app(server: RedisServer) -> Iterator[int]:
+def app(server: RedisWithTLS) -> Iterator[int]:
     """One server of the example; its port. At the end it is stopped, and has to stop well."""
     process = subprocess.Popen(
         [sys.executable, str(SCRIPT), "--port", "0", "--redis", server.url],
@@ -54,7 +54,7 @@ class Client:
         return line.decode().rstrip("\n")
 
 
-def test_rooms_of_two_servers(own_server: RedisServer) -> None:
+def test_rooms_of_two_servers(own_server: RedisWithTLS) -> None:
     with ExitStack() as stack:
         one, two = (stack.enter_context(app(own_server)) for _ in range(2))
         ann, ben, eve = (Client(stack, *where) for where in ((one, "tea"), (two, "tea"), (two, "coffee")))
@@ -72,7 +72,7 @@ def test_rooms_of_two_servers(own_server: RedisServer) -> None:
         assert eve.hear() == "nobody else is here"
 
 
-def test_redis_restarts(own_server: RedisServer) -> None:
+def test_redis_restarts(own_server: RedisWithTLS) -> None:
     with ExitStack() as stack:
         port = stack.enter_context(app(own_server))
         ann = Client(stack, port, "tea")

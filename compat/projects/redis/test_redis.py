@@ -8,12 +8,12 @@ import hashlib
 import pytest
 import redis.asyncio as redis
 from redis.exceptions import ConnectionError
-from redis_service import RedisServer
+from redis_service import RedisWithTLS
 from services.running import run
 
 
 @pytest.mark.parametrize("size", [0, 1, 65535, 65536, 65537, 1 << 20, 64 << 20])
-def test_values_of_any_size(server: RedisServer, size: int) -> None:
+def test_values_of_any_size(server: RedisWithTLS, size: int) -> None:
     value = hashlib.shake_128(b"edgeloop").digest(min(size, 1 << 20)) * max(1, size >> 20)
 
     async def main() -> None:
@@ -24,7 +24,7 @@ def test_values_of_any_size(server: RedisServer, size: int) -> None:
     run(main())
 
 
-def test_many_large_values_at_once(server: RedisServer) -> None:
+def test_many_large_values_at_once(server: RedisWithTLS) -> None:
     async def main() -> None:
         async with redis.Redis.from_url(server.url) as client:
 
@@ -38,7 +38,7 @@ def test_many_large_values_at_once(server: RedisServer) -> None:
     run(main())
 
 
-def test_a_pipeline_of_50000_commands(server: RedisServer) -> None:
+def test_a_pipeline_of_50000_commands(server: RedisWithTLS) -> None:
     async def main() -> list[int]:
         async with redis.Redis.from_url(server.url) as client, client.pipeline(transaction=False) as pipeline:
             for _ in range(50_000):
@@ -48,7 +48,7 @@ def test_a_pipeline_of_50000_commands(server: RedisServer) -> None:
     assert run(main()) == list(range(1, 50_001))
 
 
-def test_a_watched_key_that_changes_fails_the_transaction(server: RedisServer) -> None:
+def test_a_watched_key_that_changes_fails_the_transaction(server: RedisWithTLS) -> None:
     async def main() -> None:
         async with redis.Redis.from_url(server.url) as client:
 
@@ -71,7 +71,7 @@ def test_a_watched_key_that_changes_fails_the_transaction(server: RedisServer) -
     run(main())
 
 
-def test_a_thousand_connections(server: RedisServer) -> None:
+def test_a_thousand_connections(server: RedisWithTLS) -> None:
     async def main() -> None:
         clients = [redis.Redis.from_url(server.url, single_connection_client=True) for _ in range(1000)]
         assert sorted(await asyncio.gather(*(client.incr("counter") for client in clients))) == list(range(1, 1001))
@@ -81,7 +81,7 @@ def test_a_thousand_connections(server: RedisServer) -> None:
     run(main())
 
 
-def test_every_subscriber_gets_every_message_in_order(server: RedisServer) -> None:
+def test_every_subscriber_gets_every_message_in_order(server: RedisWithTLS) -> None:
     messages = [f"{number} ".encode() * (number % 50) for number in range(1000)]
 
     async def main() -> None:
@@ -114,7 +114,7 @@ def test_every_subscriber_gets_every_message_in_order(server: RedisServer) -> No
     run(main())
 
 
-def test_a_cancelled_wait_gives_its_connection_back(server: RedisServer) -> None:
+def test_a_cancelled_wait_gives_its_connection_back(server: RedisWithTLS) -> None:
     async def main() -> None:
         pool = redis.BlockingConnectionPool.from_url(server.url, max_connections=4)
         async with redis.Redis(connection_pool=pool) as client:
@@ -132,7 +132,7 @@ def test_a_cancelled_wait_gives_its_connection_back(server: RedisServer) -> None
     run(main())
 
 
-def test_no_answer_in_time(server: RedisServer) -> None:
+def test_no_answer_in_time(server: RedisWithTLS) -> None:
     async def main() -> None:
         async with redis.Redis.from_url(server.url, socket_timeout=0.05, retry=None) as client:
             await client.set("key", "value")
@@ -146,7 +146,7 @@ def test_no_answer_in_time(server: RedisServer) -> None:
     run(main())
 
 
-def test_a_server_that_sleeps_while_megabytes_are_written(server: RedisServer) -> None:
+def test_a_server_that_sleeps_while_megabytes_are_written(server: RedisWithTLS) -> None:
     value = b"x" * (16 << 20)
 
     async def main() -> None:
@@ -165,7 +165,7 @@ def test_a_server_that_sleeps_while_megabytes_are_written(server: RedisServer) -
     run(main())
 
 
-def test_unix_socket(server: RedisServer) -> None:
+def test_unix_socket(server: RedisWithTLS) -> None:
     async def main() -> None:
         async with redis.Redis(unix_socket_path=str(server.folder / "socket")) as client:
             await client.set("key", b"v" * (8 << 20))
@@ -174,7 +174,7 @@ def test_unix_socket(server: RedisServer) -> None:
     run(main())
 
 
-def test_tls(server: RedisServer) -> None:
+def test_tls(server: RedisWithTLS) -> None:
     value = hashlib.shake_128(b"tls").digest(8 << 20)
 
     async def main() -> None:
@@ -188,7 +188,7 @@ def test_tls(server: RedisServer) -> None:
     run(main())
 
 
-def test_tls_of_an_unknown_authority_is_refused(server: RedisServer) -> None:
+def test_tls_of_an_unknown_authority_is_refused(server: RedisWithTLS) -> None:
     async def main() -> None:
         async with redis.Redis(host="localhost", port=server.tls_port, ssl=True, retry=None) as client:
             with pytest.raises(ConnectionError, match="CERTIFICATE_VERIFY_FAILED"):

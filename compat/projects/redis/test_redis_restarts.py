@@ -9,13 +9,13 @@ import redis.asyncio as redis
 from redis.asyncio.retry import Retry
 from redis.backoff import ConstantBackoff
 from redis.exceptions import ConnectionError
-from redis_service import RedisServer
+from redis_service import RedisWithTLS
 from services.running import run
 
 PATIENT = Retry(ConstantBackoff(0.02), 1000)
 
 
-def test_what_waits_learns_of_the_end(own_server: RedisServer) -> None:
+def test_what_waits_learns_of_the_end(own_server: RedisWithTLS) -> None:
     async def main() -> None:
         async with redis.Redis.from_url(own_server.url, socket_timeout=60, retry=None) as client:
             waiting = [asyncio.create_task(client.blpop(["never"], timeout=0)) for _ in range(20)]
@@ -31,7 +31,7 @@ def test_what_waits_learns_of_the_end(own_server: RedisServer) -> None:
 
 
 @pytest.mark.parametrize("tls", [False, True], ids=["plain", "tls"])
-def test_clients_come_back_after_a_restart(own_server: RedisServer, tls: bool) -> None:
+def test_clients_come_back_after_a_restart(own_server: RedisWithTLS, tls: bool) -> None:
     async def main() -> None:
         port = own_server.tls_port if tls else own_server.port
         more = {"ssl": True, "ssl_ca_certs": str(own_server.certificates / "ca.crt")} if tls else {}
@@ -59,7 +59,7 @@ def test_clients_come_back_after_a_restart(own_server: RedisServer, tls: bool) -
     run(main())
 
 
-def test_a_subscriber_subscribes_again(own_server: RedisServer) -> None:
+def test_a_subscriber_subscribes_again(own_server: RedisWithTLS) -> None:
     async def main() -> None:
         async with redis.Redis.from_url(own_server.url, retry=PATIENT) as client, client.pubsub() as pubsub:
             await pubsub.subscribe("news")
@@ -82,7 +82,7 @@ def test_a_subscriber_subscribes_again(own_server: RedisServer) -> None:
     run(main())
 
 
-def test_a_server_killed_in_the_middle_of_an_answer(own_server: RedisServer) -> None:
+def test_a_server_killed_in_the_middle_of_an_answer(own_server: RedisWithTLS) -> None:
     async def main() -> None:
         async with redis.Redis.from_url(own_server.url, socket_timeout=60, retry=None) as client:
             for number in range(8):
