@@ -17,6 +17,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -108,6 +109,28 @@ def example(config: pytest.Config, directory: Path, script: str, *arguments: str
             process.wait()
             if process.stdout:
                 process.stdout.close()
+
+
+def example_of_a_test(script: str, *arguments: str) -> Any:
+    """A fixture: an ``example`` of each test's own."""
+
+    @pytest.fixture
+    def own(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[ExampleProcess]:
+        with example(request.config, tmp_path, script, *arguments) as process:
+            yield process
+
+    return own
+
+
+def example_of_a_module(script: str, *arguments: str) -> Any:
+    """A fixture: one ``example`` for all of a module's tests, which don't stop it."""
+
+    @pytest.fixture(scope="module")
+    def one(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ExampleProcess]:
+        with example(request.config, tmp_path_factory.mktemp("example"), script, *arguments) as process:
+            yield process
+
+    return one
 
 
 def eventually(condition: Callable[[], bool], seconds: float = 30.0) -> bool:

@@ -8,32 +8,20 @@ import os
 import signal
 import socket
 import subprocess
-from collections.abc import Callable, Coroutine, Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
 from aiohttp import ClientSession, WSMsgType
-from example_process import ExampleProcess, eventually, example
-
-Run = Callable[[Coroutine[Any, Any, Any]], Any]
+from example_process import ExampleProcess, eventually, example_of_a_module, example_of_a_test
+from recording import Run
 
 LINE = "to be or not to be"
 WORDS = {"to": 2, "be": 2, "or": 1, "not": 1}
 SERVICE_RESTART = 1012  # what uvicorn closes a WebSocket with when it stops; RFC 6455's registry of close codes
 
 
-@pytest.fixture(scope="module")
-def app(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ExampleProcess]:
-    """One process for all tests that don't stop it."""
-    with example(request.config, tmp_path_factory.mktemp("app"), "fastapi_app.py") as process:
-        yield process
-
-
-@pytest.fixture
-def own_app(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[ExampleProcess]:
-    with example(request.config, tmp_path, "fastapi_app.py") as process:
-        yield process
+app = example_of_a_module("fastapi_app.py")
+own_app = example_of_a_test("fastapi_app.py")
 
 
 def curl(*arguments: str, body: str | None = None) -> tuple[int, Any]:

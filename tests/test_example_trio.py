@@ -7,21 +7,14 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Callable, Coroutine, Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 from aiohttp import ClientResponse, ClientSession
-from example_process import EXAMPLES, ExampleProcess, environment, example
+from example_process import EXAMPLES, ExampleProcess, environment, example_of_a_test
+from recording import Run
 
-Run = Callable[[Coroutine[Any, Any, Any]], Any]
-
-
-@pytest.fixture
-def station(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[ExampleProcess]:
-    with example(request.config, tmp_path, "trio_guest.py", "--sensors-port", "0") as process:
-        yield process
+station = example_of_a_test("trio_guest.py", "--sensors-port", "0")
 
 
 async def sensors(session: ClientSession, station: ExampleProcess) -> tuple[str, int]:

@@ -10,40 +10,18 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Callable, Coroutine, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from aiohttp import ClientSession, WSCloseCode, WSMsgType
-from example_process import EXAMPLES, ExampleProcess, environment, example
+from example_process import EXAMPLES, ExampleProcess, environment, example_of_a_module, example_of_a_test
+from recording import Run
 
-Run = Callable[[Coroutine[Any, Any, Any]], Any]
-
-
-@pytest.fixture(scope="module")
-def app(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ExampleProcess]:
-    """The aiohttp application, one process for all tests that don't stop it."""
-    with example(request.config, tmp_path_factory.mktemp("app"), "aiohttp_app.py") as process:
-        yield process
-
-
-@pytest.fixture
-def own_app(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[ExampleProcess]:
-    with example(request.config, tmp_path, "aiohttp_app.py") as process:
-        yield process
-
-
-@pytest.fixture
-def echo(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[ExampleProcess]:
-    with example(request.config, tmp_path, "echo_protocol.py") as process:
-        yield process
-
-
-@pytest.fixture
-def chat(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[ExampleProcess]:
-    with example(request.config, tmp_path, "streams_chat.py") as process:
-        yield process
+app = example_of_a_module("aiohttp_app.py")
+own_app = example_of_a_test("aiohttp_app.py")
+echo = example_of_a_test("echo_protocol.py")
+chat = example_of_a_test("streams_chat.py")
 
 
 def curl(*arguments: str) -> bytes:
