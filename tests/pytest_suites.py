@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
+import textwrap
+from collections.abc import Callable
 from importlib.metadata import version
 from pathlib import Path
 
@@ -73,6 +75,16 @@ async def test_loop(number):
     assert isinstance(asyncio.get_running_loop(), edgeloop.EventLoop)
 """
 
+# Any suite can ask what its loop is; the answer is printed so that the control can be told from edgeloop.
+WHICH_LOOP = """
+import asyncio
+
+def say(where):
+    print(f"[{where}: {type(asyncio.get_running_loop()).__module__}]")
+"""
+
+Suite = Callable[..., str]
+
 
 def pytest_in(directory: Path, config: pytest.Config, *arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
@@ -83,3 +95,29 @@ def pytest_in(directory: Path, config: pytest.Config, *arguments: str) -> subpro
         text=True,
         timeout=120,
     )
+
+
+def suite_in(directory: Path, config: pytest.Config) -> Suite:
+    """``suite("--edgeloop", test_a="source", ...)`` writes the modules, runs pytest in their folder and returns what it
+    prints. Every test must pass."""
+
+    def run(*arguments: str, **modules: str) -> str:
+        for name, source in {"which_loop": WHICH_LOOP, **modules}.items():
+            file = directory / (name.replace("__", "/") + ".py")
+            file.parent.mkdir(exist_ok=True)
+            file.write_text(textwrap.dedent(source))
+        done = pytest_in(directory, config, "-s", "-v", "-o", "pythonpath=.", *arguments)
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout
+
+    return run
+
+
+def loops(output: str) -> list[tuple[str, str]]:
+    """What the tests said: where, and whose loop ("edgeloop" or "asyncio")."""
+    return [(where, module.partition(".")[0]) for where, module in re.findall(r"\[([^\]\n]+): ([\w.]+)\]", output)]
+
+
+def passed(output: str) -> list[str]:
+    """The names of the tests in the order in which they passed."""
+    return re.findall(r"::(\S+) (?:\[.*\]\n)*PASSED", output)

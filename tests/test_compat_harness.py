@@ -1,214 +1,23 @@
-"""The harness that runs CPython's test suite, itself tested on a small suite that passes, fails, hangs and crashes.
-
-The foreign loop of these tests is a subclass of the standard one, so they say nothing about edgeloop: they say that
-the harness would notice.
-"""
+"""The harness that runs CPython's test suite, itself tested on a small one: small_suite.py."""
 
 from __future__ import annotations
 
 import json
-import os
 import subprocess
-import sys
-import textwrap
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+from small_suite import Harness, harness_in
 
-from compat import expectations
 from compat.control import Control
 from compat.outcome import Outcome
 from compat.report import judge
 
-ROOT = Path(__file__).resolve().parents[1]
-
-FOREIGN_LOOP = """
-    import asyncio
-
-    class Loop(asyncio.SelectorEventLoop):
-        pass
-
-    new_event_loop = Loop
-
-    def not_a_loop():
-        return object()
-"""
-
-OUTCOMES = """
-    import asyncio, os, signal, threading, time, unittest
-
-    loop = asyncio.new_event_loop()
-    FOREIGN = type(loop).__module__ == "foreign"
-    loop.close()
-
-    class Plain(unittest.TestCase):
-        def test_a_passes(self):
-            pass
-
-        def test_b_fails(self):
-            self.assertEqual("standard", "foreign" if FOREIGN else "standard")
-
-        def test_c_errors(self):
-            if FOREIGN:
-                raise KeyError("missing")
-
-        def test_d_skips(self):
-            self.skipTest("for no reason")
-
-        def test_e_fails_everywhere(self):
-            self.fail("not even on the control")
-
-        def test_f_subtests(self):
-            for number in range(3):
-                with self.subTest(number=number):
-                    self.assertFalse(FOREIGN and number == 1)
-
-        def test_g_passes(self):
-            pass
-
-    class Hanging(unittest.TestCase):
-        def test_a_passes(self):
-            pass
-
-        def test_b_hangs(self):
-            if FOREIGN:
-                threading.Event().wait()
-
-        def test_c_passes(self):
-            pass
-
-    class Crashing(unittest.TestCase):
-        def test_a_passes(self):
-            pass
-
-        def test_b_crashes(self):
-            if FOREIGN:
-                os.kill(os.getpid(), signal.SIGSEGV)
-
-        def test_c_exits(self):
-            if FOREIGN:
-                os._exit(3)
-
-        def test_d_passes(self):
-            pass
-
-    class Leaving(unittest.TestCase):
-        def test_forks_a_child_that_stays(self):
-            if os.fork() == 0:
-                time.sleep(600)
-
-    class Unprepared(unittest.TestCase):
-        @classmethod
-        def setUpClass(cls):
-            if FOREIGN:
-                raise OSError("no class today")
-
-        def test_a(self):
-            pass
-
-        def test_b(self):
-            pass
-"""
-
-WAYS = """
-    import asyncio, selectors, unittest
-
-    class Ways(unittest.TestCase):
-        def check(self, loop):
-            self.addCleanup(loop.close)
-            self.assertEqual(type(loop).__module__, "foreign")
-
-        def test_new_event_loop(self):
-            self.check(asyncio.new_event_loop())
-
-        def test_policy(self):
-            if hasattr(asyncio, "set_event_loop_policy"):
-                asyncio.set_event_loop_policy(None)
-            self.check(asyncio.new_event_loop())
-
-        def test_run(self):
-            async def running():
-                return asyncio.get_running_loop()
-            self.check(asyncio.run(running()))
-
-        def test_runner(self):
-            with asyncio.Runner() as runner:
-                self.check(runner.get_loop())
-
-        def test_selector_event_loop(self):
-            self.check(asyncio.SelectorEventLoop())
-            self.check(asyncio.SelectorEventLoop(selectors.EpollSelector()))
-
-        def test_event_loop(self):
-            self.check(getattr(asyncio, "EventLoop", asyncio.SelectorEventLoop)())
-
-        def test_isinstance(self):
-            loop = asyncio.new_event_loop()
-            self.check(loop)
-            self.assertIsInstance(loop, asyncio.SelectorEventLoop)
-            self.assertNotIsInstance(object(), asyncio.SelectorEventLoop)
-
-        def test_name(self):
-            self.assertEqual(asyncio.SelectorEventLoop.__name__, "_UnixSelectorEventLoop")
-
-        def test_subclass(self):
-            class Mine(asyncio.SelectorEventLoop):
-                def mine(self):
-                    return self.is_closed()
-            loop = Mine()
-            self.addCleanup(loop.close)
-            self.assertFalse(loop.mine())
-
-    class Mixin(unittest.TestCase):
-        def create_event_loop(self):
-            raise AssertionError("this should have been replaced")
-
-        def test_create_event_loop(self):
-            loop = self.create_event_loop()
-            self.addCleanup(loop.close)
-            self.assertEqual(type(loop).__module__, "foreign")
-
-    class Isolated(unittest.IsolatedAsyncioTestCase):
-        async def test_running_loop(self):
-            self.assertEqual(type(asyncio.get_running_loop()).__module__, "foreign")
-"""
-
-Harness = Callable[..., tuple[int, dict[str, Any], str]]
-
 
 @pytest.fixture
 def harness(tmp_path: Path) -> Harness:
-    """``harness("--module", "test_x", ...)`` runs the harness on the small suite: exit status, JSON, output."""
-    suite = tmp_path / "smallsuite"
-    suite.mkdir()
-    for path, text in {
-        tmp_path / "foreign.py": FOREIGN_LOOP,
-        suite / "__init__.py": "",
-        suite / "test_broken.py": "import no_such_module",
-        suite / "test_outcomes.py": OUTCOMES,
-        suite / "test_ways.py": WAYS,
-    }.items():
-        path.write_text(textwrap.dedent(text))
-    (tmp_path / "none.toml").touch()
-
-    def run(*arguments: str, loop: str = "foreign:new_event_loop") -> tuple[int, dict[str, Any], str]:
-        found = tmp_path / "found.json"
-        found.unlink(missing_ok=True)
-        fixed = ["--suite", "smallsuite", "--loop", loop, "--timeout", "30", "--json", str(found)]
-        fixed += ["--control-file", str(tmp_path / "control.json"), "--expectations", str(tmp_path / "none.toml")]
-        done = subprocess.run(
-            [sys.executable, "-m", "compat.asyncio", *fixed, *arguments],
-            cwd=ROOT,
-            env={**os.environ, "PYTHONPATH": str(tmp_path)},
-            capture_output=True,
-            text=True,
-            timeout=300,
-        )
-        return done.returncode, json.loads(found.read_text()) if found.exists() else {}, done.stdout + done.stderr
-
-    return run
+    return harness_in(tmp_path)
 
 
 def outcomes(found: dict[str, Any]) -> dict[str, str]:
@@ -308,46 +117,6 @@ def test_the_controls_results_are_kept_and_show_flakiness(harness: Harness, tmp_
     assert (status, found["failures"]) == (0, [])
 
 
-EXPECTED = """
-["test_outcomes.Plain".test_b_fails]
-line = 'self.assertEqual("standard", "foreign" if FOREIGN else "standard")'
-why = "asks for the standard loop"
-"""
-
-
-def test_an_expected_failure_is_explained(harness: Harness, tmp_path: Path) -> None:
-    (tmp_path / "some.toml").write_text(EXPECTED)
-    chosen = ("--module", "test_outcomes", "-k", "test_b_fails", "--expectations", str(tmp_path / "some.toml"))
-    status, found, _ = harness(*chosen)
-    assert (status, found["explained"]) == (0, ["test_outcomes.Plain.test_b_fails"])
-    version = ".".join(map(str, sys.version_info[:2]))
-    (tmp_path / "some.toml").write_text(EXPECTED + f'versions = "{version}"\n')
-    assert harness(*chosen)[0] == 0
-    (tmp_path / "some.toml").write_text(EXPECTED + 'versions = "-3.10"\n')
-    assert harness(*chosen)[0] == 1
-
-
-def test_an_unexpected_pass_fails(harness: Harness, tmp_path: Path) -> None:
-    (tmp_path / "some.toml").write_text(
-        EXPECTED.replace("test_b_fails", "test_a_passes").replace(EXPECTED.splitlines()[2], "line = 'pass'")
-    )
-    chosen = ("--module", "test_outcomes", "-k", "test_a_passes", "--expectations", str(tmp_path / "some.toml"))
-    status, found, output = harness(*chosen, "--class", "Plain")
-    assert (status, found["surprises"]) == (1, ["test_outcomes.Plain.test_a_passes"])
-    assert "Passed although" in output
-
-
-def test_a_stale_expectation_fails(harness: Harness, tmp_path: Path) -> None:
-    (tmp_path / "some.toml").write_text(EXPECTED.replace("asse", "refu"))
-    chosen = ("--module", "test_outcomes", "-k", "test_b_fails", "--expectations", str(tmp_path / "some.toml"))
-    status, found, _ = harness(*chosen)
-    assert status == 1
-    assert found["stale"] == [
-        "test_outcomes.Plain.test_b_fails: its source does not contain "
-        '\'self.refurtEqual("standard", "foreign" if FOREIGN else "standard")\''
-    ]
-
-
 @pytest.mark.parametrize(
     ("loop", "said"),
     [
@@ -372,52 +141,3 @@ def test_judge_does_not_excuse_what_the_control_does_not_know(tmp_path: Path) ->
     control = Control(tmp_path / "control.json")
     judgement = judge({"m.C.(process exit)": Outcome("crash")}, control, {})
     assert judgement.failures == ["m.C.(process exit)"]
-
-
-@pytest.mark.parametrize(
-    ("versions", "covered"),
-    [
-        ("", [11, 12, 13, 14, 15]),
-        ("3.12", [12]),
-        ("3.12-3.14", [12, 13, 14]),
-        ("3.14-", [14, 15]),
-        ("-3.12", [11, 12]),
-    ],
-)
-def test_versions_of_an_expectation(versions: str, covered: list[int]) -> None:
-    entry = expectations.Expectation("m.C.t", "line", "why", versions)
-    assert [minor for minor in range(11, 16) if entry.applies((3, minor), "")] == covered
-
-
-def test_editions_of_an_expectation() -> None:
-    entry = expectations.Expectation("m.C.t", "line", "why", editions=("pure",))
-    assert entry.applies((3, 13), "pure")
-    assert not entry.applies((3, 13), "compiled")
-
-
-@pytest.mark.parametrize(
-    ("text", "said"),
-    [
-        ('["m.C".test_x]\nline = "x"\n', "an entry needs"),
-        ('["m.C".test_x]\nwhy = "x"\n', "an entry needs"),
-        ('["m.C".test_x]\nline = "x"\nwhy = "x"\nversion = "3.11"\n', "unknown keys"),
-        ('[C.test_x]\nline = "x"\nwhy = "x"\n', "module.Class.test"),
-    ],
-)
-def test_an_incomplete_expectation_is_refused(tmp_path: Path, text: str, said: str) -> None:
-    path = tmp_path / "expectations.toml"
-    path.write_text(text)
-    with pytest.raises(ValueError, match=said):
-        expectations.load(path)
-
-
-def test_the_expectations_in_this_repository_hold_here() -> None:
-    """Every entry names a test of this interpreter's suite (in its versions), with a line that is in that test."""
-    done = subprocess.run(
-        [sys.executable, "-m", "compat.asyncio", "--loop", "asyncio", "--check-expectations"],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        timeout=120,
-    )
-    assert done.returncode == 0, done.stdout + done.stderr

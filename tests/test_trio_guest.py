@@ -1,6 +1,7 @@
-"""trio as a guest of the loop: sockets of both in one thread, wake-ups from other threads, a host that stops.
+"""trio as a guest of the loop: tasks of both in one thread, wake-ups from other threads, a host that stops.
 
-trio's own guest-mode tests are run by ``python -m compat trio``; what signals do is in test_trio_signals.py.
+trio's own guest-mode tests are run by ``python -m compat trio``; sockets are in test_trio_sockets.py, signals in
+test_trio_signals.py.
 """
 
 from __future__ import annotations
@@ -8,52 +9,19 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import gc
-import os
 import socket
 import sys
 import threading
 import warnings
-from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any
 
 import pytest
 import trio
-from outcome import Outcome
-
-Run = Callable[[Coroutine[Any, Any, Any]], Any]
-Trio = Callable[..., Awaitable[Any]]
+from recording import Run
+from trio_guests import both_ways, guest, start
 
 
-def start(loop: asyncio.AbstractEventLoop, function: Trio, *, threadsafe_only: bool = False) -> asyncio.Future[Any]:
-    """Start ``function`` in trio, as a guest of ``loop``; the future gets its result or exception."""
-    done: asyncio.Future[Any] = loop.create_future()
-
-    def finish(outcome: Outcome[Any]) -> None:
-        if not done.cancelled():
-            done.set_result(outcome)
-
-    trio.lowlevel.start_guest_run(
-        function,
-        run_sync_soon_threadsafe=loop.call_soon_threadsafe,
-        run_sync_soon_not_threadsafe=None if threadsafe_only else loop.call_soon,
-        done_callback=finish,
-        host_uses_signal_set_wakeup_fd=True,
-    )
-    return done
-
-
-async def guest(function: Trio, **options: bool) -> Any:
-    """What ``function`` returns or raises in trio, a guest of the running loop."""
-    outcome = await start(asyncio.get_running_loop(), function, **options)
-    return outcome.unwrap()
-
-
-@pytest.fixture(params=[False, True], ids=["both", "threadsafe only"])
-def threadsafe_only(request: pytest.FixtureRequest) -> bool:
-    """With ``run_sync_soon_not_threadsafe`` and without."""
-    return bool(request.param)
-
-
+@both_ways
 def test_result_and_exception(run: Run, threadsafe_only: bool) -> None:
     async def in_trio() -> str:
         await trio.lowlevel.checkpoint()
@@ -70,6 +38,7 @@ def test_result_and_exception(run: Run, threadsafe_only: bool) -> None:
     assert run(guest(in_trio, threadsafe_only=threadsafe_only)) == "result"  # and a guest after a guest
 
 
+@both_ways
 def test_tasks_of_both_take_turns(run: Run, threadsafe_only: bool) -> None:
     """A number goes to and fro a thousand times, over trio's channel one way and asyncio's queue the other."""
 
@@ -103,6 +72,7 @@ def test_tasks_of_both_take_turns(run: Run, threadsafe_only: bool) -> None:
     assert run(main()) == list(range(1, 1001, 2))
 
 
+@both_ways
 def test_both_sleep_and_neither_holds_the_other_up(run: Run, threadsafe_only: bool) -> None:
     """Each side sleeps until the other has been woken: trio by asyncio's timer, asyncio by trio's."""
 
@@ -154,119 +124,7 @@ def test_cancelled_by_the_host(run: Run) -> None:
     assert run(main()) == ["cleaned up", "done"]
 
 
-# Sockets
-
-DATA = os.urandom(1 << 20) * 4
-
-
-async def trio_echo(stream: trio.SocketStream) -> None:
-    async for chunk in stream:
-        await stream.send_all(chunk)
-
-
-async def asyncio_echo(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    while chunk := await reader.read(65536):
-        writer.write(chunk)
-        await writer.drain()
-    writer.close()
-
-
-def test_asyncio_clients_of_a_trio_server(run: Run) -> None:
-    """Four at once, and megabytes each, so that both sides have to wait for the other."""
-
-    async def client(address: tuple[str, int]) -> bytes:
-        reader, writer = await asyncio.open_connection(*address)
-        writer.write(DATA)
-        writer.write_eof()
-        echo = await reader.read()
-        writer.close()
-        await writer.wait_closed()
-        return echo
-
-    async def main() -> None:
-        listening: asyncio.Future[tuple[str, int]] = asyncio.get_running_loop().create_future()
-        scope = trio.CancelScope()
-
-        async def in_trio() -> None:
-            with scope:
-                (listener,) = await trio.open_tcp_listeners(0, host="127.0.0.1")
-                listening.set_result(listener.socket.getsockname())
-                await trio.serve_listeners(trio_echo, [listener])
-
-        server = asyncio.ensure_future(guest(in_trio))
-        address = await listening
-        echoes = await asyncio.gather(*(client(address) for _ in range(4)))
-        assert echoes == [DATA] * 4
-        scope.cancel()
-        await server
-
-    run(main())
-
-
-def test_trio_clients_of_an_asyncio_server(run: Run) -> None:
-    async def client(address: tuple[str, int], echoes: list[bytes]) -> None:
-        stream = await trio.open_tcp_stream(*address)
-        async with stream, trio.open_nursery() as nursery:
-
-            async def send() -> None:
-                await stream.send_all(DATA)
-                await stream.send_eof()
-
-            nursery.start_soon(send)
-            echoes.append(b"".join([chunk async for chunk in stream]))
-
-    async def main() -> None:
-        server = await asyncio.start_server(asyncio_echo, "127.0.0.1", 0)
-        address = server.sockets[0].getsockname()
-        echoes: list[bytes] = []
-
-        async def in_trio() -> None:
-            async with trio.open_nursery() as nursery:
-                for _ in range(4):
-                    nursery.start_soon(client, address, echoes)
-
-        await guest(in_trio)
-        server.close()
-        await server.wait_closed()
-        assert echoes == [DATA] * 4
-
-    run(main())
-
-
-def test_the_two_ends_of_one_socket_pair(run: Run, threadsafe_only: bool) -> None:
-    """Ten thousand small messages, each waits for the one before: an edge lost on either side would be a hang."""
-
-    async def main() -> None:
-        ours, theirs = socket.socketpair()
-        reader, writer = await asyncio.open_connection(sock=ours)
-
-        async def in_trio() -> int:
-            stream = trio.SocketStream(trio.socket.from_stdlib_socket(theirs))
-            async with stream:
-                return await echo_lines(stream)
-
-        async def echo_lines(stream: trio.SocketStream) -> int:
-            received = 0
-            async for chunk in stream:
-                received += len(chunk)
-                await stream.send_all(chunk)
-            return received
-
-        there = asyncio.ensure_future(guest(in_trio, threadsafe_only=threadsafe_only))
-        for number in range(10_000):
-            message = b"%05d" % number
-            writer.write(message)
-            assert await reader.readexactly(5) == message
-        writer.close()
-        assert await there == 50_000
-        await writer.wait_closed()
-
-    run(main())
-
-
-# Other threads
-
-
+@both_ways
 def test_ten_thousand_wake_ups_of_trio_from_another_thread(run: Run, threadsafe_only: bool) -> None:
     """One at a time: the thread waits for each, so that trio and the loop have gone to sleep before the next."""
 
@@ -293,6 +151,7 @@ def test_ten_thousand_wake_ups_of_trio_from_another_thread(run: Run, threadsafe_
     assert run(main()) == 10_000
 
 
+@both_ways
 def test_ten_thousand_wake_ups_from_threads_that_do_not_wait(run: Run, threadsafe_only: bool) -> None:
     """Four threads, half of them through trio and half through the loop, as fast as they can."""
 
@@ -354,9 +213,7 @@ def test_ten_thousand_wake_ups_of_asyncio_from_a_trio_thread(run: Run) -> None:
     assert run(main()) == 10_000
 
 
-# The host stops
-
-
+@both_ways
 def test_a_host_that_stops_and_runs_again(loop: asyncio.AbstractEventLoop, threadsafe_only: bool) -> None:
     """What happens in between waits for the next run: trio's timers, its sockets, calls from a thread."""
     ours, theirs = socket.socketpair()
@@ -412,6 +269,7 @@ def test_a_host_that_is_closed_in_the_middle(loop: asyncio.AbstractEventLoop, mo
         assert runner.run(guest(in_trio)) == "next"
 
 
+@both_ways
 def test_a_guest_started_before_the_host_runs(loop: asyncio.AbstractEventLoop, threadsafe_only: bool) -> None:
     async def in_trio() -> bool:
         await trio.sleep(0.001)

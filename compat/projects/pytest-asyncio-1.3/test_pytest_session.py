@@ -1,0 +1,1 @@
+../../../tests/test_pytest_session.py
