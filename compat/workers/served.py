@@ -23,6 +23,7 @@ from typing import Any
 #: Only keeps a failing test from hanging.
 LIMIT = 30.0
 
+ON_EDGELOOP = os.environ["EDGELOOP_COMPAT_LOOP"] == "edgeloop"
 LOOPS = {"asyncio": "asyncio.unix_events._UnixSelectorEventLoop", "edgeloop": "edgeloop.loop.EventLoop"}
 
 

@@ -6,16 +6,12 @@ Its registry of loops is open to a program that starts it.
 
 from __future__ import annotations
 
-import os
-import signal
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from workers import scenarios
-from workers.served import Served, served
-
-ON_EDGELOOP = os.environ["EDGELOOP_COMPAT_LOOP"] == "edgeloop"
+from workers.scenarios import ReplacedWorkers
+from workers.served import ON_EDGELOOP, Served, served
 
 PROGRAM = """
 import sys
@@ -53,26 +49,5 @@ def server(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Served]:
         yield server
 
 
-def test_every_worker_answers(server: Served) -> None:
-    scenarios.every_worker_answers(server)
-
-
-def test_requests_leave_no_descriptors(server: Served) -> None:
-    scenarios.requests_leave_no_descriptors(server)
-
-
-def test_reload_under_steady_requests(server: Served) -> None:
-    scenarios.restart_under_steady_requests(server)
-
-
-def test_killed_worker_is_replaced(server: Served) -> None:
-    scenarios.killed_worker_is_replaced(server)
-
-
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
-def test_request_in_flight_is_finished(server: Served, number: signal.Signals) -> None:
-    scenarios.request_in_flight_is_finished(server, number)
-
-
-def test_end_while_requests_come(server: Served) -> None:
-    scenarios.end_while_requests_come(server)
+class TestGranian(ReplacedWorkers):
+    pass

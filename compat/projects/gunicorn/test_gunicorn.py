@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import os
 import signal
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from workers import scenarios
-from workers.served import Served, eventually, served
-
-ON_EDGELOOP = os.environ["EDGELOOP_COMPAT_LOOP"] == "edgeloop"
+from workers.scenarios import CountedWorkers
+from workers.served import ON_EDGELOOP, Served, eventually, served
 
 # How the loop is chosen: worker class in the control, on edgeloop, application.
 WORKERS = {
@@ -52,36 +49,15 @@ def server(worker: str, tmp_path: Path) -> Iterator[Served]:
         yield server
 
 
-def test_every_worker_answers(server: Served) -> None:
-    scenarios.every_worker_answers(server)
-
-
-def test_requests_leave_no_descriptors(server: Served) -> None:
-    scenarios.requests_leave_no_descriptors(server)
-
-
-def test_reload_under_steady_requests(server: Served) -> None:
-    scenarios.restart_under_steady_requests(server)
-
-
-def test_killed_worker_is_replaced(server: Served) -> None:
-    scenarios.killed_worker_is_replaced(server)
-
-
-def test_more_and_fewer_workers(server: Served) -> None:
-    scenarios.more_and_fewer_workers(server)
-
-
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
-def test_request_in_flight_is_finished(server: Served, number: signal.Signals) -> None:
-    scenarios.request_in_flight_is_finished(server, number)
-
-
-def test_end_while_requests_come(server: Served) -> None:
-    scenarios.end_while_requests_come(server)
-
-
-def test_workers_that_have_served_enough_are_replaced(worker: str, tmp_path: Path) -> None:
+@pytest.fixture
+def limited(worker: str, tmp_path: Path) -> Iterator[Served]:
     options = ("--max-requests", "150", "--max-requests-jitter", "50")
     with served(*command(worker, tmp_path, *options), directory=tmp_path) as server:
-        scenarios.workers_that_have_served_enough_are_replaced(server)
+        yield server
+
+
+class TestGunicorn(CountedWorkers):
+    @pytest.fixture(params=[signal.SIGTERM])
+    def ends(self, request: pytest.FixtureRequest) -> Any:
+        """Upon SIGINT its workers end at once."""
+        return request.param
