@@ -3,11 +3,11 @@
 # make check     the same on one Python: make check PYTHON=python3.13
 # make compat    asyncio's own tests on edgeloop, in both editions on each Python there is
 # make projects  other projects' test suites on edgeloop: make projects WHICH="aiohttp trio" PYTHON=python3.13
-# make bench     the loops compared in one run, in an environment of its own: make bench WHAT="echo streams"
+# make bench     every loop compared in every cell, half an hour, with a page and charts; some: make bench WHAT="echo streams"
 
 PYTHON ?= python3
 VERSIONS ?= 3.11 3.12 3.13 3.14 3.15
-WHAT ?= echo
+WHAT ?=
 WHICH ?= all
 
 .PHONY: example test check compat projects bench clean
@@ -28,7 +28,7 @@ projects:
 	.ci/projects $(PYTHON) $(WHICH)
 
 bench:
-	"$$(.ci/pythons $(PYTHON))" -m benchmarks --peers $(WHAT)
+	"$$(.ci/pythons $(PYTHON))" -m benchmarks --peers $(or $(WHAT),--write)
 
 # pip builds the extension modules beside their sources; a change of one of those builds them again.
 .venv/default/ready: pyproject.toml setup.py $(wildcard edgeloop/*.p* edgeloop/transports/*.p*)

@@ -21,9 +21,10 @@ from benchmarks.rounds import compare, say
 PROFILE = "profile"
 ALL = "all"
 SHORTEST_ROUND = 0.1
-#: Rounds and their seconds: what an hour's half is enough for with every peer, and what eight minutes are.
+#: Rounds and their seconds: with every peer the usual cells take about half an hour, or eight minutes.
 USUAL = (5, 0.4)
 QUICK = (2, 0.2)
+QUICK_CONNECTIONS = 2000
 #: Not the link to it that is in an environment of peers.py.
 CHECKOUT = Path(__file__).resolve().parents[1]
 
@@ -46,7 +47,11 @@ def parser() -> argparse.ArgumentParser:
         "--peers", action="store_true", help="first make an environment with every loop there is, and run in it"
     )
     arguments.add_argument("--loops", help=f"some of {','.join(NAMES)} (default: all that are installed)")
-    arguments.add_argument("--quick", action="store_true", help="{} rounds of {} s".format(*QUICK))
+    arguments.add_argument(
+        "--quick",
+        action="store_true",
+        help="{} rounds of {} s, at most {:,} connections".format(*QUICK, QUICK_CONNECTIONS),
+    )
     arguments.add_argument("--rounds", type=int, help=f"rounds of each cell (default: {USUAL[0]})")
     arguments.add_argument("--seconds", type=float, help=f"seconds of one round (default: {USUAL[1]})")
     arguments.add_argument("--connections", type=int, help="connections at a time (default: the cell's)")
@@ -162,7 +167,8 @@ def print_tables(bench: Bench, options: argparse.Namespace, document: report.Doc
     """Measure and print cell by cell; the document gets each. Whether every loop finished every cell."""
     sound = True
     for cell in options.cells:
-        work = cell.workload(options.connections, options.size, options.seconds)
+        most = QUICK_CONNECTIONS if options.quick else None
+        work = cell.workload(options.connections, options.size, options.seconds, most)
         rounds = min(options.rounds, cell.rounds or options.rounds)
         results = compare(bench, cell, list(document["loops"]), work, rounds)
         print(f"\n{cell.described(work)}")

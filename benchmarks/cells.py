@@ -61,9 +61,13 @@ class Cell:
     rounds: int | None = None
     usual: bool = True
 
-    def workload(self, connections: int | None, size: int | None, seconds: float) -> Workload:
-        """The cell's own numbers where None is given. A number the cell has no use for changes nothing."""
-        return Workload(connections or self.connections or 1, size or self.size or 1, seconds)
+    def workload(self, connections: int | None, size: int | None, seconds: float, most: int | None = None) -> Workload:
+        """The cell's own numbers where None is given. A number the cell has no use for changes nothing.
+
+        ``most``: no more connections than these.
+        """
+        own = connections or self.connections or 1
+        return Workload(min(own, most or own), size or self.size or 1, seconds)
 
     def described(self, work: Workload) -> str:
         """The title with the numbers that mean something in this cell."""
@@ -222,8 +226,8 @@ INSIDE = (
     ),
     Cell(
         "sleeps",
-        "lateness of call_later(200 us), mean; and how much too early the earliest was",
-        (Column("late_us", "late us", 1, compared=True), Column("early_us", "early us", 1)),
+        "how far from its moment call_later(200 us) runs, mean; and how much too early the earliest was",
+        (Column("off_us", "off by us", 1, compared=True), Column("early_us", "early us", 1)),
         in_process("sleeps"),
     ),
 )

@@ -65,7 +65,7 @@ CHARTS = {
     "fastapi": ("fastapi", "cpu_us", "FastAPI in uvicorn, 64 connections", "CPU µs per request"),
     "timers": ("timers", "cancel_ns", "A timer set and cancelled", "CPU ns"),
     "callsoon": ("callsoon", "batch_ns", "call_soon and its callback", "CPU ns"),
-    "sleeps": ("sleeps", "late_us", "How late a sleep of 200 µs ends, mean", "µs"),
+    "sleeps": ("sleeps", "off_us", "How far off its end a sleep of 200 µs is, mean", "µs"),
     "idle": ("idle", "pss", "Memory of an idle TCP connection", "bytes"),
 }
 SUMMARY = "all"
@@ -90,7 +90,12 @@ def figures(document: Document) -> Iterator[tuple[str, str, str, list[Bar]]]:
     if len(means) > 1:
         # Without the limit, which only few of the cells have, the loops are compared in much the same cells.
         means = [bar for bar in means if bar.loop != LIMIT]
-        yield SUMMARY, "CPU time in all cells together, geometric mean", "times edgeloop's", ordered(means)
+        yield (
+            SUMMARY,
+            "CPU time in all cells together, geometric mean",
+            "times edgeloop's, in the cells that both finished",
+            ordered(means),
+        )
     by_figure = {(row.cell, row.key): row for row in found}
     for name, (cell, key, title, unit) in CHARTS.items():
         row = by_figure.get((cell, key))
@@ -108,8 +113,8 @@ def ordered(bars: Sequence[Bar]) -> list[Bar]:
 
 
 def ticks(most: float) -> list[float]:
-    """Round numbers from 0 to at least ``most``, four to eight of them."""
-    rough = (most or 1.0) / 5
+    """Round numbers from 0 to at least ``most``, four to nine of them."""
+    rough = (most or 1.0) / 7
     magnitude = 10.0 ** math.floor(math.log10(rough))
     step = next(magnitude * factor for factor in (1, 2, 2.5, 5, 10) if magnitude * factor >= rough * 0.999)
     return [step * number for number in range(math.ceil((most or 1.0) / step * 0.999) + 1)]
