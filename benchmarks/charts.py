@@ -20,7 +20,8 @@ VALUES = 70
 BAR = 16
 STEP = 24
 TOP = 56
-BOTTOM = 30
+BOTTOM = 24
+NOTE = 16
 
 
 @dataclass(frozen=True)
@@ -77,11 +78,19 @@ def draw(document: Document, folder: Path) -> list[Path]:
     written = []
     foot = f"{document['date'][:10]}, CPython {document['python']}, {document['machine']}"
     for name, title, unit, bars in figures(document):
+        notes = [*failed(document, name), foot]
         for theme, colours in THEMES.items():
             path = folder / f"{name}-{theme}.svg"
-            path.write_text("\n".join(svg(title, unit, foot, bars, colours)) + "\n")
+            path.write_text("\n".join(svg(title, unit, notes, bars, colours)) + "\n")
             written.append(path)
     return written
+
+
+def failed(document: Document, name: str) -> list[str]:
+    """Which loops have no bar because they can't do it."""
+    loops = document["cells"][CHARTS[name][0]]["loops"] if name in CHARTS else {}
+    names = [loop for loop, found in loops.items() if found["failure"] is not None]
+    return [f"failed: {', '.join(names)}"] if names else []
 
 
 def figures(document: Document) -> Iterator[tuple[str, str, str, list[Bar]]]:
@@ -120,11 +129,11 @@ def ticks(most: float) -> list[float]:
     return [step * number for number in range(math.ceil((most or 1.0) / step * 0.999) + 1)]
 
 
-def svg(title: str, unit: str, foot: str, bars: Sequence[Bar], colours: Colours) -> Iterator[str]:
+def svg(title: str, unit: str, notes: Sequence[str], bars: Sequence[Bar], colours: Colours) -> Iterator[str]:
     marks = ticks(max(bar.most for bar in bars))
     room = WIDTH - LABELS - VALUES
     bottom = TOP + STEP * len(bars)
-    height = bottom + BOTTOM + 18
+    height = bottom + BOTTOM + NOTE * len(notes)
 
     def x(value: float) -> str:
         return f"{LABELS + room * value / marks[-1]:.1f}"
@@ -145,7 +154,9 @@ def svg(title: str, unit: str, foot: str, bars: Sequence[Bar], colours: Colours)
         )
     for position, bar in enumerate(bars):
         yield from drawn(bar, TOP + STEP * position, x, colours)
-    yield f'<text x="0" y="{height - 4}" font-size="11" fill="{colours.faint}">{escape(foot)}</text>'
+    for position, note in enumerate(notes, 1):
+        y = bottom + BOTTOM + NOTE * position - 4
+        yield f'<text x="0" y="{y}" font-size="11" fill="{colours.faint}">{escape(note)}</text>'
     yield "</svg>"
 
 

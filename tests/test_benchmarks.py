@@ -79,7 +79,8 @@ class TestShortRun:
 
     def test_charts_are_svg_in_both_themes(self, written: Path) -> None:
         drawn = {path.name for path in (written / "charts").iterdir()}
-        names = ("all", "echo", "flood", "callsoon", "sleeps")
+        names = ["echo", "flood", "callsoon", "sleeps"]
+        names += ["all"] if OURS == report.OURS else []  # its measure is the compiled edition
         assert drawn == {f"{name}-{theme}.svg" for name in names for theme in ("light", "dark")}
         for path in (written / "charts").iterdir():
             tree = ElementTree.parse(path).getroot()
