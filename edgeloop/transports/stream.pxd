@@ -43,7 +43,7 @@ cdef class StreamTransport(Channel):
     @cython.locals(size=Py_ssize_t, done=Py_ssize_t)
     cdef Py_ssize_t _drop_sent(self, Py_ssize_t count) except -1
     cdef _emptied(self)
-    cdef _leave(self)
+    cdef _leave(self, Py_ssize_t size)
     cpdef make_empty_waiter(self)
     cpdef reset_empty_waiter(self)
     cpdef set_sender(self, sender)

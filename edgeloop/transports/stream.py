@@ -14,8 +14,11 @@ from .. import kernel, stdlib
 from ..reactor import Channel, Reactor
 from ..schedule import Scheduler
 
-# A turn's writes leave together (rule 5), but not more than this is held back: a large write has nothing to gain.
+# A turn's writes leave together (rule 5), but not more than this is held back.
 SEND_AT_ONCE = 65536
+# A large write goes at once, with what waits before it: it has little to gain, and held back its memory is not free for
+# the next connection's. With many connections the heap grew and shrank in each turn, which cost more than the sending.
+LARGE_WRITE = 4096
 DEFAULT_HIGH_WATER = 65536
 
 
@@ -238,7 +241,7 @@ class StreamTransport(Channel):
         if not data:
             return
         self._append(data)
-        self._leave()
+        self._leave(len(data))
 
     def writelines(self, list_of_data: Iterable[bytes | bytearray | memoryview]) -> None:
         """Send all the chunks with one system call. Raises as ``write`` does."""
@@ -254,11 +257,13 @@ class StreamTransport(Channel):
             if chunks:
                 self._count_lost_write()
             return
+        size = 0
         for data in chunks:
             if data:
                 self._append(data)
+                size += len(data)
         if self._backlog:
-            self._leave()
+            self._leave(size)
 
     def _append(self, data: bytes | bytearray | memoryview) -> None:
         if type(data) is not bytes:
@@ -266,10 +271,10 @@ class StreamTransport(Channel):
         self._backlog.append(data)
         self._backlog_size += len(data)
 
-    def _leave(self) -> None:
+    def _leave(self, size: int) -> None:
         # Now if it is much, else with the rest of the turn.
         if self.writable:
-            if self._backlog_size >= SEND_AT_ONCE or self._backlog_size > self._high_water:
+            if size >= LARGE_WRITE or self._backlog_size >= SEND_AT_ONCE or self._backlog_size > self._high_water:
                 self._send()
                 if self._protocol_paused:
                     self._reactor.mark(self)
@@ -286,6 +291,7 @@ class StreamTransport(Channel):
             self._maybe_resume_protocol()
 
     def _send(self) -> None:
+        self._reactor.stirred = True
         try:
             while self._backlog:
                 chunks = len(self._backlog)

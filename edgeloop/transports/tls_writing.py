@@ -8,7 +8,7 @@ from typing import Any
 
 from .. import stdlib
 from . import tls_state
-from .tls_records import RECORD, TLSRecords
+from .tls_records import PIECE, RECORD, TLSRecords
 
 HIGH_WATER = 512 * 1024
 
@@ -78,7 +78,9 @@ class TLSWriter(TLSRecords):
                     self._encrypt()
                     if self._write_wants_read:
                         break
-                    self._send_outgoing()
+                    # Records leave together, as many as the BIO holds without growing (see PIECE).
+                    if self._backlog and self._outgoing.pending + max(len(self._backlog[0]), RECORD) > PIECE:
+                        self._send_outgoing()
             if self._outgoing.pending:
                 self._send_outgoing()
         except Exception as exc:
