@@ -13,7 +13,9 @@ import asyncio.base_events
 import asyncio.coroutines
 import asyncio.events
 import asyncio.format_helpers
+import asyncio.futures
 import asyncio.staggered
+import asyncio.tasks
 import inspect
 import logging
 import runpy
@@ -29,16 +31,24 @@ __all__ = [
     "debug_by_default",
     "describe_callback",
     "extract_stack",
+    "futures",
     "get_running_loop",
     "logger",
     "run_module_as_main",
     "set_running_loop",
     "since",
     "staggered_race",
+    "tasks",
 ]
 
 _format_callback_source: Callable[..., str] = asyncio.format_helpers._format_callback_source
 _HIDES_ARGUMENTS = "debug" in inspect.signature(_format_callback_source).parameters
+
+futures = asyncio.futures
+"""Where asyncio's own loops look for Future at each call: who replaces the class does so there."""
+
+tasks = asyncio.tasks
+"""The same for Task; asyncio.Task is another name, which they don't look at."""
 
 LOG_THRESHOLD_FOR_CONNLOST_WRITES = 5
 """How many writes after the end of a connection go unmentioned; the number of asyncio.constants."""

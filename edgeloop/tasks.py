@@ -39,7 +39,7 @@ class Tasks(Scheduler):
         """
         self._check_closed()
         if self._task_factory is None:
-            task: Any = asyncio.Task(coro, loop=self, **kwargs)  # type: ignore[arg-type]
+            task: Any = stdlib.tasks.Task(coro, loop=self, **kwargs)  # type: ignore[arg-type]
             if getattr(task, "_source_traceback", None):
                 del task._source_traceback[-1]  # this frame
         elif _FACTORY_GETS_NAME:

@@ -320,3 +320,32 @@ def test_a_task_exception_nobody_took_is_reported(loop: asyncio.AbstractEventLoo
 
     run(main())
     assert [context["message"] for context in contexts] == ["Task exception was never retrieved"]
+
+
+def test_classes_that_are_put_in_place_of_asyncios(
+    loop: asyncio.AbstractEventLoop, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In asyncio.tasks and asyncio.futures, where asyncio's own loops look; asyncio.Task is another name."""
+
+    class MyTask(asyncio.Task[None]):
+        pass
+
+    class MyFuture(asyncio.Future[None]):
+        pass
+
+    async def main() -> None:
+        with monkeypatch.context() as patch:
+            patch.setattr(asyncio, "Task", MyTask)
+            patch.setattr(asyncio, "Future", MyFuture)
+            assert type(loop.create_future()) is not MyFuture
+            task = loop.create_task(asyncio.sleep(0))
+            assert type(task) is not MyTask
+            await task
+            patch.setattr(asyncio.tasks, "Task", MyTask)
+            patch.setattr(asyncio.futures, "Future", MyFuture)
+            assert type(loop.create_future()) is MyFuture
+            task = loop.create_task(asyncio.sleep(0))
+            assert type(task) is MyTask
+            await task
+
+    run(main())

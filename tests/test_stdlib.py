@@ -42,6 +42,11 @@ def test_every_name_has_a_test() -> None:
     assert [name for name in stdlib.__all__ if not hasattr(stdlib, name)] == []
 
 
+def test_where_classes_are_replaced() -> None:
+    assert stdlib.tasks.Task is asyncio.Task
+    assert stdlib.futures.Future is asyncio.Future
+
+
 def test_transport_socket() -> None:
     assert stdlib.TransportSocket is asyncio.trsock.TransportSocket
     ours, theirs = socket.socketpair()
