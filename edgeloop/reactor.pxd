@@ -11,7 +11,7 @@ cdef class Channel:
     cdef readonly bint hung
     cdef bint deferred
     cdef bint marked
-    cdef bint added
+    cdef readonly bint added
     cdef int interest
     cdef unsigned long long born
     cdef object __weakref__
@@ -26,7 +26,9 @@ cdef class Reactor:
     cdef readonly int wake_fd
     cdef bint woken
     cdef bint foreign
-    cdef unsigned long long batch
+    cdef readonly unsigned long long batch
+    cdef public bint stirred
+    cdef bint skipped
     cdef int heard
     cdef int told
     cdef list leftover
@@ -46,6 +48,7 @@ cdef class Reactor:
     cpdef wake(self)
     @cython.locals(channel=Channel, marked=list, index=Py_ssize_t)
     cpdef flush(self)
+    cdef bint may_skip(self)
     cpdef wait(self, double timeout)
     @cython.locals(channel=Channel, leftover=list, channels=list, fd=int, mask=int, index=int, done=Py_ssize_t)
     cpdef dispatch(self)

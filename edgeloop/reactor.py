@@ -59,6 +59,8 @@ class Reactor:
         self.batch = 1
         self.heard = 0  # events that the last wait brought
         self.told = 0  # how many of them are dispatched
+        self.stirred = True  # something was done since the last wait that can have made news
+        self.skipped = False  # the last turn has not asked the kernel
         self.leftover: list[Channel] = []
         self.marked: list[Channel] = []
         self.queued: list[Channel] = []
@@ -85,6 +87,7 @@ class Reactor:
         fd = channel.fd
         if self.foreign:
             self._refuse()
+        self.stirred = True
         try:
             self.poller.add(fd, interest | kernel.EPOLL_EDGE)
         except FileExistsError:
@@ -103,6 +106,7 @@ class Reactor:
             self._refuse()
         if self.find(channel.fd) is not channel:
             return  # its owner closed it without a word, and the number is another channel's by now (rule 9)
+        self.stirred = True
         try:
             self.poller.modify(channel.fd, interest | kernel.EPOLL_EDGE)
         except FileNotFoundError:
@@ -116,6 +120,7 @@ class Reactor:
             self._refuse()
         if self.find(channel.fd) is not channel:
             return
+        self.stirred = True
         self.poller.refresh(channel.fd, interest | kernel.EPOLL_EDGE)
         channel.interest = interest
 
@@ -124,6 +129,7 @@ class Reactor:
         if not channel.added:
             return
         channel.added = False
+        self.stirred = True
         fd = channel.fd
         if fd < len(self.channels) and self.channels[fd] is channel:
             self.channels[fd] = None
@@ -142,12 +148,13 @@ class Reactor:
 
     def mark(self, channel: Channel) -> None:
         """Have ``flush`` called before the next wait, so that the writes of one turn leave together (rule 5)."""
+        self.stirred = True
         if not channel.marked:
             channel.marked = True
             self.marked.append(channel)
 
     def mark_queued(self, channel: Channel) -> None:
-        """Have ``on_called`` called when the ready queue, which the channel's callbacks are in, has run (rule 10)."""
+        """Have ``on_called`` called when the turn's news, which the channel's callbacks are among, has been run (rule 10)."""
         if not channel.marked:
             channel.marked = True
             self.queued.append(channel)
@@ -174,12 +181,21 @@ class Reactor:
                 raise
 
     def look_again_at_queued(self) -> None:
-        """The ready queue has run: what the callbacks left unread is to be told again (rule 10)."""
+        """The turn's news has been run: what the callbacks left unread is to be told again (rule 10)."""
         queued = self.queued
         self.queued = []
         for channel in queued:
             channel.marked = False
             channel.on_called()
+
+    def may_skip(self) -> bool:
+        """Whether a turn that has callbacks to run may do without a ``wait``: every second may.
+
+        Not if something was done since the last one that can have made news: who writes to a peer on the same loop and
+        yields expects it to be told as soon as on asyncio.
+        """
+        self.skipped = not (self.skipped or self.stirred or self.leftover)
+        return self.skipped
 
     def wait(self, timeout: float) -> None:
         """One epoll_wait of at most ``timeout`` seconds (negative: without limit); ``dispatch`` tells what it brought."""
@@ -189,6 +205,7 @@ class Reactor:
             return  # an exception kept the rest of the last news from being told, and the kernel won't repeat it
         if self.leftover:
             timeout = 0.0
+        self.stirred = self.skipped = False
         self.batch += 1
         self.told = self.heard = 0
         self.heard = self.poller.wait(timeout)

@@ -27,6 +27,7 @@ cdef class TimerHandle(Handle):
 cdef class Scheduler:
     cdef readonly Reactor reactor
     cdef public list _ready
+    cdef list _news
     cdef list _timers
     cdef list _new_timers
     cdef list _spare
@@ -54,8 +55,8 @@ cdef class Scheduler:
     cdef _sort_new_timers(self)
     cdef _collect_inbox(self)
     @cython.locals(handle=Handle, batch=list, spare=list, most_spare=Py_ssize_t, done=Py_ssize_t, start=double)
-    cdef _run_batch(self)
+    cdef _run_batch(self, bint news)
     cdef _warn_if_slow(self, Handle handle, double elapsed)
-    cdef _collect_news(self)
-    cdef _run_news_only(self)
+    @cython.locals(timeout=double)
+    cpdef _run_once(self)
     cpdef _timer_cancelled(self)

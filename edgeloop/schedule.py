@@ -1,7 +1,7 @@
 """What runs when: handles, the ready queue, the timer heap, the inbox of other threads, and the turn.
 
-The ready queue is two lists: callbacks are appended to one, which is swapped out and run as a batch, so that what a
-callback schedules runs in the next turn, after the kernel has been asked again.
+The ready queue is appended to by ``call_soon``; a turn swaps it out and runs it as a batch, so that what a callback
+schedules runs in the next turn. What the kernel and the clock bring has a queue of its own, which runs in the same turn.
 """
 
 from __future__ import annotations
@@ -190,7 +190,8 @@ class Scheduler:
 
     def __init__(self) -> None:
         self.reactor = Reactor()
-        self._ready: list[Handle] = []
+        self._ready: list[Handle] = []  # what call_soon was given
+        self._news: list[Handle] = []  # callbacks of readers, writers and timers, for this turn
         self._timers: list[tuple[float, int, TimerHandle]] = []  # a heap
         self._new_timers: list[TimerHandle] = []  # of this turn: many are cancelled before the heap has to know them
         self._spare: list[Handle] = []  # handles that have run and that nobody refers to, to be used again
@@ -276,7 +277,7 @@ class Scheduler:
 
     def create_future(self) -> asyncio.Future[Any]:
         """A stock asyncio.Future of this loop."""
-        return asyncio.Future(loop=self)  # type: ignore[arg-type]
+        return stdlib.futures.Future(loop=self)  # type: ignore[arg-type]
 
     def _handle(
         self, callback: Callable[..., object], args: tuple[Any, ...], context: contextvars.Context | None
@@ -364,6 +365,7 @@ class Scheduler:
     def _discard(self) -> None:
         # The loop closes: what still waits never runs.
         self._ready.clear()
+        self._news.clear()
         self._timers.clear()
         self._new_timers.clear()
         self._inbox.clear()
@@ -376,53 +378,43 @@ class Scheduler:
     # The turn
 
     def _run_once(self) -> None:
-        """One turn: what waited for it, then what the kernel brings, then the timers that are due."""
-        self.reactor.wait(self._wait_time())
+        """One turn, as asyncio's: what waited for it, then what the kernel brings, then the timers that are due.
+
+        What any of these schedules by ``call_soon`` waits for the next turn, in its order.
+        """
+        timeout = self._wait_time()
+        if not self._ready or not self.reactor.may_skip():
+            self.reactor.wait(timeout)
         kernel.check_signals()
         if self._inbox:
             self._collect_inbox()
         if self._ready:
-            self._run_batch()
-        if self._stopping:
-            self._run_news_only()
-        else:
-            self._collect_news()
-            # What follows from the news runs in the same turn: an answer costs one epoll_wait, not two. But who writes
-            # and then yields expects the other side to have seen it after as many turns as on asyncio, whose write
-            # leaves at once: nothing runs between a batch that wrote and the next look at the kernel.
-            if self._ready and not self.reactor.marked:
-                self._run_batch()
-        self.reactor.flush()
-
-    def _collect_news(self) -> None:
+            self._run_batch(False)
         self.reactor.dispatch()
         if self._timers or self._new_timers:
             self._collect_due()
+        if self._news:
+            self._run_batch(True)
+        if self.reactor.queued:
+            self.reactor.look_again_at_queued()
+        self.reactor.flush()
 
     def _run_turns(self) -> None:
         """Turn until ``stop`` is called."""
         self.reactor.flush()  # what was written while the loop wasn't running
+        self.reactor.stirred = True
         while True:
             self._run_once()
             if self._stopping:
                 break
-
-    def _run_news_only(self) -> None:
-        # The turn is the last one: what its callbacks scheduled waits for the next run, but not the news.
-        held = self._ready
-        self._ready = []
-        try:
-            self._collect_news()
-            if self._ready:
-                self._run_batch()
-        finally:
-            self._ready[:0] = held
+        while self.reactor.queued:
+            self.reactor.look_again_at_queued()  # nothing is left half done between two runs
 
     def _wait_time(self) -> float:
         # Seconds the turn may sleep; negative: until something happens.
         if self._new_timers:
             self._sort_new_timers()
-        if self._ready or self._inbox or self._stopping:
+        if self._ready or self._news or self._inbox or self._stopping:
             return 0.0
         while self._timers:
             timer = self._timers[0][2]
@@ -476,11 +468,14 @@ class Scheduler:
             if timer._cancelled:
                 self._cancelled_timers -= 1
             else:
-                self._ready.append(timer)
+                self._news.append(timer)
 
-    def _run_batch(self) -> None:
-        batch: list[Any] = self._ready
-        self._ready = []
+    def _run_batch(self, news: bool) -> None:
+        batch: list[Any] = self._news if news else self._ready
+        if news:
+            self._news = []
+        else:
+            self._ready = []
         spare = self._spare
         most_spare = 0 if self._debug else kernel.SPARE_HANDLES
         done = 0
@@ -507,13 +502,15 @@ class Scheduler:
                     handle._context = None  # type: ignore[assignment]  # nobody sees it until it has another one
                     spare.append(handle)
         except BaseException:
-            self._ready[:0] = batch[done:]  # SystemExit or KeyboardInterrupt: the others keep their place
+            # SystemExit or KeyboardInterrupt: the others keep their place.
+            if news:
+                self._news[:0] = batch[done:]
+            else:
+                self._ready[:0] = batch[done:]
             raise
         finally:
             # A traceback that a task keeps of its exception refers to this frame: it must not lead back to the task.
             del batch, handle
-        if self.reactor.queued:
-            self.reactor.look_again_at_queued()
 
     def _warn_if_slow(self, handle: Handle, elapsed: float) -> None:
         if elapsed >= self.slow_callback_duration:

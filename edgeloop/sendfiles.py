@@ -157,13 +157,13 @@ class SendFiles(Servers):
         def send_on() -> int:
             if sending.step():
                 return sending.sent
-            raise BlockingIOError  # the rest in another turn
+            raise InterruptedError  # there may be room left, but the rest has to wait for another turn
 
         try:
             try:
                 return send_on()
-            except BlockingIOError:
-                return await self._until_writable(sock.fileno(), send_on)
+            except (BlockingIOError, InterruptedError):
+                return await self._until_writable(sock, send_on)
         finally:
             sending.leave()
 

@@ -1,7 +1,7 @@
 """``add_reader`` and ``add_writer``, and the ``sock_*`` coroutines on top. asyncio doc: Working with socket objects directly.
 
 Each call first tries; only when that would block does it wait for the descriptor and try again. The socket stays the
-caller's: nothing of it stays registered when the call is over.
+caller's: nothing of it stays registered when the call is over and the turn with it.
 """
 
 from __future__ import annotations
@@ -16,8 +16,7 @@ from typing import Any, TypeVar
 
 from .reactor import Channel
 from .resolver import Resolver
-from .schedule import Handle
-from .watch import Watch
+from .watch import UNKNOWN, Watch
 
 T = TypeVar("T")
 
@@ -122,93 +121,75 @@ class SocketCalls(Resolver):
         if self._debug and sock.gettimeout() != 0:
             raise ValueError("the socket must be non-blocking")
 
-    async def _until_readable(self, fd: int, attempt: Callable[[], T]) -> T:
-        """Repeat ``attempt`` whenever ``fd`` is readable, until it no longer raises BlockingIOError."""
+    def _socket_watch(self, sock: Any) -> Watch:
+        fd = sock.fileno()
         self._check_not_a_transport(fd)
-        done: asyncio.Future[T] = self.create_future()
         watch = self._watch(fd)
-        handle = watch.set_reader(self._attempt, (done, attempt, watch.clear_reader))
+        if watch.added and watch.owner is not None and watch.owner is not sock and not watch.waits():
+            self.reactor.remove(watch)  # its owner closed it without a word, and the number is another socket's by now
+            watch = Watch(self, fd)
+        return watch
+
+    async def _receive(self, sock: Any, call: Callable[..., T], args: tuple[Any, ...], full: int) -> T:
+        """What ``call(*args)`` returns, tried until it no longer raises BlockingIOError; ``full``: see Watch.receive."""
+        watch = self.reactor.find(sock.fileno())
+        if not isinstance(watch, Watch) or not watch.is_empty(sock):
+            try:
+                return call(*args)
+            except (BlockingIOError, InterruptedError):
+                watch = self._socket_watch(sock)
+        done: asyncio.Future[T] = watch.receive(sock, call, args, full)
         try:
             return await done
         finally:
-            if watch.reader is handle:
-                watch.clear_reader()
+            watch.leave(done)
             # An exception's traceback holds this frame, and the frame the future that holds the exception.
             del done
 
-    async def _until_writable(self, fd: int, attempt: Callable[[], T]) -> T:
-        """Repeat ``attempt`` whenever ``fd`` is writable, until it no longer raises BlockingIOError."""
-        self._check_not_a_transport(fd)
-        done: asyncio.Future[T] = self.create_future()
-        watch = self._watch(fd)
-        handle: Handle = watch.set_writer(self._attempt, (done, attempt, watch.clear_writer))
+    async def _until_writable(self, sock: Any, attempt: Callable[[], T]) -> T:
+        """Repeat ``attempt`` whenever ``sock`` is writable, until it no longer raises BlockingIOError."""
+        watch = self._socket_watch(sock)
+        done: asyncio.Future[T] = watch.send(sock, attempt)
         try:
             return await done
         finally:
-            if watch.writer is handle:
-                watch.clear_writer()
+            watch.leave(done)
             del done  # as above
-
-    @staticmethod
-    def _attempt(done: asyncio.Future[T], attempt: Callable[[], T], clear: Callable[[], bool]) -> None:
-        if done.done():
-            return
-        try:
-            result = attempt()
-        except (BlockingIOError, InterruptedError):
-            return
-        except (SystemExit, KeyboardInterrupt):
-            raise
-        except BaseException as exc:
-            clear()
-            done.set_exception(exc)
-            del done  # as above
-        else:
-            clear()
-            done.set_result(result)
 
     # sock_*
 
     async def sock_recv(self, sock: socket.socket, nbytes: int) -> bytes:
         """Receive at most ``nbytes`` bytes; ``b""`` at the end of the stream."""
         self._check_socket(sock)
-        try:
-            return sock.recv(nbytes)
-        except (BlockingIOError, InterruptedError):
-            return await self._until_readable(sock.fileno(), lambda: sock.recv(nbytes))
+        return await self._receive(sock, sock.recv, (nbytes,), nbytes)
 
     async def sock_recv_into(self, sock: socket.socket, buf: Any) -> int:
         """Receive into a writable buffer; the count of bytes."""
         self._check_socket(sock)
-        try:
-            return sock.recv_into(buf)
-        except (BlockingIOError, InterruptedError):
-            return await self._until_readable(sock.fileno(), lambda: sock.recv_into(buf))
+        size = len(buf) if type(buf) is bytearray else memoryview(buf).nbytes
+        return await self._receive(sock, sock.recv_into, (buf,), size)
 
     async def sock_recvfrom(self, sock: socket.socket, bufsize: int) -> tuple[bytes, Any]:
         """Receive a datagram of at most ``bufsize`` bytes; the data and the sender's address."""
         self._check_socket(sock)
-        try:
-            return sock.recvfrom(bufsize)
-        except (BlockingIOError, InterruptedError):
-            return await self._until_readable(sock.fileno(), lambda: sock.recvfrom(bufsize))
+        return await self._receive(sock, sock.recvfrom, (bufsize,), UNKNOWN)
 
     async def sock_recvfrom_into(self, sock: socket.socket, buf: Any, nbytes: int = 0) -> tuple[int, Any]:
         """Receive a datagram into a buffer, at most ``nbytes`` (0: its length); the count and the sender's address."""
         self._check_socket(sock)
-        nbytes = nbytes or len(buf)
-        try:
-            return sock.recvfrom_into(buf, nbytes)
-        except (BlockingIOError, InterruptedError):
-            return await self._until_readable(sock.fileno(), lambda: sock.recvfrom_into(buf, nbytes))
+        return await self._receive(sock, sock.recvfrom_into, (buf, nbytes or len(buf)), UNKNOWN)
 
     async def sock_sendall(self, sock: socket.socket, data: Any) -> None:
         """Send all of the data. After an exception nothing says how much of it went."""
         self._check_socket(sock)
+        self.reactor.stirred = True
         try:
             sent = sock.send(data)
         except (BlockingIOError, InterruptedError):
             sent = 0
+        else:
+            if type(data) is bytes and sent == len(data):
+                return
         view = memoryview(data).cast("B")
         if sent == len(view):
             return
@@ -219,15 +200,16 @@ class SocketCalls(Resolver):
             if sent < len(view):
                 raise BlockingIOError(errno.EAGAIN, os.strerror(errno.EAGAIN))
 
-        await self._until_writable(sock.fileno(), send_on)
+        await self._until_writable(sock, send_on)
 
     async def sock_sendto(self, sock: socket.socket, data: Any, address: Any) -> int:
         """Send a datagram; the count of bytes."""
         self._check_socket(sock)
+        self.reactor.stirred = True
         try:
             return sock.sendto(data, address)
         except (BlockingIOError, InterruptedError):
-            return await self._until_writable(sock.fileno(), lambda: sock.sendto(data, address))
+            return await self._until_writable(sock, lambda: sock.sendto(data, address))
 
     async def sock_connect(self, sock: socket.socket, address: Any) -> None:
         """Connect to an address; a host name is looked up first. Raises OSError."""
@@ -235,6 +217,7 @@ class SocketCalls(Resolver):
         if sock.family in (socket.AF_INET, socket.AF_INET6):
             infos = await self._resolve(address, family=sock.family, type=sock.type, proto=sock.proto)
             address = infos[0][4]
+        self.reactor.stirred = True
         try:
             sock.connect(address)
         except (BlockingIOError, InterruptedError):
@@ -247,14 +230,11 @@ class SocketCalls(Resolver):
             if error:
                 raise OSError(error, f"Connect call failed {address}")
 
-        await self._until_writable(sock.fileno(), outcome)
+        await self._until_writable(sock, outcome)
 
     async def sock_accept(self, sock: socket.socket) -> tuple[socket.socket, Any]:
         """Accept a connection on a listening socket; a non-blocking socket and the peer's address."""
         self._check_socket(sock)
-        try:
-            conn, address = sock.accept()
-        except (BlockingIOError, InterruptedError):
-            conn, address = await self._until_readable(sock.fileno(), sock.accept)
+        conn, address = await self._receive(sock, sock.accept, (), UNKNOWN)
         conn.setblocking(False)
         return conn, address

@@ -10,8 +10,30 @@ cdef class Watch(Channel):
     cdef public object fileobj
     cdef readonly Handle reader
     cdef readonly Handle writer
+    cdef readonly object owner
+    cdef object _receiving
+    cdef object _receive
+    cdef tuple _receive_arguments
+    cdef Py_ssize_t _full
+    cdef bint _is_stream
+    cdef object _sending
+    cdef object _send
+    cdef unsigned long long _emptied_in
+    cdef int _turns_kept
     cdef on_ready(self)
     cdef on_called(self)
-    cdef _interest(self)
+    cpdef bint waits(self)
+    cpdef bint is_empty(self, sock)
+    cpdef receive(self, sock, call, tuple args, Py_ssize_t full)
+    cpdef send(self, sock, call)
+    cpdef leave(self, done)
+    @cython.locals(interest=int)
+    cdef _keep(self, sock)
+    @cython.locals(count=Py_ssize_t)
+    cdef _receive_again(self)
+    cdef _send_again(self)
+    cdef _forget_soon(self)
+    cdef _forget(self)
+    cdef int _interest(self)
     cdef _look(self)
     cdef _look_less(self)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import socket
 
 import pytest
@@ -37,7 +38,7 @@ async def pair(there: asyncio.Protocol) -> asyncio.Transport:
 
 @pytest.mark.parametrize("before", [0, 1, 2, 3])
 def test_a_write_is_seen_by_its_peer_after_two_turns(run: Run, before: int) -> None:
-    """However many turns the writer has taken before: nothing runs twice between two looks at the kernel beside a write."""
+    """However many turns the writer has taken before."""
 
     async def main() -> int:
         there = Listener()
@@ -77,3 +78,50 @@ def test_an_answer_comes_a_turn_after_that(run: Run, before: int) -> None:
         return turns
 
     assert run(main()) == 3
+
+
+@pytest.mark.parametrize("before", [0, 1, 2, 3])
+def test_who_yields_twice_finds_what_was_due_done(run: Run, before: int) -> None:
+    """A timer that is due, a reader that has something to read: one turn is enough for each, the second finds it done."""
+
+    async def main() -> list[str]:
+        loop = asyncio.get_running_loop()
+        here, there = socket.socketpair()
+        calls: list[str] = []
+        with here, there:
+            for _ in range(before):
+                await asyncio.sleep(0)
+            loop.add_reader(here, lambda: calls.append("readable"))
+            there.send(b"x")
+            loop.call_at(loop.time() - 1, calls.append, "due")
+            await asyncio.sleep(0)
+            await asyncio.sleep(0)
+            loop.remove_reader(here)
+        return sorted(set(calls))
+
+    assert run(main()) == ["due", "readable"]
+
+
+@pytest.mark.parametrize("before", [0, 1, 2, 3])
+def test_a_chain_of_callbacks_takes_one_turn_each(run: Run, before: int) -> None:
+    """What a callback schedules runs in the next turn, no matter what brought the callback."""
+
+    async def main() -> list[int]:
+        loop = asyncio.get_running_loop()
+        for _ in range(before):
+            await asyncio.sleep(0)
+        turns: list[int] = []
+        yielded = 0
+
+        def link(left: int) -> None:
+            turns.append(yielded)
+            if left:
+                loop.call_soon(link, left - 1)
+
+        loop.call_at(loop.time() - 1, link, 3)
+        while yielded < 6:
+            await asyncio.sleep(0)
+            yielded += 1
+        return [later - sooner for sooner, later in itertools.pairwise(turns)]
+
+    assert run(main()) == [1, 1, 1]

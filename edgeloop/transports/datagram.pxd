@@ -2,7 +2,7 @@ cimport cython
 
 from edgeloop cimport kernel, kernel_datagram
 from edgeloop.reactor cimport Channel, Reactor
-from edgeloop.schedule cimport Handle, Scheduler
+from edgeloop.schedule cimport Scheduler
 
 
 cdef class DatagramTransport(Channel):
@@ -19,7 +19,6 @@ cdef class DatagramTransport(Channel):
     cdef object _sockname
     cdef object _peername
     cdef bint _connected
-    cdef Handle _reading
     cdef list _arrived
     cdef list _backlog
     cdef Py_ssize_t _backlog_size

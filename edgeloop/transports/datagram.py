@@ -15,7 +15,7 @@ from typing import Any
 
 from .. import kernel, kernel_datagram, stdlib
 from ..reactor import Channel, Reactor
-from ..schedule import Handle, Scheduler
+from ..schedule import Scheduler
 
 Message = tuple[bytes, Any]
 
@@ -68,7 +68,6 @@ class DatagramTransport(Channel):
             self._connected = True  # the name of a Unix peer may be the empty string
         except OSError:
             self._connected = False
-        self._reading: Handle | None = None
         self._arrived: list[Message | OSError] = []
         self._backlog: list[Message] = []
         self._backlog_size = 0
@@ -109,13 +108,7 @@ class DatagramTransport(Channel):
     def on_ready(self) -> None:
         """The reactor has news, or this channel had more to do."""
         if self.readable or self._arrived:
-            if self._loop._ready:
-                # asyncio's order: what was scheduled before the wait runs before what the wait has brought.
-                if self._reading is None:
-                    self._reading = self._loop._handle(self._read, (), None)
-                self._loop._ready.append(self._reading)
-            else:
-                self._read()
+            self._read()
         if self.writable and not self.marked:
             if self._backlog:
                 self._send()
@@ -275,6 +268,7 @@ class DatagramTransport(Channel):
             self._maybe_resume_protocol()
 
     def _send(self) -> None:
+        self._reactor.stirred = True
         done = 0
         while done < len(self._backlog):
             done, error = kernel_datagram.send_datagrams(self.fd, self._family, self._sock, self._backlog, done)
@@ -452,7 +446,6 @@ class DatagramTransport(Channel):
         self.fd = -1
         self._protocol = None
         self._arrived = []
-        self._reading = None
         if self._retry is not None:
             self._retry.cancel()
             self._retry = None

@@ -122,6 +122,7 @@ class WritePipeTransport(PipeTransport):
             self._maybe_resume_protocol()
 
     def _send(self) -> None:
+        self._reactor.stirred = True
         try:
             while self._backlog:
                 if self._stream and len(self._backlog) > 1:
