@@ -22,7 +22,7 @@ from pathlib import Path
 
 from . import expectations, recipe, report, table
 from .control import Control, kept_in
-from .environment import PYTHON, Environment
+from .environment import PYTHON, Environment, version_of
 from .outcome import Outcome
 from .recipe import Recipe
 from .suite import OUTSIDE, Found, Suite
@@ -206,7 +206,7 @@ class Run:
         passed = [test for test in outcomes if self.control.passes(test)]
         return table.Row(
             project=self.recipe.name,
-            version=self.recipe.version,
+            version=version_of(self.recipe),
             python=PYTHON,
             edition=self.edition,
             tests=len(outcomes) - (OUTSIDE in outcomes),

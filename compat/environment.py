@@ -151,6 +151,13 @@ def edgeloop_wheel() -> Path:
     return found
 
 
+def version_of(recipe: Recipe) -> str:
+    """The version that the table names: of the project's release, else of the first of Debian's packages."""
+    if recipe.version or not recipe.debian:
+        return recipe.version
+    return _output("dpkg-query", "-W", "-f", "${Version}", recipe.debian[0])
+
+
 def _install_programs(recipe: Recipe) -> None:
     """Debian's packages that the recipe needs: installed where that can be done, else named."""
     missing = []

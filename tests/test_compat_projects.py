@@ -9,6 +9,8 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import re
+import shutil
 import subprocess
 import sys
 import textwrap
@@ -19,7 +21,7 @@ import pytest
 
 from compat import expectations, recipe, table
 from compat.__main__ import Run
-from compat.environment import Environment
+from compat.environment import Environment, version_of
 from compat.recipe import Recipe
 from compat.suite import OUTSIDE
 
@@ -296,6 +298,13 @@ def test_a_swap_that_does_not_take_is_noticed(modules: Path) -> None:
     assert "is not an asyncio.AbstractEventLoop" in done.stderr and done.returncode == 1
     done = start("nowhere", "import edgeloop_compat_startup")
     assert "neither a known loop nor MODULE:FACTORY" in done.stderr and done.returncode == 1
+
+
+@pytest.mark.skipif(shutil.which("dpkg-query") is None, reason="dpkg-query is not installed here: no Debian")
+def test_a_program_s_version_stands_in_the_table_where_there_is_no_release(small: Recipe) -> None:
+    assert version_of(replace(small, version="1.2", debian=("dpkg",))) == "1.2"
+    assert re.match(r"\d+\.\d+", version_of(replace(small, version="", debian=("dpkg",))))
+    assert version_of(replace(small, version="", debian=())) == ""
 
 
 def test_the_table_has_one_row_for_each_project_python_and_edition(tmp_path: Path) -> None:
