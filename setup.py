@@ -20,6 +20,7 @@ if not sys.platform.startswith("linux"):
 COMPILED = (
     "kernel.pyx",
     "kernel_datagram.pyx",
+    "kernel_timers.pyx",
     "reactor.py",
     "schedule.py",
     "watch.py",

@@ -15,6 +15,7 @@ from pathlib import Path
 HOT_ROOMS = (
     "kernel",
     "kernel_datagram",
+    "kernel_timers",
     "reactor",
     "schedule",
     "watch",

@@ -1,6 +1,7 @@
 cimport cython
 
 from edgeloop cimport kernel
+from edgeloop.kernel_timers cimport TimerHeap
 from edgeloop.reactor cimport Reactor
 
 
@@ -28,7 +29,7 @@ cdef class Scheduler:
     cdef readonly Reactor reactor
     cdef public list _ready
     cdef list _news
-    cdef list _timers
+    cdef TimerHeap _timers
     cdef list _new_timers
     cdef list _spare
     cdef object _inbox
@@ -39,7 +40,6 @@ cdef class Scheduler:
     cdef bint _own_clock
     cdef public dict _attributes
     cdef Py_ssize_t _cancelled_timers
-    cdef unsigned long long _timer_count
     cdef public double slow_callback_duration
     cdef object __weakref__
     cdef double _now(self) except -1
@@ -49,9 +49,9 @@ cdef class Scheduler:
     cdef TimerHandle _timer(self, double when, callback, tuple args, context)
     @cython.locals(timer=TimerHandle)
     cdef double _wait_time(self)
-    @cython.locals(timer=TimerHandle, kept=list, entry=tuple, now=double)
+    @cython.locals(timer=TimerHandle, timers=TimerHeap, now=double)
     cdef _collect_due(self)
-    @cython.locals(timer=TimerHandle, timers=list, new_timers=list)
+    @cython.locals(timer=TimerHandle, new_timers=list)
     cdef _sort_new_timers(self)
     cdef _collect_inbox(self)
     @cython.locals(handle=Handle, batch=list, spare=list, most_spare=Py_ssize_t, done=Py_ssize_t, start=double)

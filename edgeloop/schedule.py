@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
-import heapq
 import inspect
 import traceback
 from collections import deque
@@ -16,6 +15,7 @@ from collections.abc import Callable
 from typing import Any
 
 from . import kernel, stdlib
+from .kernel_timers import TimerHeap
 from .reactor import Reactor
 
 # A heap in which more timers than this are cancelled, and more than half of all, is rebuilt without them.
@@ -192,7 +192,7 @@ class Scheduler:
         self.reactor = Reactor()
         self._ready: list[Handle] = []  # what call_soon was given
         self._news: list[Handle] = []  # callbacks of readers, writers and timers, for this turn
-        self._timers: list[tuple[float, int, TimerHandle]] = []  # a heap
+        self._timers = TimerHeap()
         self._new_timers: list[TimerHandle] = []  # of this turn: many are cancelled before the heap has to know them
         self._spare: list[Handle] = []  # handles that have run and that nobody refers to, to be used again
         self._inbox: deque[Handle] = deque()  # append and popleft are atomic: no lock
@@ -203,7 +203,6 @@ class Scheduler:
         self._own_clock = type(self).time is not Scheduler.time
         self._attributes: dict[str, Any] = {}  # the loop's own __dict__, once there is one
         self._cancelled_timers = 0
-        self._timer_count = 0
         self.slow_callback_duration = 0.1
         """Debug mode warns of a callback that takes longer than this, in seconds."""
 
@@ -322,7 +321,7 @@ class Scheduler:
     @property
     def _scheduled(self) -> list[TimerHandle]:
         """The timers that wait, cancelled ones too, in no order; tools look here."""
-        return [entry[2] for entry in self._timers] + self._new_timers
+        return self._timers.timers() + self._new_timers
 
     # Checks
 
@@ -391,7 +390,7 @@ class Scheduler:
         if self._ready:
             self._run_batch(False)
         self.reactor.dispatch()
-        if self._timers or self._new_timers:
+        if self._new_timers or self._timers.size():
             self._collect_due()
         if self._news:
             self._run_batch(True)
@@ -416,13 +415,13 @@ class Scheduler:
             self._sort_new_timers()
         if self._ready or self._news or self._inbox or self._stopping:
             return 0.0
-        while self._timers:
-            timer = self._timers[0][2]
+        while self._timers.size():
+            timer: TimerHandle = self._timers.first()
             if not timer._cancelled:
                 # The time of day is read as late as can be; epoll_pwait2 or the rounding up in the kernel room make
                 # sure that it is not early (rule 12).
-                return max(0.0, timer._when - self._now())
-            heapq.heappop(self._timers)
+                return max(0.0, self._timers.first_when() - self._now())
+            self._timers.pop()
             timer._scheduled = False
             self._cancelled_timers -= 1
         return -1.0
@@ -432,7 +431,6 @@ class Scheduler:
             self._ready.append(self._inbox.popleft())
 
     def _sort_new_timers(self) -> None:
-        timers = self._timers
         new_timers = self._new_timers
         self._new_timers = []
         for timer in new_timers:
@@ -440,30 +438,19 @@ class Scheduler:
                 timer._scheduled = False
                 self._cancelled_timers -= 1
             else:
-                # Numbered, so that timers due at the same time run first come, first served, and no handle is ever compared.
-                self._timer_count += 1
-                heapq.heappush(timers, (timer._when, self._timer_count, timer))
+                self._timers.push(timer._when, timer)
 
     def _collect_due(self) -> None:
         if self._new_timers:
             self._sort_new_timers()
-        if self._cancelled_timers > MIN_CANCELLED_TIMERS and self._cancelled_timers * 2 > len(self._timers):
-            kept = []
-            for entry in self._timers:
-                timer = entry[2]
-                if timer._cancelled:
-                    timer._scheduled = False
-                else:
-                    kept.append(entry)
-            heapq.heapify(kept)
-            self._timers = kept
+        timers = self._timers
+        if self._cancelled_timers > MIN_CANCELLED_TIMERS and self._cancelled_timers * 2 > timers.size():
+            for timer in timers.purge():
+                timer._scheduled = False
             self._cancelled_timers = 0
         now = self._now()
-        while self._timers:
-            timer = self._timers[0][2]
-            if timer._when > now:
-                break
-            heapq.heappop(self._timers)
+        while timers.size() and timers.first_when() <= now:
+            timer = timers.pop()
             timer._scheduled = False
             if timer._cancelled:
                 self._cancelled_timers -= 1

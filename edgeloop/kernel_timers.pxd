@@ -1,0 +1,17 @@
+cdef class TimerHeap:
+    cdef list _timers
+    cdef double* _whens
+    cdef unsigned long long* _numbers
+    cdef Py_ssize_t _room
+    cdef unsigned long long _count
+    cpdef Py_ssize_t size(self)
+    cpdef push(self, double when, timer)
+    cpdef first(self)
+    cpdef double first_when(self)
+    cpdef pop(self)
+    cpdef list timers(self)
+    cpdef list purge(self)
+    cpdef clear(self)
+    cdef int _make_room(self) except -1
+    cdef void _rise(self, Py_ssize_t place) noexcept
+    cdef void _sink(self, Py_ssize_t place) noexcept
