@@ -129,12 +129,19 @@ cdef extern from *:
         if (offset > 0) Py_CLEAR(*(PyObject **)((char *)object + offset));
     }
 
+    /* Whether the interpreter has other threads, who may be waiting for it. */
+    static int edgeloop_has_company(void) {
+        PyThreadState *own = PyThreadState_Get();
+        return own->next != NULL || own->prev != NULL;
+    }
+
     /* Whether the caller's variable is the only thing that leads to the object, which a weak reference would do too. */
     static int edgeloop_unshared(PyObject *object) {
         return Py_REFCNT(object) == 1 && !*(PyObject **)((char *)object + Py_TYPE(object)->tp_weaklistoffset);
     }
     """
     bint edgeloop_unshared(object object)
+    bint edgeloop_has_company()
     unsigned long PyThread_get_thread_ident()
     int edgeloop_epoll_pwait2(int epfd, epoll_event* events, int most, timespec* timeout) nogil
     object edgeloop_call_tuple(object context, object callback, object args)
@@ -233,9 +240,14 @@ cdef class Poller:
         cdef int milliseconds
         cdef timespec limit
         cdef epoll_event* events = <epoll_event*>self._events
-        if timeout == 0:
+        if timeout == 0 and not edgeloop_has_company():
             count = epoll_wait(self._fd, events, self._size, 0)
             error = errno
+        elif timeout == 0:
+            # A busy loop that never let go would have each of the others wait for sys.getswitchinterval().
+            with nogil:
+                count = epoll_wait(self._fd, events, self._size, 0)
+                error = errno
         elif timeout < 0:
             with nogil:
                 count = epoll_wait(self._fd, events, self._size, -1)

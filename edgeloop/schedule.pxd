@@ -58,5 +58,5 @@ cdef class Scheduler:
     cdef _run_batch(self, bint news)
     cdef _warn_if_slow(self, Handle handle, double elapsed)
     @cython.locals(timeout=double)
-    cpdef _run_once(self)
+    cdef _turn(self)
     cpdef _timer_cancelled(self)

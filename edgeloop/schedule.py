@@ -365,6 +365,7 @@ class Scheduler:
         # The loop closes: what still waits never runs.
         self._ready.clear()
         self._news.clear()
+        self._spare.clear()
         self._timers.clear()
         self._new_timers.clear()
         self._inbox.clear()
@@ -377,6 +378,10 @@ class Scheduler:
     # The turn
 
     def _run_once(self) -> None:
+        """One turn; ``run_forever`` calls this if somebody has put their own in its place."""
+        self._turn()
+
+    def _turn(self) -> None:
         """One turn, as asyncio's: what waited for it, then what the kernel brings, then the timers that are due.
 
         What any of these schedules by ``call_soon`` waits for the next turn, in its order.
@@ -402,8 +407,12 @@ class Scheduler:
         """Turn until ``stop`` is called."""
         self.reactor.flush()  # what was written while the loop wasn't running
         self.reactor.stirred = True
+        replaced = type(self)._run_once is not Scheduler._run_once or "_run_once" in self._attributes
         while True:
-            self._run_once()
+            if replaced:
+                self._run_once()
+            else:
+                self._turn()
             if self._stopping:
                 break
         while self.reactor.queued:

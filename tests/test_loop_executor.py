@@ -238,3 +238,23 @@ def test_an_asyncgen_after_shutdown_warns(loop: asyncio.AbstractEventLoop, run: 
         await generator.aclose()
 
     run(main())
+
+
+def test_a_busy_loop_lets_threads_run(loop: asyncio.AbstractEventLoop, run: Run) -> None:
+    """Between two turns, not only when the interpreter's switch interval has passed: that is set to an age here."""
+
+    async def main() -> int:
+        turns = 0
+        for _ in range(3):
+            job = loop.run_in_executor(None, max, 1, 2)
+            while not job.done():
+                await asyncio.sleep(0)
+                turns += 1
+        return turns
+
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1000)
+    try:
+        assert run(main()) > 0
+    finally:
+        sys.setswitchinterval(interval)

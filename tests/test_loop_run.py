@@ -8,6 +8,7 @@ import signal
 import sys
 import threading
 import time
+import weakref
 from collections.abc import Callable
 
 import pytest
@@ -357,3 +358,45 @@ def test_coroutines_after_an_exception_keep_the_hooks(loop: asyncio.AbstractEven
     with pytest.raises(ValueError, match="inside"):
         run(fail())
     assert sys.get_asyncgen_hooks() == before
+
+
+def test_a_turn_of_ones_own(loop: asyncio.AbstractEventLoop) -> None:
+    """Tools put their own ``_run_once`` around the loop's, on the instance or in a subclass."""
+    turns: list[str] = []
+    theirs: Callable[[], None] = loop._run_once  # type: ignore[attr-defined]
+
+    def counted() -> None:
+        turns.append("instance")
+        theirs()
+
+    loop._run_once = counted  # type: ignore[attr-defined]
+    loop.run_until_complete(asyncio.sleep(0))
+    assert turns
+
+    class Counting(type(loop)):  # type: ignore[misc]  # the class of the loop under test
+        def _run_once(self) -> None:
+            turns.append("subclass")
+            super()._run_once()
+
+    counting = Counting()
+    try:
+        counting.run_until_complete(asyncio.sleep(0))
+    finally:
+        counting.close()
+    assert turns[-1] == "subclass"
+
+
+@pytest.mark.edgeloop_only
+def test_a_closed_loop_is_in_no_cycle(loop_factory: Callable[[], asyncio.AbstractEventLoop]) -> None:
+    async def main() -> weakref.ref[asyncio.AbstractEventLoop]:
+        await asyncio.sleep(0.001)
+        return weakref.ref(asyncio.get_running_loop())
+
+    gc.disable()
+    try:
+        with asyncio.Runner(loop_factory=loop_factory) as runner:
+            closed = runner.run(main())
+        del runner
+        assert closed() is None
+    finally:
+        gc.enable()
