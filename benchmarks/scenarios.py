@@ -1,0 +1,151 @@
+"""Small programs of one kind of work each, for counting what one more piece of it costs: ``python scenarios.py NAME COUNT``.
+
+Both ends of a conversation are in the program, and nothing in it depends on when something happens: two runs of one length
+execute the same instructions, but for a few.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import sys
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+
+async def echo(count: int) -> None:
+    """A message and its answer, Protocol to Protocol."""
+    loop = asyncio.get_running_loop()
+    ours, theirs = socket.socketpair()
+    done = loop.create_future()
+
+    class Server(asyncio.Protocol):
+        def connection_made(self, transport: Any) -> None:
+            self.transport = transport
+
+        def data_received(self, data: bytes) -> None:
+            self.transport.write(data)
+
+    class Client(asyncio.Protocol):
+        def connection_made(self, transport: Any) -> None:
+            self.transport, self.left = transport, count
+            transport.write(b"ping")
+
+        def data_received(self, data: bytes) -> None:
+            self.left -= 1
+            if self.left:
+                self.transport.write(b"ping")
+            else:
+                done.set_result(None)
+
+    server, _ = await loop.connect_accepted_socket(Server, ours)
+    client, _ = await loop.create_connection(Client, sock=theirs)
+    await done
+    client.close()
+    server.close()
+    await asyncio.sleep(0)
+
+
+async def streams(count: int) -> None:
+    """A line and its answer, through asyncio's streams."""
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while line := await reader.readline():
+            writer.write(line)
+            await writer.drain()
+        writer.close()
+
+    server = await asyncio.start_server(serve, "127.0.0.1", 0)
+    reader, writer = await asyncio.open_connection(*server.sockets[0].getsockname())
+    for _ in range(count):
+        writer.write(b"ping\n")
+        await reader.readline()
+    writer.close()
+    await writer.wait_closed()
+    server.close()
+
+
+async def sock(count: int) -> None:
+    """A message and its answer, by sock_recv and sock_sendall."""
+    loop = asyncio.get_running_loop()
+    ours, theirs = socket.socketpair()
+    ours.setblocking(False)
+    theirs.setblocking(False)
+
+    async def serve() -> None:
+        while data := await loop.sock_recv(theirs, 100):
+            await loop.sock_sendall(theirs, data)
+
+    server = asyncio.create_task(serve())
+    for _ in range(count):
+        await loop.sock_sendall(ours, b"ping")
+        await loop.sock_recv(ours, 100)
+    ours.close()
+    await server
+    theirs.close()
+
+
+async def yields(count: int) -> None:
+    """A sleep(0)."""
+    for _ in range(count):
+        await asyncio.sleep(0)
+
+
+async def callbacks(count: int) -> None:
+    """A call_soon, each by the callback of the one before."""
+    loop = asyncio.get_running_loop()
+    done = loop.create_future()
+
+    def call(left: int) -> None:
+        if left:
+            loop.call_soon(call, left - 1)
+        else:
+            done.set_result(None)
+
+    call(count)
+    await done
+
+
+async def tasks(count: int) -> None:
+    """A task that is made, runs and is awaited."""
+
+    async def nothing() -> None:
+        pass
+
+    for _ in range(count):
+        await asyncio.create_task(nothing())
+
+
+async def timeouts(count: int) -> None:
+    """A timer that is set and cancelled; a turn for each hundred."""
+    loop = asyncio.get_running_loop()
+    for number in range(count):
+        loop.call_later(10, print).cancel()
+        if not number % 100:
+            await asyncio.sleep(0)
+
+
+async def timers(count: int) -> None:
+    """A timer that fires, with a thousand others at the same moment."""
+    loop = asyncio.get_running_loop()
+
+    def nothing() -> None:
+        pass
+
+    for _ in range(count // 1000):
+        when = loop.time()
+        for _ in range(1000):
+            loop.call_at(when, nothing)
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+
+
+SCENARIOS: dict[str, Callable[[int], Coroutine[Any, Any, None]]] = {
+    scenario.__name__: scenario for scenario in (echo, streams, sock, yields, callbacks, tasks, timeouts, timers)
+}
+
+
+if __name__ == "__main__":
+    import edgeloop
+
+    edgeloop.run(SCENARIOS[sys.argv[1]](int(sys.argv[2])))

@@ -1,0 +1,53 @@
+"""The count of instructions that guards against sliding back: that it counts, and that it notices."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from benchmarks import instructions, scenarios
+
+needs_valgrind = pytest.mark.skipif(shutil.which("valgrind") is None, reason="valgrind is not installed here")
+PROGRAM = Path(scenarios.__file__)
+
+
+@pytest.mark.parametrize("name", scenarios.SCENARIOS)
+def test_every_scenario_runs(name: str) -> None:
+    subprocess.run([sys.executable, PROGRAM, name, "2000"], timeout=60, check=True)
+
+
+@needs_valgrind
+def test_a_count_is_of_one_piece_of_work() -> None:
+    """More work takes more, and a piece takes neither a handful of instructions nor a start of the interpreter."""
+    assert 500 < instructions.count("yields", lengths=(100, 600)) < 100_000
+
+
+@needs_valgrind
+def test_a_program_that_fails_is_no_count(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(RuntimeError, match="no such scenario"):
+        instructions.count("no such scenario")
+
+
+def test_what_is_slower_is_named() -> None:
+    kept = {"echo": 1000, "yields": 1000, "tasks": 1000}
+    assert instructions.slower({"echo": 1101, "yields": 1100, "tasks": 500, "new": 9}, kept, 0.1) == ["echo"]
+
+
+def test_the_record(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(instructions, "RECORD", tmp_path / "record.json")
+    assert instructions.on_record("pure") == {}
+    instructions.keep("pure", {"echo": 5})
+    instructions.keep("compiled", {"echo": 3})
+    assert instructions.on_record("pure") == {"echo": 5}
+    assert instructions.on_record("compiled") == {"echo": 3}
+
+
+def test_the_record_that_is_kept_names_every_scenario() -> None:
+    kept = json.loads(Path(instructions.__file__).with_name("instructions.json").read_text())
+    assert kept
+    assert all(set(counts) == set(scenarios.SCENARIOS) for counts in kept.values())
