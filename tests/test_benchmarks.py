@@ -21,6 +21,8 @@ from benchmarks.loops import LIMIT
 ROOT = Path(__file__).resolve().parents[1]
 OURS = "edgeloop" if edgeloop.EDITION == "compiled" else "edgeloop-pure"
 SHORT = ("--rounds", "1", "--seconds", "0.1")
+#: A round in which nothing was answered fails, as it should; on a machine that has much else to do a short one may be such.
+LONGER = ("0.1", "0.5", "2")
 #: One of each way to measure.
 MEASURED = ("echo", "twowrites", "unix", "accept", "datagrams", "flood", "askstreams", "callsoon", "sleeps", "fairness")
 
@@ -38,11 +40,13 @@ def run(*arguments: str) -> subprocess.CompletedProcess[str]:
 @pytest.fixture(scope="module")
 def written(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with the page, the figures and the charts of a short run."""
-    folder = tmp_path_factory.mktemp("written")
-    places = ("--write", "--results", str(folder), "--charts", str(folder / "charts"))
-    done = run(*MEASURED, "--loops", f"c,asyncio,{OURS}", *SHORT, *places)
-    assert done.returncode == 0, done.stdout + done.stderr
-    return folder
+    for seconds in LONGER:
+        folder = tmp_path_factory.mktemp("written")
+        places = ("--write", "--results", str(folder), "--charts", str(folder / "charts"))
+        done = run(*MEASURED, "--loops", f"c,asyncio,{OURS}", *SHORT, "--seconds", seconds, *places)
+        if done.returncode == 0:
+            return folder
+    raise AssertionError(done.stdout + done.stderr)
 
 
 def document_in(folder: Path) -> Any:
@@ -103,7 +107,11 @@ class TestShortRun:
         if shutil.which("openssl") is None or not Path("/usr/include/openssl/ssl.h").exists():
             pytest.skip("the load over TLS needs openssl and its headers")
         out = tmp_path / "out.json"
-        done = run("tls", "handshakes", "idletls", "--connections", "8", "--loops", OURS, *SHORT, "--json", str(out))
+        for seconds in LONGER:
+            what = ("tls", "handshakes", "idletls", "--connections", "8", "--loops", OURS)
+            done = run(*what, *SHORT, "--seconds", seconds, "--json", str(out))
+            if done.returncode == 0:
+                break
         assert done.returncode == 0, done.stdout + done.stderr
         assert set(json.loads(out.read_text())["cells"]) == {"tls", "handshakes", "idletls"}
 
