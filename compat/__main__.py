@@ -14,13 +14,15 @@ from __future__ import annotations
 
 import argparse
 import os
+import signal
 import sys
 import time
 import traceback
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import NoReturn
 
-from . import expectations, recipe, report, table
+from . import expectations, following, recipe, report, table
 from .control import Control, kept_in
 from .environment import PYTHON, Environment, version_of
 from .outcome import Outcome
@@ -276,10 +278,17 @@ def main() -> int:
             if args.write and args.pattern is None and args.loop == "edgeloop":
                 table.write(run.row())
     except KeyboardInterrupt:
-        os._exit(130)  # the kernel ends the suites that run now with us
+        following.end_all()
+        os._exit(130)  # without waiting for the threads of the other runs
     pool.shutdown()
     return status
 
 
+def interrupt(number: int, frame: object) -> NoReturn:
+    """SIGTERM ends a run as Ctrl-C does: with what it has started."""
+    raise KeyboardInterrupt
+
+
 if __name__ == "__main__":
+    signal.signal(signal.SIGTERM, interrupt)
     sys.exit(main())

@@ -21,6 +21,8 @@ FD = "EDGELOOP_COMPAT_FD"
 START_SECONDS = 120.0
 END_SECONDS = 30.0
 
+_running: set[subprocess.Popen[bytes]] = set()
+
 
 @dataclass
 class Process:
@@ -56,6 +58,7 @@ class Process:
                 pass_fds=[writing],
                 start_new_session=True,
             )
+            _running.add(process)
             os.close(writing)
             try:
                 yield from self._lines(pipe, process.pid)
@@ -66,6 +69,7 @@ class Process:
                     process.send_signal(signal.SIGABRT)  # faulthandler writes down where it hangs
                     _wait(process, 5.0)
                 _kill_session(process)
+                _running.discard(process)
                 self.returncode = process.wait()
                 output.seek(0)
                 self.output = output.read().decode(errors="replace")
@@ -104,6 +108,12 @@ class Process:
             return " < ".join(f"{function} ({file}:{line})" for file, line, function in frames[:4])
         lines = [line for line in self.output.splitlines() if line.strip()]
         return lines[-1] if lines else ""
+
+
+def end_all() -> None:
+    """End every process that is being followed, in whatever thread, and the services it has started."""
+    for process in tuple(_running):
+        _kill_session(process)
 
 
 def _wait(process: subprocess.Popen[bytes], seconds: float) -> bool:
