@@ -36,48 +36,37 @@ async def pair(there: asyncio.Protocol) -> asyncio.Transport:
     return transport
 
 
+async def turns_until(listener: Listener) -> int:
+    """How many turns pass until it has received something."""
+    turns = 0
+    while not listener.received:
+        assert turns < 10
+        await asyncio.sleep(0)
+        turns += 1
+    return turns
+
+
 @pytest.mark.parametrize("before", [0, 1, 2, 3])
-def test_a_write_is_seen_by_its_peer_after_two_turns(run: Run, before: int) -> None:
+@pytest.mark.parametrize(("answer", "expected"), [(b"", 2), (b"pong", 3)], ids=["write", "answer"])
+def test_a_write_is_seen_after_two_turns_and_its_answer_after_three(
+    run: Run, before: int, answer: bytes, expected: int
+) -> None:
     """However many turns the writer has taken before."""
 
     async def main() -> int:
-        there = Listener()
-        transport = await pair(there)
-        for _ in range(before):
-            await asyncio.sleep(0)
-        transport.write(b"ping")
-        turns = 0
-        while not there.received:
-            assert turns < 10
-            await asyncio.sleep(0)
-            turns += 1
-        transport.close()
-        there.transport.close()
-        return turns
-
-    assert run(main()) == 2
-
-
-@pytest.mark.parametrize("before", [0, 1, 2])
-def test_an_answer_comes_a_turn_after_that(run: Run, before: int) -> None:
-    async def main() -> int:
-        there = Listener(b"pong")
+        there = Listener(answer)
         transport = await pair(there)
         here = transport.get_protocol()
         assert isinstance(here, Listener)
         for _ in range(before):
             await asyncio.sleep(0)
         transport.write(b"ping")
-        turns = 0
-        while not here.received:
-            assert turns < 10
-            await asyncio.sleep(0)
-            turns += 1
+        turns = await turns_until(here if answer else there)
         transport.close()
         there.transport.close()
         return turns
 
-    assert run(main()) == 3
+    assert run(main()) == expected
 
 
 @pytest.mark.parametrize("before", [0, 1, 2, 3])
