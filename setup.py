@@ -41,7 +41,11 @@ COMPILED = (
 
 
 class BuildIfThereIsACompiler(build_ext):
-    """Builds the extension modules, or says why there are none."""
+    """Builds the extension modules, as many at a time as there are cores, or says why there are none."""
+
+    def finalize_options(self) -> None:
+        super().finalize_options()
+        self.parallel = self.parallel or len(os.sched_getaffinity(0))
 
     def run(self) -> None:
         try:
