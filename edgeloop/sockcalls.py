@@ -1,7 +1,7 @@
 """``add_reader`` and ``add_writer``, and the ``sock_*`` coroutines on top. asyncio doc: Working with socket objects directly.
 
 Each call first tries; only when that would block does it wait for the descriptor and try again. The socket stays the
-caller's: nothing of it stays registered when the call is over and the turn with it.
+caller's: nothing of it stays registered longer than a few turns after the call (watch.py).
 """
 
 from __future__ import annotations

@@ -27,7 +27,6 @@ cdef class Watch(Channel):
     cpdef receive(self, sock, call, tuple args, Py_ssize_t full)
     cpdef send(self, sock, call)
     cpdef leave(self, done)
-    @cython.locals(interest=int)
     cdef _keep(self, sock)
     @cython.locals(count=Py_ssize_t)
     cdef _receive_again(self)

@@ -72,7 +72,7 @@ class Watch(Channel):
             return
         if self.reader is not None or self.writer is not None:
             self._loop.reactor.look_again(self, self._interest())
-        elif self._receiving is None and self._sending is None:
+        elif not self.waits():
             self._turns_kept += 1
             if self._turns_kept < TURNS_KEPT:
                 self._loop.reactor.mark_queued(self)
@@ -188,17 +188,13 @@ class Watch(Channel):
 
     def _keep(self, sock: Any) -> None:
         # Registered for what waits, and for reading if it was: a socket that is read again needs no system call for that.
-        interest = self._interest()
         self._turns_kept = 0
         if self.owner is not sock:
             self.owner = sock
             self._is_stream = getattr(sock, "type", None) == socket.SOCK_STREAM
-        elif self.added and not interest & ~self.interest:
+        elif self.added and not self._interest() & ~self.interest:
             return
-        if self.added:
-            self._loop.reactor.rearm(self, interest)
-        else:
-            self._loop.reactor.add(self, interest)
+        self._look()
 
     def _receive_again(self) -> None:
         done = self._receiving

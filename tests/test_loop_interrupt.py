@@ -40,6 +40,21 @@ except KeyboardInterrupt:
 """
 
 
+def interrupted(program: str) -> tuple[str, int]:
+    """What a Python program that says "ready" prints after a SIGINT, and its exit status."""
+    environment = {**os.environ, "PYTHONPATH": ":".join(filter(None, sys.path))}
+    with subprocess.Popen([sys.executable, "-c", program], env=environment, stdout=subprocess.PIPE, text=True) as child:
+        assert child.stdout is not None
+        try:
+            assert child.stdout.readline() == "ready\n"
+            child.send_signal(signal.SIGINT)
+            output, _ = child.communicate(timeout=30)
+        finally:
+            with contextlib.suppress(ProcessLookupError):
+                child.kill()
+    return output, child.returncode
+
+
 @pytest.mark.parametrize(
     "runner",
     ["asyncio.run", "Runner", pytest.param("edgeloop.run", marks=pytest.mark.edgeloop_only)],
@@ -52,23 +67,9 @@ except KeyboardInterrupt:
 def test_ctrl_c(loop_factory: Callable[[], asyncio.AbstractEventLoop], runner: str, body: str) -> None:
     """SIGINT cancels the main task; its clean-up runs; KeyboardInterrupt comes out of run."""
     start = RUNNERS[runner].format(module=loop_factory.__module__, name=loop_factory.__qualname__)
-    environment = {**os.environ, "PYTHONPATH": ":".join(filter(None, sys.path))}
-    with subprocess.Popen(
-        [sys.executable, "-c", start + INTERRUPTED.format(body=body)],
-        env=environment,
-        stdout=subprocess.PIPE,
-        text=True,
-    ) as child:
-        assert child.stdout is not None
-        try:
-            assert child.stdout.readline() == "ready\n"
-            child.send_signal(signal.SIGINT)
-            output, _ = child.communicate(timeout=30)
-        finally:
-            with contextlib.suppress(ProcessLookupError):
-                child.kill()
+    output, status = interrupted(start + INTERRUPTED.format(body=body))
     assert output.split("\n") == ["cancelled", "cleaned up", "interrupted", ""]
-    assert child.returncode == 0
+    assert status == 0
 
 
 def test_ctrl_c_in_a_busy_callback(loop_factory: Callable[[], asyncio.AbstractEventLoop]) -> None:
@@ -87,14 +88,5 @@ def test_ctrl_c_in_a_busy_callback(loop_factory: Callable[[], asyncio.AbstractEv
         "loop.run_forever()\n"
         "loop.close()\n"
     )
-    environment = {**os.environ, "PYTHONPATH": ":".join(filter(None, sys.path))}
-    with subprocess.Popen([sys.executable, "-c", program], env=environment, stdout=subprocess.PIPE, text=True) as child:
-        assert child.stdout is not None
-        try:
-            assert child.stdout.readline() == "ready\n"
-            child.send_signal(signal.SIGINT)
-            output, _ = child.communicate(timeout=30)
-        finally:
-            with contextlib.suppress(ProcessLookupError):
-                child.kill()
+    output, _ = interrupted(program)
     assert output == "interrupted\nkept\n"

@@ -1,4 +1,4 @@
-"""How long a socket stays in the epoll set for sock_* calls: as long as one waits, and to the end of the turn."""
+"""How long a socket stays in the epoll set for sock_* calls: as long as one waits, and a few turns more."""
 
 from __future__ import annotations
 
@@ -12,33 +12,9 @@ import pytest
 from kernel_truth import EDGE, IN, OUT, epoll_set, needs_strace, system_calls
 from recording import Run
 
+from benchmarks import scenarios
+
 Pair = tuple[socket.socket, socket.socket]
-
-ECHO = """
-    import asyncio, socket, sys
-    import edgeloop
-
-    async def main(count):
-        loop = asyncio.get_running_loop()
-        ours, theirs = {pair}
-        ours.setblocking(False)
-        theirs.setblocking(False)
-
-        async def serve():
-            while data := await loop.sock_recv(theirs, 100):
-                await loop.sock_sendall(theirs, data)
-
-        server = asyncio.create_task(serve())
-        await asyncio.sleep(0)
-        for _ in range(count):
-            await loop.sock_sendall(ours, b"ping")
-            assert await loop.sock_recv(ours, 100) == b"ping"
-        ours.close()
-        await server
-        theirs.close()
-
-    edgeloop.run(main(int(sys.argv[1])))
-"""
 
 
 @pytest.fixture(params=["tcp", "unix"])
@@ -62,9 +38,9 @@ def pair(request: pytest.FixtureRequest) -> Iterator[Pair]:
 @needs_strace
 def test_a_request_costs_one_recv_and_one_send(tmp_path: Path) -> None:
     """No epoll_ctl, and no recv that finds nothing: the short read of the last turn has said so."""
-    script = ECHO.replace("{pair}", "socket.socketpair()")
-    calls = system_calls(script, "300", directory=tmp_path)
-    calls.subtract(system_calls(script, "100", directory=tmp_path))
+    script = Path(scenarios.__file__).read_text()
+    calls = system_calls(script, "sock", "300", directory=tmp_path)
+    calls.subtract(system_calls(script, "sock", "100", directory=tmp_path))
     assert calls["epoll_ctl"] <= 2
     assert calls["sendto"] == 400
     assert 400 <= calls["recvfrom"] <= 402
