@@ -19,17 +19,23 @@ if not sys.platform.startswith("linux"):
 # Hot rooms only: what works once per connection or once per loop stays plain Python.
 COMPILED = (
     "kernel.pyx",
+    "kernel_epoll.pyx",
+    "kernel_sockets.pyx",
+    "kernel_pipes.pyx",
     "kernel_datagram.pyx",
     "kernel_timers.pyx",
     "reactor.py",
     "schedule.py",
+    "tasks.py",
     "watch.py",
+    "transports/flow.py",
+    "transports/stream_sending.py",
     "transports/stream.py",
     "transports/pipe.py",
     "transports/pipe_writing.py",
+    "transports/datagram_sending.py",
     "transports/datagram.py",
     "transports/tls_state.py",
-    "transports/tls_buffers.py",
     "transports/tls_records.py",
     "transports/tls_writing.py",
     "transports/tls_reading.py",
@@ -55,6 +61,16 @@ class BuildIfThereIsACompiler(build_ext):
             self.extensions = []  # or the wheel would look for what they should have become
 
 
+def room_headers_changed() -> bool:
+    """Whether a header of the kernel room is younger than a C file made with it.
+
+    Cython looks after the other headers. It doesn't see those that are taken whole, as in ``from edgeloop cimport kernel``.
+    """
+    headers = [header.stat().st_mtime for header in Path("edgeloop").glob("kernel*.pxd")]
+    made = [source.stat().st_mtime for source in Path("build/cython").rglob("*.c")]
+    return bool(made) and max(headers) > min(made)
+
+
 def extensions() -> list[Extension]:
     """The extension modules, one for each hot room."""
     if os.environ.get("EDGELOOP_PURE", "0") not in ("", "0"):
@@ -72,6 +88,7 @@ def extensions() -> list[Extension]:
     return cythonize(  # type: ignore[no-any-return]
         modules,
         build_dir="build/cython",
+        force=room_headers_changed(),
         compiler_directives={
             "language_level": 3,
             "annotation_typing": False,  # C types come from the .pxd files alone

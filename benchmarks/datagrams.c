@@ -11,6 +11,7 @@
  */
 #define _GNU_SOURCE
 #include "figures.h"
+#include "polling.h"
 #include <arpa/inet.h>
 #include <netinet/in.h>
 #include <stdbool.h>
@@ -92,21 +93,6 @@ static void poll_once(void)
         listen_to(events[i].data.ptr);
     if (flooding && !stopping)
         flood();
-}
-
-static void poll_until(double end)
-{
-    uint64_t last = requests;
-    double changed = now();
-    for (double time = changed; time < end; time = now()) {
-        poll_once();
-        if (requests != last) {
-            last = requests;
-            changed = time;
-        } else if (time > changed + STUCK_SECONDS) {
-            die("no reply for %d s", STUCK_SECONDS);
-        }
-    }
 }
 
 static void settle(void)

@@ -34,7 +34,6 @@ def count(scenario: str, python: str = sys.executable, lengths: tuple[int, int] 
 
 
 def _collected(valgrind: str, python: str, scenario: str, length: int) -> int:
-    program = Path(__file__).with_name("scenarios.py")
     with tempfile.TemporaryDirectory() as folder:
         done = subprocess.run(
             [
@@ -42,10 +41,12 @@ def _collected(valgrind: str, python: str, scenario: str, length: int) -> int:
                 "--tool=callgrind",
                 f"--callgrind-out-file={folder}/out",
                 python,
-                program,
+                "-m",
+                "benchmarks.scenarios",
                 scenario,
                 str(length),
             ],
+            cwd=Path(__file__).parents[1],
             env=os.environ | {"PYTHONHASHSEED": "0"},
             capture_output=True,
             text=True,

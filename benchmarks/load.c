@@ -23,6 +23,7 @@
 #define _GNU_SOURCE
 #include "figures.h"
 #include "peer.h"
+#include "polling.h"
 #include <sys/epoll.h>
 
 enum { EVENTS = 256, FETCH_REQUEST = 8, OFFSETS = 4093, HTTP_REPLY = 4096 };
@@ -208,21 +209,6 @@ static void poll_once(void)
     }
     for (size_t i = 0; kind == SINK && i < connection_count; i++)
         pour(&connections[i]);
-}
-
-static void poll_until(double end)
-{
-    uint64_t last = requests;
-    double changed = now();
-    for (double time = changed; time < end; time = now()) {
-        poll_once();
-        if (requests != last) {
-            last = requests;
-            changed = time;
-        } else if (time > changed + STUCK_SECONDS) {
-            die("no reply for %d s", STUCK_SECONDS);
-        }
-    }
 }
 
 static bool settled(const struct connection *connection)

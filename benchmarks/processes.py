@@ -46,12 +46,14 @@ class Bench:
     """What every measurement needs: where the C programs are, which cores, and which Python runs which loop.
 
     ``nice`` is the niceness of the server and of the load, -20 to 19; below 0 it takes CAP_SYS_NICE (setpriority(2)).
+    ``watched``: the command, without the server's own, of a program that runs the server and looks on.
     """
 
     programs: Path
     cores: Cores
     nice: int = 0
     pythons: Mapping[str, str] = field(default_factory=dict)
+    watched: tuple[str, ...] = ()
 
     def python(self, name: str) -> str:
         return self.pythons.get(name, sys.executable)
@@ -174,7 +176,7 @@ def serving(bench: Bench, service: str, name: str, size: int) -> Iterator[Server
         else:
             Path(own, CERTIFICATE).symlink_to(bench.programs / CERTIFICATE)
             command = [bench.python(name), "-m", "benchmarks.server", service, name, str(size), own]
-        with running(command, bench.cores.server, name, bench.nice) as process:
+        with running([*bench.watched, *command], bench.cores.server, name, bench.nice) as process:
             yield Server(process.pid, first_line(process, START_SECONDS))
 
 

@@ -1,4 +1,6 @@
-"""Small programs of one kind of work each, for counting what one more piece of it costs: ``python scenarios.py NAME COUNT``.
+"""Small programs of one kind of work each, for counting what one more piece of it costs.
+
+``python -m benchmarks.scenarios NAME COUNT`` in the folder above this one.
 
 Both ends of a conversation are in the program, and nothing in it depends on when something happens: two runs of one length
 execute the same instructions, but for a few.
@@ -8,23 +10,29 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import ssl
 import sys
+import tempfile
 from collections.abc import Callable, Coroutine
+from pathlib import Path
 from typing import Any
 
 
-async def echo(count: int) -> None:
+class Server(asyncio.Protocol):
+    """Sends back what it receives."""
+
+    def connection_made(self, transport: Any) -> None:
+        self.transport = transport
+
+    def data_received(self, data: bytes) -> None:
+        self.transport.write(data)
+
+
+async def echo(count: int, answering: Callable[[], asyncio.Protocol] = Server) -> None:
     """A message and its answer, Protocol to Protocol."""
     loop = asyncio.get_running_loop()
     ours, theirs = socket.socketpair()
     done = loop.create_future()
-
-    class Server(asyncio.Protocol):
-        def connection_made(self, transport: Any) -> None:
-            self.transport = transport
-
-        def data_received(self, data: bytes) -> None:
-            self.transport.write(data)
 
     class Client(asyncio.Protocol):
         def connection_made(self, transport: Any) -> None:
@@ -38,10 +46,45 @@ async def echo(count: int) -> None:
             else:
                 done.set_result(None)
 
-    server, _ = await loop.connect_accepted_socket(Server, ours)
+    server, _ = await loop.connect_accepted_socket(answering, ours)
     client, _ = await loop.create_connection(Client, sock=theirs)
     await done
     client.close()
+    server.close()
+    await asyncio.sleep(0)
+
+
+async def tls(count: int) -> None:
+    """1 KiB and its answer, encrypted, Protocol to Protocol."""
+    from benchmarks.listening import CERTIFICATE, server_context
+    from benchmarks.processes import make_certificate
+
+    with tempfile.TemporaryDirectory() as folder:
+        make_certificate(Path(folder, CERTIFICATE))
+        ours = server_context(Path(folder))
+    theirs = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    theirs.check_hostname = False
+    theirs.verify_mode = ssl.CERT_NONE
+    loop = asyncio.get_running_loop()
+    done = loop.create_future()
+    message = bytes(1024)
+
+    class Client(asyncio.Protocol):
+        def connection_made(self, transport: Any) -> None:
+            self.transport, self.left = transport, count
+            transport.write(message)
+
+        def data_received(self, data: bytes) -> None:
+            self.left -= 1
+            if self.left:
+                self.transport.write(message)
+            else:
+                done.set_result(None)
+
+    server = await loop.create_server(Server, "127.0.0.1", 0, ssl=ours)
+    client, _ = await loop.create_connection(Client, *server.sockets[0].getsockname(), ssl=theirs)
+    await done
+    client.abort()
     server.close()
     await asyncio.sleep(0)
 
@@ -82,6 +125,28 @@ async def sock(count: int) -> None:
         await loop.sock_recv(ours, 100)
     ours.close()
     await server
+    theirs.close()
+
+
+async def datagrams(count: int) -> None:
+    """A datagram received, of those that come fifty at a time; sent by a plain socket."""
+    loop = asyncio.get_running_loop()
+    theirs = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+
+    class Server(asyncio.DatagramProtocol):
+        counted = 0
+
+        def datagram_received(self, data: bytes, addr: tuple[str | Any, int]) -> None:
+            self.counted += 1
+
+    transport, protocol = await loop.create_datagram_endpoint(Server, local_addr=("127.0.0.1", 0))
+    theirs.connect(transport.get_extra_info("sockname"))
+    for sent in range(50, count + 1, 50):
+        for _ in range(50):
+            theirs.send(b"ping")
+        while protocol.counted < sent:
+            await asyncio.sleep(0)
+    transport.close()
     theirs.close()
 
 
@@ -141,7 +206,8 @@ async def timers(count: int) -> None:
 
 
 SCENARIOS: dict[str, Callable[[int], Coroutine[Any, Any, None]]] = {
-    scenario.__name__: scenario for scenario in (echo, streams, sock, yields, callbacks, tasks, timeouts, timers)
+    scenario.__name__: scenario
+    for scenario in (echo, tls, streams, sock, datagrams, yields, callbacks, tasks, timeouts, timers)
 }
 
 

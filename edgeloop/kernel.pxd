@@ -1,3 +1,10 @@
+from cpython.exc cimport PyErr_CheckSignals, PyErr_SetFromErrno
+from libc.errno cimport EAGAIN, EINTR, errno
+
+cdef enum:
+    BUFFER_SIZE = 262144
+    VECTOR_SIZE = 1024
+
 cdef int EPOLL_READ
 cdef int EPOLL_WRITE
 cdef int EPOLL_HANGUP
@@ -7,41 +14,84 @@ cdef int INTEREST_WRITE
 cdef int INTEREST_HANGUP
 cdef Py_ssize_t READ_SIZE
 cdef Py_ssize_t MOST_CHUNKS
-
-cdef class Poller:
-    cdef int _fd
-    cdef bint _coarse
-    cdef int _size
-    cdef void* _events
-    cdef int* fds
-    cdef int* masks
-    cpdef add(self, int fd, int mask)
-    cpdef modify(self, int fd, int mask)
-    cpdef refresh(self, int fd, int mask)
-    cpdef remove(self, int fd)
-    cpdef int wait(self, double timeout) except -1
-    cpdef close(self)
+cdef Py_ssize_t SPARE_HANDLES
 
 cpdef double now() noexcept
-cpdef int wake(int fd) except -1
-cpdef recv(int fd)
-cpdef Py_ssize_t recv_into(int fd, buffer) except -2
-cpdef Py_ssize_t send(int fd, data) except -2
-cpdef Py_ssize_t send_many(int fd, list chunks) except -2
-cpdef read(int fd)
-cpdef int unread(int fd) except -1
-cpdef Py_ssize_t write(int fd, data) except -2
-cpdef Py_ssize_t write_many(int fd, list chunks) except -2
-cpdef local_address(int fd)
-cdef object address_of(int fd, void* name, unsigned int length, bint peer)
-cpdef accept(listening)
-cpdef close(int fd)
-cdef object copy_context()
-cdef Py_ssize_t SPARE_HANDLES
-cdef bint is_this_thread(thread_id) except -1
-cdef bint unshared(object) noexcept
-cdef object call(context, callback, tuple args)
-cdef object call_none(context, callback)
-cdef object call_one(context, callback, argument)
 cpdef attributes_on_demand(owner)
 cpdef check_signals()
+cpdef close(int fd)
+
+# What follows is so short that a call of another module's function would cost as much as it does itself.
+
+cdef extern from *:
+    """
+    /* Each context.run() from C: the same steps as Context.run, without building the call. */
+    static inline PyObject *edgeloop_call(PyObject *context, PyObject *callback, PyObject *const *args, size_t count) {
+        if (PyContext_Enter(context)) return NULL;
+        PyObject *result = PyObject_Vectorcall(callback, args, count, NULL);
+        if (PyContext_Exit(context)) { Py_XDECREF(result); return NULL; }
+        return result;
+    }
+    static inline PyObject *edgeloop_call_tuple(PyObject *context, PyObject *callback, PyObject *args) {
+        return edgeloop_call(context, callback, ((PyTupleObject *)args)->ob_item, (size_t)PyTuple_GET_SIZE(args));
+    }
+    static inline PyObject *edgeloop_call_one(PyObject *context, PyObject *callback, PyObject *argument) {
+        PyObject *slots[2] = {NULL, argument};  /* the spare slot lets a bound method put its self there */
+        return edgeloop_call(context, callback, slots + 1, 1 | PY_VECTORCALL_ARGUMENTS_OFFSET);
+    }
+    static inline PyObject *edgeloop_call_none(PyObject *context, PyObject *callback) {
+        PyObject *slots[1] = {NULL};
+        return edgeloop_call(context, callback, slots + 1, 0 | PY_VECTORCALL_ARGUMENTS_OFFSET);
+    }
+    /* The method is looked up for each call, as in Python, but no bound method is made for it. */
+    static inline PyObject *edgeloop_call_method(PyObject *context, PyObject *owner, PyObject *name, PyObject *argument) {
+        PyObject *slots[3] = {NULL, owner, argument};
+        if (PyContext_Enter(context)) return NULL;
+        PyObject *result = PyObject_VectorcallMethod(name, slots + 1, 2 | PY_VECTORCALL_ARGUMENTS_OFFSET, NULL);
+        if (PyContext_Exit(context)) { Py_XDECREF(result); return NULL; }
+        return result;
+    }
+    static inline void edgeloop_drop_dict(PyObject *object) {
+        Py_ssize_t offset = Py_TYPE(object)->tp_dictoffset;
+        if (offset > 0) Py_CLEAR(*(PyObject **)((char *)object + offset));
+    }
+
+    /* Whether the caller's variable is the only thing that leads to the object, which a weak reference would do too. */
+    static inline int edgeloop_unshared(PyObject *object) {
+        return Py_REFCNT(object) == 1 && !*(PyObject **)((char *)object + Py_TYPE(object)->tp_weaklistoffset);
+    }
+
+    /* list.clear() for a list of None that will be filled again: it keeps its memory, if that is not much. */
+    static inline int edgeloop_empty(PyObject *list) {
+        PyListObject *items = (PyListObject *)list;
+        Py_ssize_t size = PyList_GET_SIZE(list);
+        if (items->allocated > 4096) return PyList_SetSlice(list, 0, size, NULL);
+        Py_SET_SIZE(items, 0);
+        while (size-- > 0) Py_DECREF(items->ob_item[size]);
+        return 0;
+    }
+    """
+    void edgeloop_drop_dict(object)
+    unsigned long PyThread_get_thread_ident()
+    bint unshared "edgeloop_unshared" (object object)
+    int empty "edgeloop_empty" (object list) except -1
+    object call "edgeloop_call_tuple" (object context, object callback, object args)
+    object call_none "edgeloop_call_none" (object context, object callback)
+    object call_one "edgeloop_call_one" (object context, object callback, object argument)
+    object call_method "edgeloop_call_method" (object context, object owner, object name, object argument)
+    object copy_context "PyContext_CopyCurrent" ()
+    object construct "PyObject_Call" (object cls, object args, object keywords)  # Cython would copy the dict first
+
+
+cdef inline bint is_this_thread(thread_id) except -1:
+    return thread_id is not None and <unsigned long>thread_id == PyThread_get_thread_ident()
+
+
+cdef inline bint again() except -1:
+    """After a system call that failed: whether to repeat it, since a signal cut it short; not if it would block."""
+    if errno == EAGAIN:
+        return False
+    if errno != EINTR:
+        PyErr_SetFromErrno(OSError)
+    PyErr_CheckSignals()
+    return True

@@ -12,7 +12,7 @@ from typing import Any
 
 Message = tuple[bytes, Any]
 
-MOST_DATAGRAMS = 32  # received with one call; a longer list to send is cut into as many at a time
+MOST_DATAGRAMS = 64  # received with one call; a longer list to send is cut into as many at a time
 DATAGRAM_SIZE = 262144  # as the stdlib's: UDP has 65,527 bytes at most, a Unix socket what SO_SNDBUF allows
 
 
@@ -26,21 +26,24 @@ class _Room(threading.local):
 _room = _Room()
 
 
-def recv_datagrams(fd: int, family: int, sock: socket.socket) -> list[Message | OSError]:
+def recv_datagrams(fd: int, family: int, sock: socket.socket) -> list[Any]:
     """What has arrived, at most MOST_DATAGRAMS: fewer mean that the next call would have blocked, or has failed.
 
-    An error, which the kernel tells once, stands in its place among the messages: the last.
+    One after the other: the data of a message, its sender's address, the data of the next. An error, which the kernel tells
+    once, stands in its place among the data, with None for the address: the last.
     """
-    arrived: list[Message | OSError] = []
+    arrived: list[Any] = []
     view = _room.view
     try:
-        while len(arrived) < MOST_DATAGRAMS:
+        while len(arrived) < 2 * MOST_DATAGRAMS:
             count, address = sock.recvfrom_into(view)
-            arrived.append((view[:count].tobytes(), address))
+            arrived.append(view[:count].tobytes())
+            arrived.append(address)
     except BlockingIOError:
         pass
     except OSError as exc:
         arrived.append(exc)
+        arrived.append(None)
     return arrived
 
 

@@ -14,60 +14,14 @@ from libc.errno cimport EAGAIN, EINTR, errno
 from libc.stdint cimport uint32_t, uintptr_t
 from libc.string cimport memcmp, memcpy, memset, strlen
 
-from edgeloop cimport kernel
+from edgeloop cimport kernel_sockets
+from edgeloop.kernel cimport again
+from edgeloop.kernel_headers cimport (
+    AF_INET, AF_INET6, AF_UNIX, MSG_DONTWAIT, MSG_NOSIGNAL, c_send, c_sendto, htonl, htons, inet_pton, iovec, mmsghdr,
+    msghdr, recvmmsg, sendmmsg, sockaddr, sockaddr_in, sockaddr_in6, sockaddr_storage, sockaddr_un, socklen_t,
+)
 
 import os
-
-cdef extern from "<sys/socket.h>" nogil:
-    ctypedef unsigned int socklen_t
-    struct sockaddr:
-        unsigned short sa_family
-    struct sockaddr_storage:
-        unsigned short ss_family
-    struct iovec:
-        void* iov_base
-        size_t iov_len
-    struct msghdr:
-        void* msg_name
-        socklen_t msg_namelen
-        iovec* msg_iov
-        size_t msg_iovlen
-    struct mmsghdr:
-        msghdr msg_hdr
-        unsigned int msg_len
-    struct timespec:
-        pass
-    int recvmmsg(int fd, mmsghdr* messages, unsigned int count, int flags, timespec* timeout)
-    int sendmmsg(int fd, mmsghdr* messages, unsigned int count, int flags)
-    ssize_t c_send "send" (int fd, const void* buffer, size_t size, int flags)
-    ssize_t c_sendto "sendto" (int fd, const void* buffer, size_t size, int flags, const sockaddr* to, socklen_t length)
-    int MSG_NOSIGNAL, MSG_DONTWAIT, AF_INET, AF_INET6, AF_UNIX
-
-cdef extern from "<netinet/in.h>" nogil:
-    struct in_addr:
-        uint32_t s_addr
-    struct in6_addr:
-        pass
-    struct sockaddr_in:
-        unsigned short sin_family
-        unsigned short sin_port
-        in_addr sin_addr
-    struct sockaddr_in6:
-        unsigned short sin6_family
-        unsigned short sin6_port
-        uint32_t sin6_flowinfo
-        in6_addr sin6_addr
-        uint32_t sin6_scope_id
-    unsigned short htons(unsigned short value)
-    uint32_t htonl(uint32_t value)
-
-cdef extern from "<sys/un.h>" nogil:
-    struct sockaddr_un:
-        unsigned short sun_family
-        char sun_path[108]
-
-cdef extern from "<arpa/inet.h>" nogil:
-    int inet_pton(int family, const char* text, void* address)
 
 cdef extern from "Python.h":
     const char* PyUnicode_AsUTF8AndSize(object text, Py_ssize_t* size) except NULL
@@ -77,7 +31,7 @@ cdef extern from "Python.h":
     long long PyLong_AsLongLongAndOverflow(object number, int* overflow) except? -1
 
 cdef enum:
-    BATCH = 32
+    BATCH = 64
     MOST_BYTES = 262144
     # Not a power of two: the messages of a batch, small for the most part, are not to share the same few cache lines.
     STRIDE = 262144 + 320
@@ -119,6 +73,7 @@ cdef void prepare() noexcept:
         incoming[i].msg_hdr.msg_iov = &incoming_data[i]
         incoming[i].msg_hdr.msg_iovlen = 1
         incoming[i].msg_hdr.msg_name = &incoming_names[i]
+        incoming[i].msg_hdr.msg_namelen = sizeof(sockaddr_storage)
 
 
 prepare()
@@ -153,11 +108,11 @@ cdef object peer_of(int fd, sockaddr_storage* name, socklen_t length):
         memcpy(words, <char*>&six.sin6_addr + 8, 8)
         mixed = words[0] ^ words[1] ^ six.sin6_port
     else:
-        return kernel.address_of(fd, name, length, True)
+        return kernel_sockets.address_of(fd, name, length, True)
     place = &peers[(mixed * 2654435761u) >> 22]
     if place.address != NULL and place.length == length and memcmp(&place.name, name, length) == 0:
         return <object>place.address
-    address = kernel.address_of(fd, name, length, True)
+    address = kernel_sockets.address_of(fd, name, length, True)
     remember(place, address, name, length)
     return address
 
@@ -165,7 +120,8 @@ cdef object peer_of(int fd, sockaddr_storage* name, socklen_t length):
 cpdef list recv_datagrams(int fd, int family, sock):
     """What has arrived, at most MOST_DATAGRAMS: fewer mean that the next call would have blocked, or has failed.
 
-    An error, which the kernel tells once, stands in its place among the messages: the last.
+    One after the other: the data of a message, its sender's address, the data of the next. An error, which the kernel tells
+    once, stands in its place among the data, with None for the address: the last.
     """
     global in_use
     if in_use or (family != AF_INET and family != AF_INET6 and family != AF_UNIX):
@@ -180,8 +136,6 @@ cpdef list recv_datagrams(int fd, int family, sock):
 cdef list recv_batch(int fd):
     cdef int i, count
     cdef list arrived
-    for i in range(BATCH):
-        incoming[i].msg_hdr.msg_namelen = sizeof(sockaddr_storage)
     while True:
         count = recvmmsg(fd, incoming, BATCH, MSG_DONTWAIT, NULL)
         if count >= 0:
@@ -189,24 +143,29 @@ cdef list recv_batch(int fd):
         if errno == EAGAIN:
             return []
         if errno != EINTR:
-            return [failure(errno)]
+            return [failure(errno), None]
         PyErr_CheckSignals()
     arrived = []
-    for i in range(count):
-        data = PyBytes_FromStringAndSize(room + i * STRIDE, incoming[i].msg_len)
-        arrived.append((data, peer_of(fd, &incoming_names[i], incoming[i].msg_hdr.msg_namelen)))
+    try:
+        for i in range(count):
+            arrived.append(PyBytes_FromStringAndSize(room + i * STRIDE, incoming[i].msg_len))
+            arrived.append(peer_of(fd, &incoming_names[i], incoming[i].msg_hdr.msg_namelen))
+    finally:
+        for i in range(count):
+            incoming[i].msg_hdr.msg_namelen = sizeof(sockaddr_storage)  # where recvmmsg has put the real one
     return arrived
 
 
 cdef list recv_by_object(sock):
     cdef list arrived = []
     try:
-        while len(arrived) < BATCH:
-            arrived.append(sock.recvfrom(MOST_BYTES))
+        while len(arrived) < 2 * BATCH:
+            arrived.extend(sock.recvfrom(MOST_BYTES))
     except BlockingIOError:
         pass
     except OSError as exc:
         arrived.append(exc)
+        arrived.append(None)
     return arrived
 
 
@@ -312,11 +271,8 @@ cpdef bint send_datagram(int fd, int family, sock, bytes data, address) except -
             count = c_sendto(fd, PyBytes_AS_STRING(data), PyBytes_GET_SIZE(data), SEND_FLAGS, <sockaddr*>&name, length)
         if count >= 0:
             return True
-        if errno == EAGAIN:
+        if not again():
             return False
-        if errno != EINTR:
-            raise failure(errno)
-        PyErr_CheckSignals()
 
 
 cdef struct Letters:

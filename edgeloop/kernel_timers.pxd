@@ -1,10 +1,10 @@
 cdef class TimerHeap:
+    cdef readonly Py_ssize_t size
     cdef list _timers
     cdef double* _whens
     cdef unsigned long long* _numbers
     cdef Py_ssize_t _room
     cdef unsigned long long _count
-    cpdef Py_ssize_t size(self)
     cpdef push(self, double when, timer)
     cpdef first(self)
     cpdef double first_when(self)

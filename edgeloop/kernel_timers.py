@@ -19,14 +19,13 @@ class TimerHeap:
         # Numbered, so that equal times keep their order and no timer is ever compared.
         self._entries: list[tuple[float, int, Any]] = []
         self._count = 0
-
-    def size(self) -> int:
+        self.size = 0
         """How many timers there are, cancelled ones included."""
-        return len(self._entries)
 
     def push(self, when: float, timer: Any) -> None:
         """Add a timer that is due at ``when``, in seconds of the loop's clock."""
         self._count += 1
+        self.size += 1
         heapq.heappush(self._entries, (when, self._count, timer))
 
     def first(self) -> Any:
@@ -39,7 +38,9 @@ class TimerHeap:
 
     def pop(self) -> Any:
         """Take the timer that is due first."""
-        return heapq.heappop(self._entries)[2]
+        timer = heapq.heappop(self._entries)[2]
+        self.size -= 1
+        return timer
 
     def timers(self) -> list[Any]:
         """All timers, in no order."""
@@ -50,8 +51,10 @@ class TimerHeap:
         cancelled = [entry[2] for entry in self._entries if entry[2]._cancelled]
         self._entries = [entry for entry in self._entries if not entry[2]._cancelled]
         heapq.heapify(self._entries)
+        self.size = len(self._entries)
         return cancelled
 
     def clear(self) -> None:
         """Drop all timers."""
         self._entries.clear()
+        self.size = 0

@@ -23,19 +23,18 @@ cdef class TimerHeap:
         self._numbers = NULL
         self._room = 0
         self._count = 0
+        self.size = 0
 
     def __dealloc__(self):
         PyMem_Free(self._whens)
         PyMem_Free(self._numbers)
 
-    cpdef Py_ssize_t size(self):
-        return len(self._timers)
-
     cpdef push(self, double when, timer):
-        cdef Py_ssize_t place = len(self._timers)
+        cdef Py_ssize_t place = self.size
         if place == self._room:
             self._make_room()
         self._timers.append(timer)
+        self.size += 1
         self._count += 1
         self._whens[place] = when
         self._numbers[place] = self._count  # equal times keep their order
@@ -48,7 +47,7 @@ cdef class TimerHeap:
         return self._whens[0]
 
     cpdef pop(self):
-        cdef Py_ssize_t last = len(self._timers) - 1
+        cdef Py_ssize_t last = self.size - 1
         cdef PyObject** items = (<PyListObject*>self._timers).ob_item
         cdef PyObject* first
         if last < 0:
@@ -57,6 +56,7 @@ cdef class TimerHeap:
         items[0] = items[last]
         items[last] = first
         timer = self._timers.pop()
+        self.size = last
         if last:
             self._whens[0] = self._whens[last]
             self._numbers[0] = self._numbers[last]
@@ -79,12 +79,14 @@ cdef class TimerHeap:
                 self._numbers[to] = self._numbers[place]
                 to += 1
         self._timers = kept
+        self.size = to
         for place in range(to // 2 - 1, -1, -1):
             self._sink(place)
         return cancelled
 
     cpdef clear(self):
         self._timers = []
+        self.size = 0
 
     cdef int _make_room(self) except -1:
         cdef Py_ssize_t room = 2 * self._room if self._room else FIRST_ROOM
@@ -120,7 +122,7 @@ cdef class TimerHeap:
 
     cdef void _sink(self, Py_ssize_t place) noexcept:
         cdef PyObject** items = (<PyListObject*>self._timers).ob_item
-        cdef Py_ssize_t size = len(self._timers)
+        cdef Py_ssize_t size = self.size
         cdef PyObject* item = items[place]
         cdef double when = self._whens[place]
         cdef unsigned long long number = self._numbers[place]

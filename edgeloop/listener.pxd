@@ -1,6 +1,6 @@
 cimport cython
 
-from edgeloop cimport kernel
+from edgeloop cimport kernel, kernel_sockets
 from edgeloop.reactor cimport Channel, Reactor
 from edgeloop.schedule cimport Scheduler
 from edgeloop.transports.stream cimport StreamTransport

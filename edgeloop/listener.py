@@ -12,7 +12,7 @@ import socket
 from collections.abc import Callable
 from typing import Any
 
-from . import kernel, stdlib
+from . import kernel, kernel_sockets, stdlib
 from .reactor import Channel
 from .schedule import Scheduler
 from .transports.stream import StreamTransport
@@ -98,7 +98,7 @@ class Listener(Channel):
     def _drain(self) -> None:
         for _ in range(ACCEPTS_PER_TURN):
             try:
-                accepted = kernel.accept(self.sock)
+                accepted = kernel_sockets.accept(self.sock)
             except OSError as exc:
                 if self._exhausted(exc):
                     continue
@@ -132,7 +132,7 @@ class Listener(Channel):
 
     def _exhausted(self, exc: OSError) -> bool:
         # Whether there is anything left to try in this turn.
-        if exc.errno not in kernel.exhausted:
+        if exc.errno not in kernel_sockets.exhausted:
             self._report(exc, "Fatal error: accept() failed on a listening socket")
             self.stop()
             return False
@@ -141,7 +141,7 @@ class Listener(Channel):
             # Turned away at once, a client can try elsewhere; left in the backlog, it would hang.
             accepted = None
             try:
-                accepted = kernel.accept(self.sock)
+                accepted = kernel_sockets.accept(self.sock)
                 self.readable = accepted is not None
             except OSError:
                 pass  # still none: another thread took the one we gave up

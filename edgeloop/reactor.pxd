@@ -1,7 +1,13 @@
 cimport cython
 
 from edgeloop cimport kernel
-from edgeloop.kernel cimport Poller
+from edgeloop.kernel_epoll cimport Poller
+
+
+cdef int QUIET_WAITS
+cdef double QUIET_SECONDS
+cdef unsigned int TURNS_A_CLOCK
+cdef list _NOTHING
 
 
 cdef class Channel:
@@ -23,12 +29,14 @@ cdef class Channel:
 cdef class Reactor:
     cdef Poller poller
     cdef readonly list channels
-    cdef readonly int wake_fd
     cdef bint woken
     cdef bint foreign
     cdef readonly unsigned long long batch
     cdef public bint stirred
     cdef bint skipped
+    cdef int quiet
+    cdef double asked
+    cdef unsigned int skips
     cdef int heard
     cdef int told
     cdef list leftover
@@ -48,7 +56,9 @@ cdef class Reactor:
     cpdef wake(self)
     @cython.locals(channel=Channel, marked=list, index=Py_ssize_t)
     cpdef flush(self)
+    @cython.locals(elapsed=double)
     cdef bint may_skip(self)
+    @cython.locals(skipped=bint)
     cpdef wait(self, double timeout)
     @cython.locals(channel=Channel, leftover=list, channels=list, fd=int, mask=int, index=int, done=Py_ssize_t)
     cpdef dispatch(self)

@@ -11,7 +11,15 @@ import os
 import weakref
 
 from . import kernel
-from .kernel import Poller
+from .kernel_epoll import Poller
+
+# A turn that has callbacks to run may do without asking the kernel. How often, if nothing was done that can have made
+# news: every second time, until that many waits in a row have brought nothing, then for so many seconds.
+QUIET_WAITS = 16
+QUIET_SECONDS = 20e-6
+TURNS_A_CLOCK = 8
+
+_NOTHING: list[Channel] = []
 
 _reactors: weakref.WeakSet[Reactor] = weakref.WeakSet()
 
@@ -53,7 +61,6 @@ class Reactor:
     def __init__(self) -> None:
         self.poller = Poller()
         self.channels: list[Channel | None] = [None] * 64
-        self.wake_fd = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
         self.woken = False
         self.foreign = False  # this process is a fork of the one the set belongs to
         self.batch = 1
@@ -61,18 +68,17 @@ class Reactor:
         self.told = 0  # how many of them are dispatched
         self.stirred = True  # something was done since the last wait that can have made news
         self.skipped = False  # the last turn has not asked the kernel
+        self.quiet = 0  # waits in a row after skipped turns that brought nothing
+        self.asked = 0.0  # when the first turn was skipped since the last wait
+        self.skips = 0  # how many turns were after that
         self.leftover: list[Channel] = []
         self.marked: list[Channel] = []
         self.queued: list[Channel] = []
-        self.poller.add(self.wake_fd, kernel.INTEREST_READ | kernel.EPOLL_EDGE)
         _reactors.add(self)
 
     def close(self) -> None:
         """Give the descriptors back. Channels that are still open are their owners' to close."""
         self.poller.close()
-        if self.wake_fd >= 0:
-            os.close(self.wake_fd)
-            self.wake_fd = -1
         self.channels = []
         self.leftover = []
         self.marked = []
@@ -163,7 +169,7 @@ class Reactor:
         """End the wait that is going on, or the next one; from any thread or signal handler."""
         if not self.woken:
             self.woken = True
-            kernel.wake(self.wake_fd)
+            self.poller.wake()
 
     def flush(self) -> None:
         """Let each marked channel send what it gathered."""
@@ -189,13 +195,30 @@ class Reactor:
             channel.on_called()
 
     def may_skip(self) -> bool:
-        """Whether a turn that has callbacks to run may do without a ``wait``: every second may.
+        """Whether a turn that has callbacks to run may do without a ``wait``.
 
         Not if something was done since the last one that can have made news: who writes to a peer on the same loop and
-        yields expects it to be told as soon as on asyncio.
+        yields expects it to be told as soon as on asyncio. Else every second turn may; and when only callbacks have been
+        going round for a while, each one until the next QUIET_SECONDS are over.
         """
-        self.skipped = not (self.skipped or self.stirred or self.leftover)
-        return self.skipped
+        if self.stirred or self.leftover:
+            self.quiet = 0
+            return False
+        if not self.skipped:
+            self.skipped = True
+            self.skips = 0
+            if self.quiet >= QUIET_WAITS:
+                self.asked = kernel.now()
+            return True
+        if self.quiet < QUIET_WAITS:
+            return False
+        self.skips += 1
+        if self.skips % TURNS_A_CLOCK:
+            return True  # to read the clock costs as much as a callback
+        elapsed = kernel.now() - self.asked
+        if elapsed > 2 * QUIET_SECONDS:
+            self.quiet = 0  # callbacks that long leave no time to save
+        return elapsed < QUIET_SECONDS
 
     def wait(self, timeout: float) -> None:
         """One epoll_wait of at most ``timeout`` seconds (negative: without limit); ``dispatch`` tells what it brought."""
@@ -205,11 +228,13 @@ class Reactor:
             return  # an exception kept the rest of the last news from being told, and the kernel won't repeat it
         if self.leftover:
             timeout = 0.0
+        skipped = self.skipped
         self.stirred = self.skipped = False
         self.batch += 1
         self.told = self.heard = 0
         self.heard = self.poller.wait(timeout)
         self.woken = False
+        self.quiet = self.quiet + 1 if skipped and not self.heard else 0
 
     def dispatch(self) -> None:
         """Let each channel react that has news, and each that was left over.
@@ -217,7 +242,10 @@ class Reactor:
         What one of them raises leaves at once; the others are told by the next call.
         """
         leftover = self.leftover
-        self.leftover = []
+        if leftover:
+            self.leftover = []
+        else:
+            leftover = _NOTHING  # what is deferred from here on is the next turn's
         done = 0
         channels = self.channels
         try:

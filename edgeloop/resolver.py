@@ -11,7 +11,7 @@ import socket
 from typing import Any
 
 from . import stdlib
-from .tasks import Tasks
+from .executors import Executors
 
 RESOLVER_THREADS = 8
 
@@ -24,6 +24,41 @@ AddressInfo = tuple[socket.AddressFamily, socket.SocketKind, int, str, Any]
 
 def _lookup(host: Any, port: Any, family: int, type: int, proto: int, flags: int) -> list[AddressInfo]:
     return [*socket.getaddrinfo(host, port, family, type, proto, flags)]
+
+
+# What this C library answers for an address, by the hints it was given and the address's family: everything but the address.
+_answers: dict[tuple[int, int, int, int], list[tuple[socket.AddressFamily, socket.SocketKind, int, str]]] = {}
+_getaddrinfo = socket.getaddrinfo
+
+
+def _lookup_literal(host: Any, port: Any, family: int, type: int, proto: int, flags: int) -> list[AddressInfo]:
+    """As ``_lookup`` of what is an address already: the C library is asked once for each set of hints."""
+    # Whoever has put another function in getaddrinfo's place wants that to be asked.
+    if (
+        flags
+        or host.__class__ is not str
+        or port.__class__ is not int
+        or not 0 <= port <= 65535
+        or "%" in host
+        or socket.getaddrinfo is not _getaddrinfo
+    ):
+        return _lookup(host, port, family, type, proto, flags | _NUMERIC_HOST)
+    address: Any
+    if ":" in host:
+        kind = socket.AF_INET6
+        address = (socket.inet_ntop(kind, socket.inet_pton(kind, host)), port, 0, 0)
+    else:
+        kind = socket.AF_INET
+        address = (host, port)  # inet_pton(3) takes no other way to write it
+    if family not in (0, kind):  # an error, but for what an IPv6 address says of an IPv4 one
+        return _lookup(host, port, family, type, proto, _NUMERIC_HOST)
+    hints = (kind, family, type, proto)
+    answer = _answers.get(hints)
+    if answer is None:
+        found = _lookup(host, port, family, type, proto, _NUMERIC_HOST)
+        _answers[hints] = [info[:4] for info in found]
+        return found
+    return [(*info, address) for info in answer]
 
 
 def _is_literal(host: object, port: object) -> bool:
@@ -49,7 +84,7 @@ def _is_literal(host: object, port: object) -> bool:
     return True
 
 
-class Resolver(Tasks):
+class Resolver(Executors):
     """Name resolution, as a theme of AbstractEventLoop."""
 
     def __init__(self) -> None:
@@ -81,7 +116,7 @@ class Resolver(Tasks):
         """getaddrinfo(3) without blocking the loop. Raises socket.gaierror."""
         self._check_closed()
         if _is_literal(host, port):
-            return _lookup(host, port, family, type, proto, flags | _NUMERIC_HOST)
+            return _lookup_literal(host, port, family, type, proto, flags)
         lookup = self._timed_lookup if self._debug else _lookup
         return await self.run_in_executor(self._resolver_pool(), lookup, host, port, family, type, proto, flags)
 

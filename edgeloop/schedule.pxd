@@ -31,8 +31,13 @@ cdef class Scheduler:
     cdef list _news
     cdef TimerHeap _timers
     cdef list _new_timers
-    cdef list _spare
+    cdef list _emptied
+    cdef Handle _spare
+    cdef TimerHandle _spare_timer
+    cdef Py_ssize_t _spares
+    cdef Py_ssize_t _spare_timers
     cdef object _inbox
+    cdef bint _posted
     cdef public bint _closed
     cdef public bint _stopping
     cdef public bint _debug
@@ -51,12 +56,14 @@ cdef class Scheduler:
     cdef double _wait_time(self)
     @cython.locals(timer=TimerHandle, timers=TimerHeap, now=double)
     cdef _collect_due(self)
-    @cython.locals(timer=TimerHandle, new_timers=list)
+    @cython.locals(timer=TimerHandle, new_timers=list, place=Py_ssize_t)
     cdef _sort_new_timers(self)
     cdef _collect_inbox(self)
-    @cython.locals(handle=Handle, batch=list, spare=list, most_spare=Py_ssize_t, done=Py_ssize_t, start=double)
+    cdef _keep(self, Handle handle)
+    @cython.locals(handle=Handle, batch=list, following=list, size=Py_ssize_t,
+                   done=Py_ssize_t, start=double)
     cdef _run_batch(self, bint news)
     cdef _warn_if_slow(self, Handle handle, double elapsed)
-    @cython.locals(timeout=double)
+    @cython.locals(timeout=double, reactor=Reactor)
     cdef _turn(self)
-    cpdef _timer_cancelled(self)
+    cdef _timer_cancelled(self)

@@ -192,10 +192,16 @@ class Scheduler:
         self.reactor = Reactor()
         self._ready: list[Handle] = []  # what call_soon was given
         self._news: list[Handle] = []  # callbacks of readers, writers and timers, for this turn
+        self._emptied: list[Any] | None = None  # a batch that was run, to be filled again
         self._timers = TimerHeap()
         self._new_timers: list[TimerHandle] = []  # of this turn: many are cancelled before the heap has to know them
-        self._spare: list[Handle] = []  # handles that have run and that nobody refers to, to be used again
+        # Handles that have run and that nobody refers to, to be used again. Each has the next one as its callback.
+        self._spare: Handle | None = None
+        self._spare_timer: TimerHandle | None = None
+        self._spares = 0
+        self._spare_timers = 0
         self._inbox: deque[Handle] = deque()  # append and popleft are atomic: no lock
+        self._posted = False  # something may be in the inbox: set after it was put there
         self._closed = False
         self._stopping = False
         self._debug = stdlib.debug_by_default()
@@ -226,7 +232,7 @@ class Scheduler:
         if self._debug:
             self._check_thread()
             self._check_callback(callback, "call_soon")
-        if self._inbox:
+        if self._posted:
             self._collect_inbox()  # first come, first served, from whatever thread
         handle = self._handle(callback, args, context)
         self._ready.append(handle)
@@ -245,6 +251,7 @@ class Scheduler:
             self._ready.append(handle)
         else:
             self._inbox.append(handle)
+            self._posted = True
         self.reactor.wake()
         return handle  # type: ignore[return-value]
 
@@ -275,14 +282,16 @@ class Scheduler:
         return self._timer(when + 0.0, callback, args, context)  # type: ignore[return-value]
 
     def create_future(self) -> asyncio.Future[Any]:
-        """A stock asyncio.Future of this loop."""
-        return stdlib.futures.Future(loop=self)  # type: ignore[arg-type]
+        """A Future of this loop; the loop says which."""
+        raise NotImplementedError
 
     def _handle(
         self, callback: Callable[..., object], args: tuple[Any, ...], context: contextvars.Context | None
     ) -> Handle:
-        if self._spare:
-            handle = self._spare.pop()
+        if self._spare is not None:
+            handle = self._spare
+            self._spare = handle._callback
+            self._spares -= 1
         else:
             # By __new__: compiled, a call of the class would pack the arguments into a tuple first.
             handle = Handle.__new__(Handle)
@@ -300,20 +309,47 @@ class Scheduler:
     def _timer(
         self, when: float, callback: Callable[..., object], args: tuple[Any, ...], context: contextvars.Context | None
     ) -> TimerHandle:
-        timer = TimerHandle.__new__(TimerHandle)
+        if self._spare_timer is not None:
+            timer = self._spare_timer
+            self._spare_timer = timer._callback
+            self._spare_timers -= 1
+        else:
+            timer = TimerHandle.__new__(TimerHandle)
+            timer._loop = self
+            timer._cancelled = False
+            timer._repr = None
+            timer._source_traceback = None
         timer._callback = callback
         timer._args = args
         timer._context = kernel.copy_context() if context is None else context
-        timer._loop = self
-        timer._cancelled = False
-        timer._repr = None
-        timer._source_traceback = None
         if self._debug:
             timer.settle()
         timer._when = when
         timer._scheduled = True
         self._new_timers.append(timer)
         return timer
+
+    def _keep(self, handle: Handle) -> None:
+        # Nobody refers to it any more: it will do for another callback.
+        if handle._repr is not None or handle._source_traceback is not None:
+            return  # debug mode's
+        if type(handle) is Handle:
+            if self._spares == kernel.SPARE_HANDLES:
+                return
+            handle._callback = self._spare
+            self._spare = handle
+            self._spares += 1
+        elif type(handle) is TimerHandle:
+            if self._spare_timers == kernel.SPARE_HANDLES:
+                return
+            handle._callback = self._spare_timer
+            self._spare_timer = handle
+            self._spare_timers += 1
+        else:
+            return
+        handle._args = None
+        handle._context = None  # type: ignore[assignment]  # nobody sees it until it has another one
+        handle._cancelled = False
 
     def _timer_cancelled(self) -> None:
         self._cancelled_timers += 1
@@ -365,7 +401,10 @@ class Scheduler:
         # The loop closes: what still waits never runs.
         self._ready.clear()
         self._news.clear()
-        self._spare.clear()
+        self._spare = None
+        self._spare_timer = None
+        self._spares = self._spare_timers = 0
+        self._emptied = None
         self._timers.clear()
         self._new_timers.clear()
         self._inbox.clear()
@@ -373,6 +412,7 @@ class Scheduler:
     def _queue_from_signal(self, handle: Handle) -> None:
         # From a signal handler, at any point of the code: the inbox alone can take that.
         self._inbox.append(handle)
+        self._posted = True
         self.reactor.wake()
 
     # The turn
@@ -386,22 +426,25 @@ class Scheduler:
 
         What any of these schedules by ``call_soon`` waits for the next turn, in its order.
         """
+        reactor = self.reactor
         timeout = self._wait_time()
-        if not self._ready or not self.reactor.may_skip():
-            self.reactor.wait(timeout)
+        if not self._ready or not reactor.may_skip():
+            reactor.wait(timeout)
         kernel.check_signals()
-        if self._inbox:
+        if self._posted:
             self._collect_inbox()
         if self._ready:
             self._run_batch(False)
-        self.reactor.dispatch()
-        if self._new_timers or self._timers.size():
+        if reactor.told < reactor.heard or reactor.leftover:
+            reactor.dispatch()
+        if self._new_timers or self._timers.size:
             self._collect_due()
         if self._news:
             self._run_batch(True)
-        if self.reactor.queued:
-            self.reactor.look_again_at_queued()
-        self.reactor.flush()
+        if reactor.queued:
+            reactor.look_again_at_queued()
+        if reactor.marked:
+            reactor.flush()
 
     def _run_turns(self) -> None:
         """Turn until ``stop`` is called."""
@@ -422,9 +465,9 @@ class Scheduler:
         # Seconds the turn may sleep; negative: until something happens.
         if self._new_timers:
             self._sort_new_timers()
-        if self._ready or self._news or self._inbox or self._stopping:
+        if self._ready or self._news or self._posted or self._stopping:
             return 0.0
-        while self._timers.size():
+        while self._timers.size:
             timer: TimerHandle = self._timers.first()
             if not timer._cancelled:
                 # The time of day is read as late as can be; epoll_pwait2 or the rounding up in the kernel room make
@@ -436,16 +479,21 @@ class Scheduler:
         return -1.0
 
     def _collect_inbox(self) -> None:
+        self._posted = False  # before the last look: who posts after that sets it again
         while self._inbox:
             self._ready.append(self._inbox.popleft())
 
     def _sort_new_timers(self) -> None:
-        new_timers = self._new_timers
+        new_timers: list[Any] = self._new_timers
         self._new_timers = []
-        for timer in new_timers:
+        for place in range(len(new_timers)):
+            timer = new_timers[place]
             if timer._cancelled:
                 timer._scheduled = False
                 self._cancelled_timers -= 1
+                new_timers[place] = None
+                if kernel.unshared(timer):
+                    self._keep(timer)
             else:
                 self._timers.push(timer._when, timer)
 
@@ -453,12 +501,12 @@ class Scheduler:
         if self._new_timers:
             self._sort_new_timers()
         timers = self._timers
-        if self._cancelled_timers > MIN_CANCELLED_TIMERS and self._cancelled_timers * 2 > timers.size():
+        if self._cancelled_timers > MIN_CANCELLED_TIMERS and self._cancelled_timers * 2 > timers.size:
             for timer in timers.purge():
                 timer._scheduled = False
             self._cancelled_timers = 0
         now = self._now()
-        while timers.size() and timers.first_when() <= now:
+        while timers.size and timers.first_when() <= now:
             timer = timers.pop()
             timer._scheduled = False
             if timer._cancelled:
@@ -468,35 +516,37 @@ class Scheduler:
 
     def _run_batch(self, news: bool) -> None:
         batch: list[Any] = self._news if news else self._ready
+        following = [] if self._emptied is None else self._emptied
+        self._emptied = None
         if news:
-            self._news = []
+            self._news = following
         else:
-            self._ready = []
-        spare = self._spare
-        most_spare = 0 if self._debug else kernel.SPARE_HANDLES
+            self._ready = following
+        size = len(batch)
         done = 0
+        handle: Any = None
         try:
-            for handle in batch:
-                batch[done] = None  # done with, and its task may go before the batch has ended
-                done += 1
-                if handle._cancelled:
-                    continue
-                start = kernel.now() if self._debug else 0.0
+            while done < size:
+                # One try for all of them, begun again after one that raises.
                 try:
-                    kernel.call(handle._context, handle._callback, handle._args)
+                    while done < size:
+                        handle = batch[done]
+                        batch[done] = None  # done with, and its task may go before the batch has ended
+                        done += 1
+                        if handle._cancelled:
+                            continue
+                        start = kernel.now() if self._debug else 0.0
+                        kernel.call(handle._context, handle._callback, handle._args)
+                        if start:
+                            self._warn_if_slow(handle, kernel.now() - start)
+                        if kernel.unshared(handle):
+                            self._keep(handle)
                 except (SystemExit, KeyboardInterrupt):
                     raise
                 except BaseException as exc:
                     handle.report(exc)
-                if start:
-                    self._warn_if_slow(handle, kernel.now() - start)
-                if len(spare) < most_spare and type(handle) is Handle and kernel.unshared(handle):
-                    if handle._cancelled:  # by itself
-                        continue
-                    handle._callback = None
-                    handle._args = None
-                    handle._context = None  # type: ignore[assignment]  # nobody sees it until it has another one
-                    spare.append(handle)
+            kernel.empty(batch)
+            self._emptied = batch
         except BaseException:
             # SystemExit or KeyboardInterrupt: the others keep their place.
             if news:

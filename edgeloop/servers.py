@@ -20,6 +20,7 @@ from .server import Server
 from .sockcalls import check_not_tls
 from .transports.stream import StreamTransport
 from .transports.tls import TLSProtocol, check_timeouts
+from .transports.tls_admission import Admission
 
 # asyncio removes the path of a Unix server with the server from 3.13 on.
 _CLEANS_UP = sys.version_info >= (3, 13)
@@ -250,6 +251,7 @@ class Servers(Connections):
     def _tls_connect(self, ssl: Any, handshake_timeout: float | None, shutdown_timeout: float | None) -> Connect:
         """What the listener gives an accepted connection: a transport with TLS on it, and nobody who waits for it."""
         check_timeouts(handshake_timeout, shutdown_timeout)
+        admission = Admission(self)  # type: ignore[arg-type]
 
         def connect(
             fd: int, peername: Any, protocol: asyncio.BaseProtocol, context: contextvars.Context, server: Any
@@ -263,6 +265,7 @@ class Servers(Connections):
                 ssl_handshake_timeout=handshake_timeout,
                 ssl_shutdown_timeout=shutdown_timeout,
                 server=server,
+                admission=admission,
             )
             return StreamTransport(self, fd, None, tls, context, peername)  # type: ignore[arg-type]
 

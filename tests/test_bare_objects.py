@@ -30,7 +30,7 @@ CALLS = (
     "bare(stream.StreamTransport).resume_reading()",
     "bare(stream.StreamTransport).abort()",
     "bare(datagram.DatagramTransport).sendto(b'x')",
-    "bare(tls.TLSProtocol).get_buffer(1)",
+    "bare(tls.TLSProtocol).data_received(b'x')",
 )
 
 

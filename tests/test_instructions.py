@@ -13,12 +13,14 @@ import pytest
 from benchmarks import instructions, scenarios
 
 needs_valgrind = pytest.mark.skipif(shutil.which("valgrind") is None, reason="valgrind is not installed here")
-PROGRAM = Path(scenarios.__file__)
+ROOT = Path(scenarios.__file__).parents[1]
 
 
 @pytest.mark.parametrize("name", scenarios.SCENARIOS)
 def test_every_scenario_runs(name: str) -> None:
-    subprocess.run([sys.executable, PROGRAM, name, "2000"], timeout=60, check=True)
+    if name == "tls" and shutil.which("openssl") is None:
+        pytest.skip("the program openssl makes the certificate")
+    subprocess.run([sys.executable, "-m", "benchmarks.scenarios", name, "2000"], cwd=ROOT, timeout=60, check=True)
 
 
 @needs_valgrind

@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
+import itertools
+import socket
+import sys
 import threading
+import types
 import weakref
 from collections.abc import Callable
 
@@ -277,6 +281,51 @@ def test_threadsafe_races_with_close(loop_factory: Callable[[], asyncio.Abstract
     assert [str(error) for error in errors] == ["Event loop is closed"] * 20
 
 
+def test_threadsafe_comes_to_wake_a_loop_that_is_closed(loop_factory: Callable[[], asyncio.AbstractEventLoop]) -> None:
+    """Between a thread's putting the callback there and its wake-up the loop can have run it, and be closed.
+
+    Where the two are Python code, the thread is stopped between them; compiled they are one step.
+    """
+    loop = loop_factory()
+    called: list[int] = []
+    errors: list[BaseException] = []
+    stopped, go_on = threading.Event(), threading.Event()
+
+    def stop_at_the_wake_up(frame: types.FrameType, event: str, arg: object) -> None:
+        if frame.f_code.co_name in ("wake", "_write_to_self"):
+            stopped.set()
+            go_on.wait()
+
+    def schedule() -> None:
+        sys.settrace(stop_at_the_wake_up)
+        try:
+            loop.call_soon_threadsafe(called.append, 1)
+        except BaseException as exc:
+            errors.append(exc)
+        finally:
+            sys.settrace(None)
+            stopped.set()
+
+    thread = threading.Thread(target=schedule)
+    thread.start()
+    stopped.wait()
+    turn(loop)
+    turn(loop)
+    loop.close()
+    strangers = [socket.socketpair() for _ in range(8)]  # they get the numbers that the loop had
+    go_on.set()
+    thread.join()
+    try:
+        assert called == [1]
+        assert errors == []
+        for stranger in itertools.chain.from_iterable(strangers):
+            with pytest.raises(BlockingIOError):
+                stranger.recv(8, socket.MSG_DONTWAIT)
+    finally:
+        for stranger in itertools.chain.from_iterable(strangers):
+            stranger.close()
+
+
 def test_run_coroutine_threadsafe(loop: asyncio.AbstractEventLoop, run: Run) -> None:
     async def double(number: int) -> int:
         await asyncio.sleep(0)
@@ -332,6 +381,33 @@ def test_a_handle_that_has_run_stays_its_holder_s(loop: asyncio.AbstractEventLoo
     assert held.cancelled() and fresh[0].cancelled() and not fresh[1].cancelled()
     turn(loop)
     assert called == ["held", "weak", "dropped", "fresh 1", "fresh 2", "fresh 3", "fresh 4"]
+
+
+def test_a_timer_that_is_over_stays_its_holder_s(loop: asyncio.AbstractEventLoop) -> None:
+    """The same for timers, those that were cancelled and those that have fired."""
+    called: list[str] = []
+    held = [loop.call_later(0, called.append, "fired"), loop.call_later(10, called.append, "cancelled")]
+    weak = [weakref.ref(loop.call_later(0, called.append, "fired")), weakref.ref(loop.call_later(10, print))]
+    held[1].cancel()
+    cancelled = weak[1]()
+    assert cancelled is not None
+    cancelled.cancel()
+    del cancelled
+    loop.call_later(0, called.append, "dropped")
+    loop.call_later(10, called.append, "never").cancel()
+    moments = [handle.when() for handle in held]
+    turn(loop)
+    turn(loop)
+    assert [reference() for reference in weak] == [None, None]
+    fresh = [loop.call_later(0, called.append, f"fresh {number}") for number in range(5)]
+    assert all(handle is not old for handle in fresh for old in held)
+    assert [handle.when() for handle in held] == moments
+    assert [handle.cancelled() for handle in held] == [False, True]
+    assert not any(handle.cancelled() for handle in fresh)
+    fresh[0].cancel()
+    turn(loop)
+    turn(loop)
+    assert called == ["fired", "fired", "dropped", "fresh 1", "fresh 2", "fresh 3", "fresh 4"]
 
 
 def test_what_a_dropped_handle_held_is_let_go(loop: asyncio.AbstractEventLoop) -> None:

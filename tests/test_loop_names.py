@@ -96,6 +96,48 @@ def test_families_and_flags(
     assert run(ask_loop()) == ask()
 
 
+@pytest.mark.parametrize("family", [socket.AF_UNSPEC, socket.AF_INET, socket.AF_INET6, socket.AF_UNIX])
+@pytest.mark.parametrize("type", [0, STREAM, socket.SOCK_DGRAM, socket.SOCK_RAW, socket.SOCK_SEQPACKET, 77])
+@pytest.mark.parametrize("proto", [0, socket.IPPROTO_TCP, socket.IPPROTO_UDP, socket.IPPROTO_ICMP, 999])
+def test_literals_one_after_the_other(
+    loop: asyncio.AbstractEventLoop, run: Run, family: int, type: int, proto: int
+) -> None:
+    """What the C library said of one address is told of the next one, whatever the hints."""
+    addresses: list[tuple[str, int]] = [("127.0.0.1", 80), ("192.0.2.7", 65535), ("::1", 80), ("2001:DB8:0:0::7", 0)]
+    addresses += [("::ffff:192.0.2.7", 443), ("fe80::1", 1), ("127.0.0.1", -1), ("127.0.0.1", 65536), ("::1", 65537)]
+
+    def ask(host: str, port: int) -> Any:
+        try:
+            return socket.getaddrinfo(host, port, family, type, proto)
+        except OSError as exc:
+            return repr(exc)
+
+    async def ask_loop(host: str, port: int) -> Any:
+        try:
+            return await loop.getaddrinfo(host, port, family=family, type=type, proto=proto)
+        except OSError as exc:
+            return repr(exc)
+
+    async def main() -> list[Any]:
+        return [await ask_loop(host, port) for host, port in addresses]
+
+    answers = run(main())
+    expected = [ask(host, port) for host, port in addresses]
+    assert answers == expected
+    assert repr(answers) == repr(expected)  # the kinds of numbers too
+
+
+def test_a_getaddrinfo_in_place_of_the_socket_modules(
+    loop: asyncio.AbstractEventLoop, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What a test or a resolver of the program's own puts there answers, for addresses too."""
+    answer = [(socket.AF_INET, STREAM, 6, "", ("192.0.2.1", 1))]
+    run(loop.getaddrinfo("127.0.0.1", 80))
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *arguments, **keywords: answer)
+    assert run(loop.getaddrinfo("127.0.0.1", 80)) == answer
+    assert run(loop.getaddrinfo("localhost", 80)) == answer
+
+
 def test_literals_keep_their_zone(loop: asyncio.AbstractEventLoop, run: Run) -> None:
     index = socket.if_nametoindex("lo")
     (found,) = run(loop.getaddrinfo("fe80::1%lo", 80, type=STREAM))

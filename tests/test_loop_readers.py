@@ -4,16 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import fcntl
 import os
 import socket
-import termios
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
-from kernel_truth import open_terminal
-from recording import Recorder, Run, connected
 
 
 @pytest.fixture
@@ -353,59 +349,6 @@ def test_a_reader_that_gives_its_number_to_another_reader(loop: asyncio.Abstract
         loop.remove_reader(number)
 
 
-def test_the_callers_flags_stay(loop: asyncio.AbstractEventLoop) -> None:
-    read, write = os.pipe()
-    with open(read, "rb"), open(write, "wb"):
-        before = [fcntl.fcntl(fd, fcntl.F_GETFL) for fd in (read, write)]
-        loop.add_reader(read, print)
-        loop.add_writer(write, loop.stop)
-        loop.run_forever()
-        assert [fcntl.fcntl(fd, fcntl.F_GETFL) for fd in (read, write)] == before
-        loop.remove_reader(read)
-        loop.remove_writer(write)
-        assert [fcntl.fcntl(fd, fcntl.F_GETFL) for fd in (read, write)] == before
-
-
-def test_a_terminal_keeps_blocking(loop: asyncio.AbstractEventLoop) -> None:
-    """A shell that shares the terminal would see the change of O_NONBLOCK."""
-    master, slave = open_terminal()
-    with open(master, "wb", buffering=0) as terminal, open(slave, "rb", buffering=0) as stdin:
-        attributes = termios.tcgetattr(stdin)
-        flags = fcntl.fcntl(stdin, fcntl.F_GETFL)
-        lines: list[bytes] = []
-
-        def read_line() -> None:
-            lines.append(stdin.readline())
-            loop.stop()
-
-        loop.add_reader(stdin, read_line)
-        terminal.write(b"typed\n")
-        loop.run_forever()
-        loop.remove_reader(stdin)
-        assert lines == [b"typed\n"]
-        assert fcntl.fcntl(stdin, fcntl.F_GETFL) == flags
-        assert not flags & os.O_NONBLOCK
-        assert termios.tcgetattr(stdin) == attributes
-
-
-def test_the_end_of_a_pipe(loop: asyncio.AbstractEventLoop) -> None:
-    read, write = os.pipe()
-    try:
-        got: list[bytes] = []
-
-        def at_end() -> None:
-            got.append(os.read(read, 10))
-            loop.stop()
-
-        loop.add_reader(read, at_end)
-        os.close(write)
-        loop.run_forever()
-        assert got == [b""]
-        assert loop.remove_reader(read) is True
-    finally:
-        os.close(read)
-
-
 def test_an_exception_in_a_reader_keeps_it(loop: asyncio.AbstractEventLoop, pair: Pair) -> None:
     contexts: list[dict[str, Any]] = []
     loop.set_exception_handler(lambda loop, context: contexts.append(context))
@@ -420,61 +363,6 @@ def test_an_exception_in_a_reader_keeps_it(loop: asyncio.AbstractEventLoop, pair
     loop.run_forever()
     assert len(contexts) == 3
     assert loop.remove_reader(pair[0]) is True
-
-
-def test_a_regular_file_is_refused(loop: asyncio.AbstractEventLoop) -> None:
-    with open(__file__, "rb") as file:
-        with pytest.raises(PermissionError):
-            loop.add_reader(file, print)
-        with pytest.raises(PermissionError):
-            loop.add_writer(file.fileno(), print)
-        assert loop.remove_reader(file) is False
-
-
-def test_a_bad_descriptor(loop: asyncio.AbstractEventLoop) -> None:
-    sock = socket.socket()
-    number = sock.fileno()
-    sock.close()
-    with pytest.raises(OSError, match="Bad file descriptor"):
-        loop.add_reader(number, print)
-    with pytest.raises(OSError, match="Bad file descriptor"):
-        loop.add_writer(number, print)
-    for call in (loop.add_reader, loop.add_writer):
-        with pytest.raises(ValueError, match="Invalid file"):
-            call(-1, print)
-        with pytest.raises(ValueError, match="Invalid file"):
-            call(sock, print)
-    assert loop.remove_reader(number) is False
-    assert loop.remove_writer(number) is False
-
-
-@pytest.mark.parametrize("wrong", ["text", None, 1.5, 3j], ids=str)
-def test_not_a_descriptor_at_all(loop: asyncio.AbstractEventLoop, wrong: Any) -> None:
-    for call in (loop.add_reader, loop.add_writer):
-        with pytest.raises(ValueError, match="Invalid file object: "):
-            call(wrong, print)
-    for remove in (loop.remove_reader, loop.remove_writer):
-        with pytest.raises(ValueError, match="Invalid file object: "):
-            remove(wrong)
-
-
-def test_a_transports_descriptor_is_refused(loop: asyncio.AbstractEventLoop, run: Run) -> None:
-    async def main() -> None:
-        async with connected(Recorder) as (transport, protocol, _):
-            fd = transport.get_extra_info("socket").fileno()
-            text = rf"^File descriptor {fd} is used by transport <"
-            for call in (
-                lambda: loop.add_reader(fd, print),
-                lambda: loop.add_writer(fd, print),
-                lambda: loop.remove_reader(fd),
-                lambda: loop.remove_writer(fd),
-            ):
-                with pytest.raises(RuntimeError, match=text):
-                    call()
-            transport.close()
-            await protocol.lost()
-
-    run(main())
 
 
 def test_many_descriptors_at_once(loop: asyncio.AbstractEventLoop) -> None:

@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import os
+import signal
 import socket
+import threading
+from collections.abc import Callable
 
 import pytest
 from recording import Run
@@ -114,3 +118,56 @@ def test_a_chain_of_callbacks_takes_one_turn_each(run: Run, before: int) -> None
         return [later - sooner for sooner, later in itertools.pairwise(turns)]
 
     assert run(main()) == [1, 1, 1]
+
+
+def by_thread(loop: asyncio.AbstractEventLoop, other: socket.socket, tell: Callable[[], object]) -> None:
+    threading.Thread(target=loop.call_soon_threadsafe, args=(tell,)).start()
+
+
+def by_peer(loop: asyncio.AbstractEventLoop, other: socket.socket, tell: Callable[[], object]) -> None:
+    other.send(b"x")
+
+
+def by_signal(loop: asyncio.AbstractEventLoop, other: socket.socket, tell: Callable[[], object]) -> None:
+    os.kill(os.getpid(), signal.SIGUSR1)
+
+
+def by_timer(loop: asyncio.AbstractEventLoop, other: socket.socket, tell: Callable[[], object]) -> None:
+    loop.call_later(0.001, tell)
+
+
+@pytest.mark.parametrize("news", [by_thread, by_peer, by_signal, by_timer])
+def test_callbacks_that_never_end_keep_nothing_out(
+    run: Run, news: Callable[[asyncio.AbstractEventLoop, socket.socket, Callable[[], object]], None]
+) -> None:
+    """However seldom a loop that is busy with itself asks the kernel: what comes from outside is told."""
+
+    async def main() -> bool:
+        loop = asyncio.get_running_loop()
+        here, there = socket.socketpair()
+        told = asyncio.Event()
+        turns = 0
+
+        def link() -> None:
+            nonlocal turns
+            turns += 1
+            if turns == 10_000:
+                news(loop, there, told.set)
+            if not told.is_set():
+                loop.call_soon(link)
+
+        def readable() -> None:
+            if here.recv(1):
+                told.set()
+
+        with here, there:
+            here.setblocking(False)
+            loop.add_reader(here, readable)
+            loop.add_signal_handler(signal.SIGUSR1, told.set)
+            link()
+            await told.wait()
+            loop.remove_signal_handler(signal.SIGUSR1)
+            loop.remove_reader(here)
+        return turns >= 10_000
+
+    assert run(main())

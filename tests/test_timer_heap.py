@@ -23,7 +23,7 @@ class Timer:
 
 def drained(heap: TimerHeap) -> list[tuple[float, int]]:
     found = []
-    while heap.size():
+    while heap.size:
         when, timer = heap.first_when(), heap.first()
         assert heap.pop() is timer
         assert timer.order[0] == when
@@ -40,7 +40,7 @@ def test_order(size: int, moments: int) -> None:
     timers = [Timer(float(dice.randrange(moments)), number) for number in range(size)]
     for timer in timers:
         heap.push(timer.order[0], timer)
-    assert heap.size() == size
+    assert heap.size == size
     assert sorted(timer.order for timer in heap.timers()) == sorted(timer.order for timer in timers)
     assert drained(heap) == sorted(timer.order for timer in timers)
 
@@ -81,7 +81,7 @@ def test_an_empty_heap_has_nothing_to_pop() -> None:
         heap.pop()
     heap.push(1.0, Timer(1.0, 0))
     heap.clear()
-    assert heap.size() == 0
+    assert heap.size == 0
     with pytest.raises(IndexError):
         heap.first()
     with pytest.raises(IndexError):

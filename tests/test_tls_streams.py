@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import socket
 import ssl
+from typing import Any
 
 import pytest
 from recording import Run
@@ -60,6 +61,76 @@ def test_a_handshake_that_came_early_is_not_lost(run: Run) -> None:
             await peer.handshake()
             await peer.send(b"secret\n")
             assert await peer.receive_all() == b"secret\n"
+        server.close()
+        await server.wait_closed()
+
+    run(main())
+
+
+def test_an_sslobject_class_of_the_context_s_own_is_called(run: Run) -> None:
+    """Its read and write may do more than the ssl module's, which are left out where they are the module's own."""
+    calls: list[str] = []
+
+    class Noting(ssl.SSLObject):
+        def read(self, *args: Any) -> Any:
+            calls.append("read")
+            return super().read(*args)
+
+        def write(self, data: Any) -> int:
+            calls.append("write")
+            return super().write(data)
+
+    context = client_context()
+    context.sslobject_class = Noting
+
+    async def main() -> None:
+        async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            writer.write(await reader.readline())
+            await reader.read()
+            writer.close()
+            await writer.wait_closed()
+
+        server = await asyncio.start_server(serve, "127.0.0.1", 0, ssl=server_context())
+        _, port = server.sockets[0].getsockname()
+        reader, writer = await asyncio.open_connection("127.0.0.1", port, ssl=context, server_hostname="localhost")
+        assert isinstance(writer.get_extra_info("ssl_object"), Noting)
+        writer.write(b"hello\n")
+        assert await reader.readline() == b"hello\n"
+        writer.close()
+        await writer.wait_closed()
+        server.close()
+        await server.wait_closed()
+
+    run(main())
+    assert set(calls) == {"read", "write"}
+
+
+def test_what_the_handshake_found_is_known_after_the_end(run: Run) -> None:
+    """Even if nobody asked before: asyncio takes the answers down when the handshake is done."""
+
+    async def main() -> None:
+        async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            await reader.read()
+            writer.close()
+            await writer.wait_closed()
+
+        server = await asyncio.start_server(serve, "127.0.0.1", 0, ssl=server_context())
+        _, port = server.sockets[0].getsockname()
+        for end in ("close", "abort"):
+            _, writer = await asyncio.open_connection(
+                "127.0.0.1", port, ssl=client_context(), server_hostname="localhost"
+            )
+            if end == "close":
+                writer.close()
+            else:
+                writer.transport.abort()
+            await writer.wait_closed()
+            certificate = writer.get_extra_info("peercert")
+            assert ("DNS", "localhost") in certificate["subjectAltName"]
+            assert writer.get_extra_info("peercert") is certificate
+            name, protocol, _ = writer.get_extra_info("cipher")
+            assert name and protocol.startswith("TLS")
+            assert writer.get_extra_info("compression", "unknown") is None
         server.close()
         await server.wait_closed()
 

@@ -1,6 +1,6 @@
 cimport cython
 
-from edgeloop cimport kernel
+from edgeloop cimport kernel, kernel_pipes
 from edgeloop.reactor cimport Channel, Reactor
 from edgeloop.schedule cimport Scheduler
 

@@ -15,7 +15,7 @@ import stat
 import warnings
 from typing import Any
 
-from .. import kernel, stdlib
+from .. import kernel, kernel_pipes, stdlib
 from ..reactor import Channel, Reactor
 from ..schedule import Scheduler
 
@@ -203,7 +203,7 @@ class ReadPipeTransport(PipeTransport):
 
     def _read(self) -> None:
         try:
-            data = kernel.read(self.fd)
+            data = kernel_pipes.read(self.fd)
         except OSError as exc:
             self._fatal_error(exc, "Fatal read error on pipe transport")
             return
@@ -234,10 +234,10 @@ class ReadPipeTransport(PipeTransport):
         if not self._stream or size == kernel.READ_SIZE:
             return False
         # A packet is as large as PIPE_BUF at most, and only the writing end knows whether there are packets: pipe(2).
-        return not self._fifo or size > select.PIPE_BUF or not kernel.unread(self.fd)
+        return not self._fifo or size > select.PIPE_BUF or not kernel_pipes.unread(self.fd)
 
     def _is_ordinary(self, exc: BaseException) -> bool:
-        return isinstance(exc, OSError) and exc.errno == kernel.terminal_gone
+        return isinstance(exc, OSError) and exc.errno == kernel_pipes.terminal_gone
 
     def is_reading(self) -> bool:
         """Whether data goes to the protocol now."""

@@ -1,8 +1,9 @@
 cimport cython
 
-from edgeloop cimport kernel
+from edgeloop cimport kernel, kernel_pipes
 from edgeloop.reactor cimport Channel, Reactor
 from edgeloop.schedule cimport Scheduler
+from edgeloop.transports cimport flow
 from edgeloop.transports.pipe cimport PipeTransport
 
 
@@ -19,8 +20,7 @@ cdef class WritePipeTransport(PipeTransport):
     cdef flush(self)
     @cython.locals(count=Py_ssize_t, chunks=Py_ssize_t)
     cdef _send(self)
-    @cython.locals(size=Py_ssize_t, done=Py_ssize_t)
-    cdef Py_ssize_t _drop_sent(self, Py_ssize_t count) except -1
+    cdef Py_ssize_t _sent(self, Py_ssize_t count) except -1
     cdef _count_dropped_write(self)
     cdef _maybe_pause_protocol(self)
     cdef _maybe_resume_protocol(self)

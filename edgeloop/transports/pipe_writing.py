@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import select
-import sys
 from collections.abc import Iterable
 from typing import Any
 
-from .. import kernel, stdlib
+from .. import kernel, kernel_pipes, stdlib
 from ..schedule import Scheduler
+from . import flow
 from .pipe import PipeTransport
 
-DEFAULT_HIGH_WATER = 65536
 # pipe(7): a write of at most so many bytes is not mixed with those of other processes.
 ATOMIC = select.PIPE_BUF
 
@@ -42,8 +41,8 @@ class WritePipeTransport(PipeTransport):
         )
         self._backlog: list[Any] = []
         self._backlog_size = 0
-        self._high_water = DEFAULT_HIGH_WATER
-        self._low_water = DEFAULT_HIGH_WATER // 4
+        self._high_water = flow.DEFAULT_HIGH_WATER
+        self._low_water = flow.DEFAULT_HIGH_WATER // 4
         self._protocol_paused = False
         self._dropped_writes = 0
 
@@ -127,11 +126,11 @@ class WritePipeTransport(PipeTransport):
             while self._backlog:
                 if self._stream and len(self._backlog) > 1:
                     chunks = min(len(self._backlog), kernel.MOST_CHUNKS)
-                    count = kernel.write_many(self.fd, self._backlog)
+                    count = kernel_pipes.write_many(self.fd, self._backlog)
                 else:
                     chunks = 1
-                    count = kernel.write(self.fd, self._backlog[0])
-                if count < 0 or self._drop_sent(count) < chunks:
+                    count = kernel_pipes.write(self.fd, self._backlog[0])
+                if count < 0 or self._sent(count) < chunks:
                     self.writable = False
                     if self.added and not self.interest & kernel.INTEREST_WRITE:
                         self._reactor.rearm(self, kernel.INTEREST_HANGUP | kernel.INTEREST_WRITE)
@@ -146,20 +145,9 @@ class WritePipeTransport(PipeTransport):
         if self._closing:
             self._lose(None)
 
-    def _drop_sent(self, count: int) -> int:
-        # Take the bytes that went from the front of the backlog; how many whole chunks they were.
+    def _sent(self, count: int) -> int:
         self._backlog_size -= count
-        done = 0
-        for chunk in self._backlog:
-            size = len(chunk)
-            if count < size:
-                break
-            count -= size
-            done += 1
-        del self._backlog[:done]
-        if count:
-            self._backlog[0] = memoryview(self._backlog[0])[count:]
-        return done
+        return flow.drop_sent(self._backlog, count)
 
     def _count_dropped_write(self) -> None:
         if self._dropped_writes >= stdlib.LOG_THRESHOLD_FOR_CONNLOST_WRITES:
@@ -187,14 +175,7 @@ class WritePipeTransport(PipeTransport):
         One that is None follows from the other, low = high / 4; without both, high is 64 KiB. ValueError unless
         high >= low >= 0.
         """
-        if high is None:
-            high = DEFAULT_HIGH_WATER if low is None else 4 * low
-        if low is None:
-            low = high // 4
-        if not high >= low >= 0:
-            raise ValueError(f"high ({high!r}) must be >= low ({low!r}) must be >= 0")
-        self._high_water = int(min(high, sys.maxsize))
-        self._low_water = int(min(low, sys.maxsize))
+        self._high_water, self._low_water = flow.water_marks(high, low)
         self._maybe_pause_protocol()
 
     def _maybe_pause_protocol(self) -> None:
@@ -244,7 +225,8 @@ class WritePipeTransport(PipeTransport):
         """Close without waiting: what the kernel won't take at once is lost."""
         if self._backlog and self.writable and self._stream and not self._lost:
             try:
-                kernel.write_many(self.fd, self._backlog)  # written in this turn: the stdlib's loop has sent it by now
+                # Written in this turn: the stdlib's loop has sent it by now.
+                kernel_pipes.write_many(self.fd, self._backlog)
             except OSError:
                 pass  # whoever aborts doesn't ask
         self._force_close(None)

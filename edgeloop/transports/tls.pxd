@@ -1,7 +1,6 @@
 cimport cython
 
 from edgeloop.transports cimport tls_state
-from edgeloop.transports.tls_buffers cimport ReadBuffers
 from edgeloop.transports.tls_reading cimport TLSReader
 
 
@@ -9,7 +8,9 @@ cdef class TLSProtocol(TLSReader):
     cdef object _handshake_timeout
     cdef object _shutdown_timeout
     cdef object _waiter
+    cdef bint _server_side
     cdef object _server
+    cdef object _admission
     cdef dict _extra
     cdef bint _connected
     cdef object _exception
@@ -17,9 +18,8 @@ cdef class TLSProtocol(TLSReader):
     cdef double _handshake_start
     cdef Py_ssize_t _unsent_at_timer
     cdef Py_ssize_t _discarded
-    @cython.locals(buffers=ReadBuffers)
-    cpdef buffer_updated(self, Py_ssize_t nbytes)
     cdef _settle(self)
+    cdef bint _admitted(self) except -1
     cdef _handshake(self)
     cdef _handshake_failed(self, exc)
     cdef _wake_waiter(self, exc)

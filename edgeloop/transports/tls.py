@@ -1,7 +1,7 @@
 """The TLS engine: between a stream transport below and an application protocol above.
 
 TLSProtocol is the protocol of the lower transport; the application holds a TLSTransport (tls_transport.py). The lower
-transport may be any asyncio stream transport that fills the buffer it asks for at once, another TLSTransport too.
+transport may be any asyncio stream transport, another TLSTransport too.
 
 This file has what the lower transport calls, the handshake, and the end. The way in is in tls_reading.py, the way out
 in tls_writing.py, the SSL object in tls_records.py.
@@ -20,6 +20,9 @@ from .tls_transport import TLSTransport
 
 _STATE_NAMES = ("new", "handshake", "open", "flushing", "shutdown", "closed")
 
+# What get_extra_info knows once the handshake is done, and the SSL object's method that answers.
+_OF_THE_HANDSHAKE = {"peercert": "getpeercert", "cipher": "cipher", "compression": "compression"}
+
 HANDSHAKE_TIMEOUT = 60.0
 SHUTDOWN_TIMEOUT = 30.0
 
@@ -28,8 +31,8 @@ SHUTDOWN_TIMEOUT = 30.0
 LINGER = 256 * 1024
 
 
-class BufferedFace(asyncio.BufferedProtocol):
-    """What ``protocol.__class__`` answers, so that lower transports read into our buffer."""
+class _ProtocolFace(asyncio.Protocol):
+    """What ``isinstance`` sees of a TLSProtocol: a compiled class can't inherit from asyncio's."""
 
     __slots__ = ()
 
@@ -58,6 +61,7 @@ class TLSProtocol(TLSReader):
         ssl_handshake_timeout: float | None = None,
         ssl_shutdown_timeout: float | None = None,
         server: Any = None,
+        admission: Any = None,
     ) -> None:
         check_timeouts(ssl_handshake_timeout, ssl_shutdown_timeout)
         self._handshake_timeout = HANDSHAKE_TIMEOUT if ssl_handshake_timeout is None else ssl_handshake_timeout
@@ -66,7 +70,9 @@ class TLSProtocol(TLSReader):
             sslcontext = _default_context(server_side, server_hostname)
         TLSReader.__init__(self, loop, app_protocol, sslcontext, server_side, server_hostname)
         self._waiter = waiter
+        self._server_side = server_side
         self._server = server
+        self._admission = admission  # asked before the handshake begins
         self._extra: dict[str, Any] = {"sslcontext": sslcontext}
         self._connected = not call_connection_made  # the application had connection_made and not connection_lost
         self._exception: BaseException | None = None  # what connection_lost will say
@@ -77,8 +83,8 @@ class TLSProtocol(TLSReader):
         self.app_transport: Any = TLSTransport(self)
 
     @property  # type: ignore[misc]
-    def __class__(self) -> type[asyncio.BufferedProtocol]:  # type: ignore[override]
-        return BufferedFace
+    def __class__(self) -> type[asyncio.Protocol]:  # type: ignore[override]
+        return _ProtocolFace
 
     def __repr__(self) -> str:
         return f"<TLSProtocol {self.describe()}>"
@@ -104,6 +110,9 @@ class TLSProtocol(TLSReader):
             stdlib.logger().debug("%r starts SSL handshake", self)
             self._handshake_start = self._loop.time()
         self._timer = self._loop.call_later(self._handshake_timeout, self._handshake_timed_out)
+        if self._server_side and not self._incoming.pending:
+            # The client speaks first. OpenSSL would make its buffers now, 34 KiB for each client that waits for its turn.
+            return
         self._busy += 1
         try:
             self._handshake()
@@ -131,29 +140,42 @@ class TLSProtocol(TLSReader):
         self._app_data_received = self._app_get_buffer = self._app_buffer_updated = None
         self.app_transport = None
 
-    def buffer_updated(self, nbytes: int) -> None:
-        """The first ``nbytes`` of the buffer were filled."""
-        buffers = self._buffers
-        self._receive(buffers.cipher(), nbytes)
+    def data_received(self, data: bytes) -> None:
+        """What the peer has sent."""
+        self._receive(data)
+        handshaking = self._state == tls_state.HANDSHAKE
         self._busy += 1
-        buffers.depth += 1
         try:
-            if self._state == tls_state.HANDSHAKE:
+            if handshaking:
+                if self._admission is not None and not self._admitted():
+                    return
                 self._handshake()
                 while self._state == tls_state.HANDSHAKE and self._feed():
                     self._handshake()
             if self._state == tls_state.OPEN:
                 # A handshake alone is no reason to ask the application for a buffer.
-                if not self._reading_paused and (self._incoming.pending or self._fed < self._received_size):
+                arrived = not handshaking or self._received is not None or self._incoming.pending
+                if arrived and not self._reading_paused:
                     self._deliver()
             elif self._state == tls_state.SHUTDOWN:
                 self._await_close_notify()
         finally:
-            if self._received_size:
-                self._let_go_of_received()
-            buffers.depth -= 1
             self._busy -= 1
         self._settle()
+
+    def _admitted(self) -> bool:
+        admission = self._admission
+        self._admission = None
+        if admission.admit(self):
+            return True
+        self._pause_lower()
+        return False
+
+    def begin(self) -> None:
+        """The time has come for the handshake."""
+        self._resume_lower()
+        if self._state == tls_state.HANDSHAKE:
+            self.data_received(b"")
 
     def eof_received(self) -> bool:
         """The lower stream ended, with or without a close_notify: asyncio treats both as the end of the data."""
@@ -207,11 +229,7 @@ class TLSProtocol(TLSReader):
         if self._loop.get_debug():
             elapsed = self._loop.time() - self._handshake_start
             stdlib.logger().debug("%r: SSL handshake took %.1f ms", self, elapsed * 1e3)
-        sslobj = self._sslobj
-        self._extra["peercert"] = sslobj.getpeercert()
-        self._extra["cipher"] = sslobj.cipher()
-        self._extra["compression"] = sslobj.compression()
-        self._extra["ssl_object"] = sslobj
+        self._extra["ssl_object"] = self._sslobj
         if not self._connected:
             self._connected = True
             try:
@@ -279,7 +297,7 @@ class TLSProtocol(TLSReader):
             self._close_lower()  # as asyncio does it: who ended without a close_notify gets none
             return
         # unwrap() fails when there is data that nobody has read.
-        self._discarded += self._discard(self._buffers.plain)
+        self._discarded += self._discard()
         try:
             self._sslobj.unwrap()
         except ssl.SSLWantReadError:
@@ -296,7 +314,7 @@ class TLSProtocol(TLSReader):
             self._resume_lower()
 
     def _await_close_notify(self) -> None:
-        self._discarded += self._discard(self._buffers.plain)
+        self._discarded += self._discard()
         if self._input == tls_state.FAILED:
             self._fatal_error(self._take_input_error())
         elif self._input == tls_state.ENDED or self._discarded > LINGER:
@@ -351,6 +369,10 @@ class TLSProtocol(TLSReader):
         """See TLSTransport."""
         if name in self._extra:
             return self._extra[name]
+        if name in _OF_THE_HANDSHAKE and "ssl_object" in self._extra:
+            # Made when somebody asks: few do, to decode a certificate takes as long as many messages, and all of it is memory.
+            found = self._extra[name] = getattr(self._sslobj, _OF_THE_HANDSHAKE[name])()
+            return found
         return default if self._lower is None else self._lower.get_extra_info(name, default)
 
 

@@ -1,12 +1,10 @@
 cimport cython
 
 from edgeloop.transports cimport tls_state
-from edgeloop.transports.tls_buffers cimport ReadBuffers
 from edgeloop.transports.tls_writing cimport TLSWriter
 
 
 cdef class TLSReader(TLSWriter):
-    cdef ReadBuffers _buffers
     cdef bint _reading_paused
     cdef bint _resume_scheduled
     cdef bint _lower_paused

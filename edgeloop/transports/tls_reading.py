@@ -8,7 +8,6 @@ from typing import Any
 
 from .. import stdlib
 from . import tls_state
-from .tls_buffers import PLAIN_SIZE, read_buffers
 from .tls_writing import TLSWriter
 
 
@@ -24,7 +23,6 @@ class TLSReader(TLSWriter):
         server_hostname: str | None,
     ) -> None:
         TLSWriter.__init__(self, loop, sslcontext, server_side, server_hostname)
-        self._buffers = read_buffers(loop)
         self._reading_paused = False
         self._resume_scheduled = False
         self._lower_paused = False
@@ -50,10 +48,6 @@ class TLSReader(TLSWriter):
             # A protocol without it is an error only when data comes.
             self._app_data_received = getattr(app, "data_received", None)
 
-    def get_buffer(self, sizehint: int) -> memoryview:
-        """Where the lower transport shall put what it reads (see tls_buffers)."""
-        return self._buffers.cipher()
-
     def _deliver(self) -> None:
         """Hand the application what has arrived, until there is no more or it pauses or closes."""
         try:
@@ -66,10 +60,9 @@ class TLSReader(TLSWriter):
                     if filled:
                         self._app_buffer_updated(filled)
                 else:
-                    plain = self._buffers.plain
-                    filled = self._decrypt(plain, PLAIN_SIZE)
-                    if filled:
-                        self._app_data_received(bytes(plain[:filled]))
+                    data = self._decrypted()
+                    if data:
+                        self._app_data_received(data)
                 if self._input == tls_state.DRY:
                     return
                 if self._input == tls_state.FAILED:

@@ -1,6 +1,6 @@
 cimport cython
 
-from edgeloop.transports cimport tls_state
+from edgeloop.transports cimport tls_records, tls_state
 from edgeloop.transports.tls_records cimport TLSRecords
 
 
@@ -18,6 +18,7 @@ cdef class TLSWriter(TLSRecords):
     cdef int _lost_writes
     cdef Py_ssize_t _high_water
     cdef Py_ssize_t _low_water
+    cpdef write(self, data)
     cdef _drop_write(self)
     cdef _send_backlog(self)
     cdef _send_outgoing(self)

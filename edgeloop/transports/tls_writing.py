@@ -7,8 +7,8 @@ import ssl
 from typing import Any
 
 from .. import stdlib
-from . import tls_state
-from .tls_records import PIECE, RECORD, TLSRecords
+from . import tls_records, tls_state
+from .tls_records import TLSRecords
 
 HIGH_WATER = 512 * 1024
 
@@ -48,7 +48,7 @@ class TLSWriter(TLSRecords):
             self._drop_write()
             return
         self._append(data)
-        if self._state == tls_state.OPEN and not (self._busy and self._backlog_size < RECORD):
+        if self._state == tls_state.OPEN and not (self._busy and self._backlog_size < tls_records.RECORD):
             self._send_backlog()
 
     def writelines(self, items: list[bytes | bytearray | memoryview]) -> None:
@@ -59,7 +59,7 @@ class TLSWriter(TLSRecords):
         for data in items:
             if data:
                 self._append(data)
-        if self._state == tls_state.OPEN and not (self._busy and self._backlog_size < RECORD):
+        if self._state == tls_state.OPEN and not (self._busy and self._backlog_size < tls_records.RECORD):
             self._send_backlog()
 
     def _drop_write(self) -> None:
@@ -79,10 +79,13 @@ class TLSWriter(TLSRecords):
                     if self._write_wants_read:
                         break
                     # Records leave together, as many as the BIO holds without growing (see PIECE).
-                    if self._backlog and self._outgoing.pending + max(len(self._backlog[0]), RECORD) > PIECE:
+                    if (
+                        self._backlog
+                        and self._outgoing.pending + max(len(self._backlog[self._taken]), tls_records.RECORD)
+                        > tls_records.PIECE
+                    ):
                         self._send_outgoing()
-            if self._outgoing.pending:
-                self._send_outgoing()
+            self._send_outgoing()
         except Exception as exc:
             self._fatal_error(exc, "Fatal error on SSL protocol")
             return
@@ -92,15 +95,19 @@ class TLSWriter(TLSRecords):
 
     def _send_outgoing(self) -> None:
         # At the end of the lower stream this is the last chance, however full it is.
-        if self._outgoing.pending and (not self._lower_full or self._lower_ended):
-            self._lower.write(self._outgoing.read())
+        if not self._lower_full or self._lower_ended:
+            records = self._drain_engine()
+            if records:
+                self._lower.write(records)
 
     def pause_writing(self) -> None:
         """The lower transport has enough for now."""
         self._lower_full = True
 
     def _control_writing(self) -> None:
-        size = self._backlog_size + self._outgoing.pending
+        size = self._backlog_size
+        if self._lower_full:
+            size += self._outgoing.pending
         if not self._writing_paused:
             if size > self._high_water and self._app_protocol is not None:
                 self._writing_paused = True

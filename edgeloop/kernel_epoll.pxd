@@ -1,0 +1,18 @@
+cdef class Poller:
+    cdef int _fd
+    cdef int _waker
+    cdef int _waking
+    cdef bint _coarse
+    cdef double _slack
+    cdef int _size
+    cdef void* _events
+    cdef int* fds
+    cdef int* masks
+    cpdef add(self, int fd, int mask)
+    cpdef modify(self, int fd, int mask)
+    cpdef refresh(self, int fd, int mask)
+    cpdef remove(self, int fd)
+    cpdef int wait(self, double timeout) except -1
+    cpdef wake(self)
+    cpdef close(self)
+    cdef void _give_back(self) noexcept

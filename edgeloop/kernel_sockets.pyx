@@ -1,0 +1,179 @@
+"""The system calls on stream sockets, and addresses, of the compiled edition; ``kernel_sockets.py`` is the pure edition's.
+
+A part of the kernel room. The calls are made with the GIL held, because releasing it costs more than the call.
+"""
+
+from cpython.buffer cimport PyBUF_SIMPLE, PyBUF_WRITABLE, PyBuffer_Release, PyObject_GetBuffer
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
+from cpython.exc cimport PyErr_CheckSignals, PyErr_SetFromErrno
+from cpython.ref cimport PyObject, Py_XDECREF
+from libc.errno cimport (
+    EAGAIN, ECONNABORTED, EHOSTDOWN, EHOSTUNREACH, EINTR, EMFILE, ENETDOWN, ENETUNREACH, ENFILE, ENOBUFS, ENOMEM,
+    ENOPROTOOPT, EOPNOTSUPP, EPERM, EPROTO, errno,
+)
+from libc.string cimport memset
+from posix.unistd cimport close
+
+from edgeloop.kernel cimport BUFFER_SIZE, again
+from edgeloop.kernel_headers cimport (
+    AF_INET, AF_INET6, AF_UNIX, MSG_NOSIGNAL, SOCK_CLOEXEC, SOCK_NONBLOCK, accept4, c_recv, c_send, getsockname, inet_ntop,
+    msghdr, ntohl, ntohs, sendmsg, sockaddr, sockaddr_in, sockaddr_in6, sockaddr_storage, sockaddr_un, socklen_t,
+)
+from edgeloop.kernel_vectors cimport Vectors, gather, release
+
+cdef extern from "Python.h":
+    PyObject* PyBytes_FromStringAndSize_unfilled "PyBytes_FromStringAndSize" (const char* data, Py_ssize_t size) except NULL
+    int _PyBytes_Resize(PyObject** data, Py_ssize_t size) except -1
+
+import os
+import socket
+
+# Shared by every loop of the process: it is only used with the GIL held, between a recv and the copy of what came.
+cdef char buffer_of_all[BUFFER_SIZE]
+
+exhausted = frozenset((EMFILE, ENFILE, ENOBUFS, ENOMEM))
+"""The errno values of accept(2) that mean: not now, but the connection waits on."""
+
+
+cpdef recv(int fd):
+    """Read at most READ_SIZE bytes: ``b""`` at the end of the stream, None if the call would block."""
+    cdef ssize_t count
+    while True:
+        count = c_recv(fd, buffer_of_all, BUFFER_SIZE, 0)
+        if count >= 0:
+            return PyBytes_FromStringAndSize(buffer_of_all, count)
+        if not again():
+            return None
+
+
+cpdef recv_large(int fd):
+    """``recv`` where much is expected: read straight into the bytes object, which is cut to what came."""
+    cdef ssize_t count
+    cdef PyObject* data = PyBytes_FromStringAndSize_unfilled(NULL, BUFFER_SIZE)
+    try:
+        while True:
+            count = c_recv(fd, PyBytes_AS_STRING(<object>data), BUFFER_SIZE, 0)
+            if count >= 0:
+                _PyBytes_Resize(&data, count)  # sets data to NULL where it raises
+                return <object>data
+            if not again():
+                return None
+    finally:
+        Py_XDECREF(data)
+
+
+cpdef Py_ssize_t recv_into(int fd, buffer) except -2:
+    """Read into a writable buffer: the count, 0 at the end of the stream, -1 if the call would block."""
+    cdef Py_buffer view
+    cdef ssize_t count
+    PyObject_GetBuffer(buffer, &view, PyBUF_WRITABLE)
+    try:
+        while True:
+            count = c_recv(fd, view.buf, view.len, 0)
+            if count >= 0:
+                return count
+            if not again():
+                return -1
+    finally:
+        PyBuffer_Release(&view)
+
+
+cpdef Py_ssize_t send(int fd, data) except -2:
+    """Write from a buffer: the count, -1 if the call would block."""
+    cdef Py_buffer view
+    if type(data) is bytes:
+        return send_piece(fd, PyBytes_AS_STRING(data), PyBytes_GET_SIZE(data))
+    PyObject_GetBuffer(data, &view, PyBUF_SIMPLE)
+    try:
+        return send_piece(fd, view.buf, view.len)
+    finally:
+        PyBuffer_Release(&view)
+
+
+cdef inline Py_ssize_t send_piece(int fd, const void* data, Py_ssize_t size) except -2:
+    cdef ssize_t count
+    while True:
+        count = c_send(fd, data, size, MSG_NOSIGNAL)
+        if count >= 0:
+            return count
+        if not again():
+            return -1
+
+
+cpdef Py_ssize_t send_many(int fd, list chunks) except -2:
+    """Write the first IOV_MAX of the buffers in one call: the count, -1 if the call would block."""
+    cdef Vectors vectors
+    cdef msghdr message
+    cdef ssize_t count
+    memset(&message, 0, sizeof(message))
+    try:
+        gather(&vectors, chunks)
+        message.msg_iov = vectors.pieces
+        message.msg_iovlen = vectors.count
+        while True:
+            count = sendmsg(fd, &message, MSG_NOSIGNAL)
+            if count >= 0:
+                return count
+            if not again():
+                return -1
+    finally:
+        release(&vectors)
+
+
+cpdef local_address(int fd):
+    """The address a socket is bound to, in the form the socket module gives it."""
+    cdef sockaddr_storage address
+    cdef socklen_t length = sizeof(address)
+    if getsockname(fd, <sockaddr*>&address, &length) < 0:
+        PyErr_SetFromErrno(OSError)
+    return address_of(fd, &address, length, False)
+
+
+cdef object address_of(int fd, void* name, unsigned int length, bint peer):
+    """The address in the form the socket module gives it."""
+    cdef char text[64]
+    cdef sockaddr_storage* address = <sockaddr_storage*>name
+    cdef sockaddr_in* four = <sockaddr_in*>address
+    cdef sockaddr_in6* six = <sockaddr_in6*>address
+    cdef sockaddr_un* local = <sockaddr_un*>address
+    cdef Py_ssize_t path
+    if address.ss_family == AF_INET:
+        inet_ntop(AF_INET, &four.sin_addr, text, sizeof(text))
+        return (text.decode("ascii"), ntohs(four.sin_port))
+    if address.ss_family == AF_INET6:
+        inet_ntop(AF_INET6, &six.sin6_addr, text, sizeof(text))
+        return (text.decode("ascii"), ntohs(six.sin6_port), ntohl(six.sin6_flowinfo), six.sin6_scope_id)
+    if address.ss_family == AF_UNIX:
+        path = length - 2  # unix(7): the length counts the family field
+        if path <= 0:
+            return ""
+        if local.sun_path[0] == 0:
+            return <bytes>local.sun_path[:path]  # the abstract name space, where NUL bytes are part of the name
+        return os.fsdecode((<bytes>local.sun_path[:path]).partition(b"\0")[0])  # 108 bytes need not end in a NUL
+    probe = socket.socket(fileno=os.dup(fd))
+    with probe:
+        return probe.getpeername() if peer else probe.getsockname()
+
+
+cpdef accept(listening):
+    """Take the next connection: (fd, peer address), or None if no more wait. The fd is non-blocking, close-on-exec."""
+    cdef sockaddr_storage address
+    cdef socklen_t length
+    cdef int fd
+    cdef int listener = listening.fileno()
+    while True:
+        length = sizeof(address)
+        fd = accept4(listener, <sockaddr*>&address, &length, SOCK_NONBLOCK | SOCK_CLOEXEC)
+        if fd >= 0:
+            try:
+                return fd, address_of(fd, &address, length, True)
+            except BaseException:
+                close(fd)
+                raise
+        if errno == EAGAIN:
+            return None
+        if errno == EINTR:
+            PyErr_CheckSignals()
+        elif errno not in (ECONNABORTED, EPROTO, ENETDOWN, ENOPROTOOPT, EHOSTDOWN, EHOSTUNREACH, EOPNOTSUPP, ENETUNREACH, EPERM):
+            # accept(2): Linux passes errors that wait on the new socket to the accepting one; that connection is gone.
+            PyErr_SetFromErrno(OSError)

@@ -1,0 +1,185 @@
+"""The write half of a socket's transport: what is written and not sent, when the protocol is asked to wait, and the end,
+which comes when all is sent.
+
+asyncio doc: Transports and Protocols, Write-only Transports.
+"""
+
+from __future__ import annotations
+
+import contextvars
+import sys
+from typing import Any
+
+from .. import kernel, stdlib
+from ..reactor import Channel, Reactor
+from ..schedule import Scheduler
+
+DEFAULT_HIGH_WATER = 65536
+
+
+def water_marks(high: int | None, low: int | None) -> tuple[int, int]:
+    """The high and the low mark that ``set_write_buffer_limits`` was asked for, in bytes.
+
+    One that is None follows from the other. ValueError unless high >= low >= 0.
+    """
+    if high is None:
+        high = DEFAULT_HIGH_WATER if low is None else 4 * low
+    if low is None:
+        low = high // 4
+    if not high >= low >= 0:
+        raise ValueError(f"high ({high!r}) must be >= low ({low!r}) must be >= 0")
+    return int(min(high, sys.maxsize)), int(min(low, sys.maxsize))
+
+
+def drop_sent(backlog: list[Any], count: int) -> int:
+    """Take the ``count`` bytes that went from the front of the backlog; how many whole chunks they were."""
+    done = 0
+    for chunk in backlog:
+        size = len(chunk)
+        if count < size:
+            break
+        count -= size
+        done += 1
+    del backlog[:done]
+    if count:
+        backlog[0] = memoryview(backlog[0])[count:]
+    return done
+
+
+class WriteHalf(Channel):
+    """A Channel with a backlog. Subclasses say how it is sent (``_send``), what follows when it has left (``_emptied``), how
+    the socket is given back (``_release``), and set what is only declared here.
+    """
+
+    _loop: Scheduler
+    _reactor: Reactor
+    _context: contextvars.Context
+    _protocol: Any
+
+    def _start_empty(self) -> None:
+        self._backlog: list[Any] = []
+        self._backlog_size = 0
+        self._high_water = DEFAULT_HIGH_WATER
+        self._low_water = DEFAULT_HIGH_WATER // 4
+        self._protocol_paused = False
+        self._closing = False
+        self._lost = 0  # connection_lost is called or will be; how many writes came after that
+
+    def _send(self) -> None:
+        """Send as much of the backlog as the kernel takes."""
+        raise NotImplementedError
+
+    def _emptied(self) -> None:
+        """All that was written has left: what waited for that can go on, the end too."""
+        raise NotImplementedError
+
+    def _release(self) -> None:
+        """Give the socket back."""
+        raise NotImplementedError
+
+    def flush(self) -> None:
+        """The turn ends: send what it gathered."""
+        if self._backlog and self.writable:
+            self._send()
+        if self._protocol_paused:
+            self._maybe_resume_protocol()
+
+    def get_write_buffer_size(self) -> int:
+        """How many bytes the kernel has not taken, after an attempt to send what the turn wrote.
+
+        From another thread: what waits now. Datagrams: from Python 3.13 on with 8 for each.
+        """
+        if self._backlog and self.writable and kernel.is_this_thread(self._loop._thread_id):
+            self._send()  # asyncio's write() has tried by now, and who asks goes by what was really sent
+        return self._backlog_size
+
+    def get_write_buffer_limits(self) -> tuple[int, int]:
+        """The low and the high water mark, in bytes."""
+        return (self._low_water, self._high_water)
+
+    def set_write_buffer_limits(self, high: int | None = None, low: int | None = None) -> None:
+        """Set the water marks, in bytes: over ``high`` the protocol is paused, at ``low`` resumed.
+
+        One that is None follows from the other, low = high / 4; without both, high is 64 KiB. ValueError unless
+        high >= low >= 0.
+        """
+        self._high_water, self._low_water = water_marks(high, low)
+        self._maybe_pause_protocol()
+
+    def _maybe_pause_protocol(self) -> None:
+        if self._protocol_paused or self._backlog_size <= self._high_water:
+            return
+        self._protocol_paused = True
+        try:
+            self._protocol.pause_writing()
+        except (SystemExit, KeyboardInterrupt):
+            raise
+        except BaseException as exc:
+            self._report(exc, "protocol.pause_writing() failed")
+
+    def _maybe_resume_protocol(self) -> None:
+        # Called by the reactor only, outside of any context; what writes leaves it to the end of the turn.
+        if not self._protocol_paused or self._backlog_size > self._low_water or self._protocol is None:
+            return
+        self._protocol_paused = False
+        try:
+            kernel.call_none(self._context, self._protocol.resume_writing)
+        except (SystemExit, KeyboardInterrupt):
+            raise
+        except BaseException as exc:
+            self._report(exc, "protocol.resume_writing() failed")
+
+    def _report(self, exc: BaseException, message: str) -> None:
+        self._loop.call_exception_handler(
+            {"message": message, "exception": exc, "transport": self, "protocol": self._protocol}
+        )
+
+    # The end
+
+    def is_closing(self) -> bool:
+        """Whether the transport closes or is closed."""
+        return self._closing
+
+    def close(self) -> None:
+        """Stop reading, send what was written, then call ``connection_lost(None)``."""
+        if self._closing:
+            return
+        self._closing = True
+        if not self._backlog:
+            self._emptied()
+        elif self.writable:
+            self._send()
+
+    def _lose_when_closing(self) -> None:
+        # All is sent: a transport that closes is done.
+        if self._closing and not self._lost:
+            self._lost += 1
+            self._loop.call_soon(self._call_connection_lost, None, context=self._context)
+
+    def _force_close(self, exc: BaseException | None) -> None:
+        if self._lost:
+            return
+        self._backlog = []
+        self._backlog_size = 0
+        self._closing = True
+        self._lost += 1
+        self._loop.call_soon(self._call_connection_lost, exc, context=self._context)
+
+    def _fatal_error(self, exc: BaseException, message: str = "Fatal error on transport") -> None:
+        if isinstance(exc, OSError):
+            if self._loop._debug:
+                stdlib.logger().debug("%r: %s", self, message, exc_info=exc)
+        else:
+            self._report(exc, message)
+        self._force_close(exc)
+
+    def _call_connection_lost(self, exc: BaseException | None) -> None:
+        try:
+            self._protocol.connection_lost(exc)
+        finally:
+            self._release()
+
+    def _count_lost_write(self) -> None:
+        if self._lost >= stdlib.LOG_THRESHOLD_FOR_CONNLOST_WRITES:
+            stdlib.logger().warning("socket.send() raised exception.")
+        self._lost += 1

@@ -1,0 +1,24 @@
+cimport cython
+
+from edgeloop cimport kernel, kernel_sockets
+from edgeloop.transports cimport flow
+from edgeloop.transports.flow cimport WriteHalf
+
+cdef Py_ssize_t SEND_AT_ONCE
+cdef Py_ssize_t LARGE_WRITE
+
+
+cdef class StreamSender(WriteHalf):
+    cdef object _sock
+    cdef bint _eof_written
+    cdef object _empty_waiter
+    cdef object _sender
+    cdef _start_sending(self)
+    cdef _leave(self, Py_ssize_t size)
+    @cython.locals(count=Py_ssize_t, chunks=Py_ssize_t)
+    cdef _send(self)
+    cdef Py_ssize_t _sent(self, Py_ssize_t count) except -1
+    cpdef make_empty_waiter(self)
+    cpdef reset_empty_waiter(self)
+    cpdef set_sender(self, sender)
+    cpdef wait_for_room(self)

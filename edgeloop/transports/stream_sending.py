@@ -1,0 +1,195 @@
+"""The sending half of the stream transport."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections.abc import Callable, Iterable
+
+from .. import kernel, kernel_sockets
+from . import flow
+from .flow import WriteHalf
+
+# A turn's writes leave together (rule 5), but not more than this is held back.
+SEND_AT_ONCE = 65536
+# A large write goes at once, with what waits before it: it has little to gain, and held back its memory is not free for
+# the next connection's. With many connections the heap grew and shrank in each turn, which cost more than the sending.
+LARGE_WRITE = 4096
+
+
+class StreamSender(WriteHalf):
+    """What a StreamTransport does to send."""
+
+    _sock: socket.socket | None
+
+    def _start_sending(self) -> None:
+        self._start_empty()
+        self._eof_written = False
+        self._empty_waiter: asyncio.Future[None] | None = None
+        self._sender: Callable[[], object] | None = None
+
+    def open_socket(self) -> socket.socket:
+        """The socket object; it owns the descriptor from now on."""
+        if self._sock is None:
+            self._sock = socket.socket(fileno=self.fd)
+            self._sock.setblocking(False)
+        return self._sock
+
+    def write(self, data: bytes | bytearray | memoryview) -> None:
+        """Send the data, after what was written before. Never blocks; never calls the protocol's connection_lost.
+
+        Raises TypeError for anything but bytes, bytearray, memoryview; RuntimeError after ``write_eof``.
+        """
+        if type(data) is not bytes and not isinstance(data, (bytes, bytearray, memoryview)):
+            raise TypeError(f"data argument must be a bytes-like object, not {type(data).__name__!r}")
+        if self._eof_written:
+            raise RuntimeError("Cannot call write() after write_eof()")
+        if self._empty_waiter is not None:
+            raise RuntimeError("unable to write; sendfile is in progress")
+        if self._lost:
+            self._count_lost_write()
+            return
+        if not data:
+            return
+        if type(data) is not bytes:
+            data = bytes(data)  # it leaves when the turn ends, and its owner may change it before
+        size = len(data)
+        self._backlog.append(data)
+        self._backlog_size += size
+        if size < LARGE_WRITE and self.writable and self._backlog_size <= min(SEND_AT_ONCE, self._high_water):
+            self._reactor.mark(self)  # as most are: the pure edition is spared a call
+        else:
+            self._leave(size)
+
+    def writelines(self, list_of_data: Iterable[bytes | bytearray | memoryview]) -> None:
+        """Send all the chunks with one system call. Raises as ``write`` does."""
+        if self._eof_written:
+            raise RuntimeError("Cannot call writelines() after write_eof()")
+        if self._empty_waiter is not None:
+            raise RuntimeError("unable to writelines; sendfile is in progress")
+        chunks = list(list_of_data)
+        for data in chunks:
+            if not isinstance(data, (bytes, bytearray, memoryview)):
+                raise TypeError(f"data argument must be a bytes-like object, not {type(data).__name__!r}")
+        if self._lost:
+            if chunks:
+                self._count_lost_write()
+            return
+        size = self._backlog_size
+        for data in chunks:
+            if data:
+                owned = data if type(data) is bytes else bytes(data)
+                self._backlog.append(owned)
+                self._backlog_size += len(owned)
+        if self._backlog:
+            self._leave(self._backlog_size - size)
+
+    def _leave(self, size: int) -> None:
+        # Now if it is much, else with the rest of the turn.
+        if self.writable:
+            if size >= LARGE_WRITE or self._backlog_size >= SEND_AT_ONCE or self._backlog_size > self._high_water:
+                self._send()
+                if self._protocol_paused:
+                    self._reactor.mark(self)
+            else:
+                self._reactor.mark(self)
+        if self._backlog_size > self._high_water:
+            self._maybe_pause_protocol()
+
+    def _send(self) -> None:
+        self._reactor.stirred = True
+        try:
+            while self._backlog:
+                chunks = len(self._backlog)
+                if chunks == 1:
+                    count = kernel_sockets.send(self.fd, self._backlog[0])
+                else:
+                    count = kernel_sockets.send_many(self.fd, self._backlog)
+                if count == self._backlog_size:
+                    self._backlog = []
+                    self._backlog_size = 0
+                elif count < 0 or self._sent(count) < min(chunks, kernel.MOST_CHUNKS):
+                    self.writable = False
+                    if self.added and not self.interest & kernel.INTEREST_WRITE:
+                        self._reactor.rearm(self, kernel.INTEREST_READ | kernel.INTEREST_WRITE)
+                    return
+        except (SystemExit, KeyboardInterrupt):
+            raise
+        except BaseException as exc:
+            self._fatal_error(exc, "Fatal write error on socket transport")
+            return
+        if self._closing or self._eof_written or self._empty_waiter is not None:
+            self._emptied()
+
+    def _sent(self, count: int) -> int:
+        self._backlog_size -= count
+        return flow.drop_sent(self._backlog, count)
+
+    def _emptied(self) -> None:
+        if self._empty_waiter is not None and not self._empty_waiter.done():
+            self._empty_waiter.set_result(None)
+        if self._closing:
+            self._lose_when_closing()
+        elif self._eof_written:
+            self._shutdown_write()
+
+    def write_eof(self) -> None:
+        """Close our half once what was written has left: the peer reads the end, and we read on."""
+        if self._closing or self._eof_written:
+            return
+        self._eof_written = True
+        if not self._backlog:
+            self._shutdown_write()
+        elif self.writable:
+            self._send()
+
+    def can_write_eof(self) -> bool:
+        """True: a stream socket has two halves."""
+        return True
+
+    def _shutdown_write(self) -> None:
+        try:
+            self.open_socket().shutdown(socket.SHUT_WR)
+        except OSError as exc:
+            self._fatal_error(exc, "Fatal error on shutting down the sending half")
+
+    # A file in between, by sendfile(2)
+
+    def make_empty_waiter(self) -> asyncio.Future[None]:
+        """A future that is done when what was written has left. RuntimeError for a second one.
+
+        Until ``reset_empty_waiter`` is called, ``write`` raises RuntimeError.
+        """
+        if self._empty_waiter is not None:
+            raise RuntimeError("Empty waiter is already set")
+        waiter: asyncio.Future[None] = self._loop.create_future()
+        self._empty_waiter = waiter
+        if not self._backlog:
+            waiter.set_result(None)
+        return waiter
+
+    def reset_empty_waiter(self) -> None:
+        """Let ``write`` work again."""
+        self._empty_waiter = None
+
+    def set_sender(self, sender: Callable[[], object] | None) -> None:
+        """Call ``sender()`` in each turn in which the socket has room, and once after its end; None to stop that."""
+        self._sender = sender
+        if sender is not None and self.writable and self.added:
+            self._reactor.defer(self)
+
+    def wait_for_room(self) -> None:
+        """The socket has taken all it can: ask the kernel to tell when there is room (rule 4)."""
+        self.writable = False
+        if self.added:
+            self._reactor.rearm(self, kernel.INTEREST_READ | kernel.INTEREST_WRITE)
+
+    def abort(self) -> None:
+        """Close without waiting: what the kernel won't take at once is lost."""
+        if self._backlog and self.writable and not self._lost:
+            try:
+                # Written in this turn: the stdlib's loop has sent it by now.
+                kernel_sockets.send_many(self.fd, self._backlog)
+            except OSError:
+                pass  # whoever aborts doesn't ask
+        self._force_close(None)
