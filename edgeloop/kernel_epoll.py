@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import select
-import sys
+from collections.abc import Callable
 
 from . import kernel
 
@@ -17,7 +17,24 @@ MOST_EVENTS = 1024
 _CLOSED_BY_ITS_OWNER = frozenset((errno.ENOENT, errno.EBADF, errno.EPERM))
 
 
-_ONE = (1).to_bytes(8, sys.byteorder)  # an eventfd counts in the machine's own byte order
+class _Waker:
+    """An eventfd that is closed when nobody refers to it any more.
+
+    Not when the loop is closed: a thread in the middle of its write(2) has let the interpreter go, and the number would be
+    another file's. The call itself keeps what it writes to.
+    """
+
+    def __init__(self, fd: int) -> None:
+        self.fd = fd
+
+    def wake(self) -> None:
+        try:
+            os.eventfd_write(self.fd, 1)
+        except BlockingIOError:  # the counter is full: the edge of the last write is still to come
+            pass
+
+    def __del__(self, close: Callable[[int], None] = os.close) -> None:  # at the interpreter's end ``os`` may be gone
+        close(self.fd)
 
 
 class Poller:
@@ -25,9 +42,8 @@ class Poller:
 
     def __init__(self) -> None:
         self._epoll = select.epoll()
-        # A file object, not a number: a thread that comes late finds it closed, and writes into nobody else's file.
-        self._waker = open(os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC), "wb", buffering=0)
-        self._epoll.register(self._waker, kernel.INTEREST_READ | kernel.EPOLL_EDGE)
+        self._waker: _Waker | None = _Waker(os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC))
+        self._epoll.register(self._waker.fd, kernel.INTEREST_READ | kernel.EPOLL_EDGE)
         self.fds: list[int] = []
         self.masks: list[int] = []
 
@@ -69,14 +85,12 @@ class Poller:
     def wake(self) -> None:
         """End the wait that is going on, or the next one; of a closed set nothing.
 
-        Adds one to an eventfd: a new edge each time, so that nobody has to read it. If its counter is full, the edge of the
-        last write is still to come.
+        Adds one to an eventfd: a new edge each time, so that nobody has to read it.
         """
-        try:
-            self._waker.write(_ONE)
-        except ValueError:  # closed: the loop's thread took the callback up and ended before we came to wake it
-            pass
+        waker = self._waker
+        if waker is not None:  # else the loop's thread took the callback up and ended before we came to wake it
+            waker.wake()
 
     def close(self) -> None:
         self._epoll.close()
-        self._waker.close()
+        self._waker = None

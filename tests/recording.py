@@ -19,6 +19,13 @@ class Run(Protocol):
     def __call__(self, coroutine: Coroutine[Any, Any, T], limit: float = ...) -> T: ...
 
 
+def turn(loop: asyncio.AbstractEventLoop, times: int = 1) -> None:
+    """Run what is scheduled now, and nothing that this schedules in turn; ``times`` turns of that kind."""
+    for _ in range(times):
+        loop.stop()
+        loop.run_forever()
+
+
 class Recording(asyncio.BaseProtocol):
     """Appends the name of each callback to ``calls`` and lets a test wait for what it expects."""
 

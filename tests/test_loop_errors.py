@@ -9,14 +9,9 @@ import sys
 from typing import Any
 
 import pytest
-from recording import record_errors
+from recording import record_errors, turn
 
 variable: contextvars.ContextVar[str] = contextvars.ContextVar("variable", default="unset")
-
-
-def turn(loop: asyncio.AbstractEventLoop) -> None:
-    loop.stop()
-    loop.run_forever()
 
 
 def fail(message: str = "failed in a callback") -> None:

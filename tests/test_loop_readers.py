@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
+from recording import turn
 
 
 @pytest.fixture
@@ -22,12 +23,6 @@ def pair() -> Iterator[tuple[socket.socket, socket.socket]]:
 
 
 Pair = tuple[socket.socket, socket.socket]
-
-
-def turn(loop: asyncio.AbstractEventLoop, times: int = 1) -> None:
-    for _ in range(times):
-        loop.stop()
-        loop.run_forever()
 
 
 def fill(sock: socket.socket) -> int:
