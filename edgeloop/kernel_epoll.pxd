@@ -8,6 +8,7 @@ cdef class Poller:
     cdef void* _events
     cdef int* fds
     cdef int* masks
+    cdef int _control(self, int op, int fd, int mask) noexcept
     cpdef add(self, int fd, int mask)
     cpdef modify(self, int fd, int mask)
     cpdef refresh(self, int fd, int mask)

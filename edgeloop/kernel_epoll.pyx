@@ -118,31 +118,27 @@ cdef class Poller:
     def fileno(self):
         return self._fd
 
-    cpdef add(self, int fd, int mask):
+    cdef int _control(self, int op, int fd, int mask) noexcept:
         cdef epoll_event event
         event.events = <uint32_t>mask
         event.data.u64 = <uint64_t>fd
-        if epoll_ctl(self._fd, EPOLL_CTL_ADD, fd, &event) < 0:
+        return epoll_ctl(self._fd, op, fd, &event)
+
+    cpdef add(self, int fd, int mask):
+        if self._control(EPOLL_CTL_ADD, fd, mask) < 0:
             PyErr_SetFromErrno(OSError)
 
     cpdef modify(self, int fd, int mask):
-        cdef epoll_event event
-        event.events = <uint32_t>mask
-        event.data.u64 = <uint64_t>fd
-        if epoll_ctl(self._fd, EPOLL_CTL_MOD, fd, &event) < 0:
+        if self._control(EPOLL_CTL_MOD, fd, mask) < 0:
             PyErr_SetFromErrno(OSError)
 
     cpdef refresh(self, int fd, int mask):
         """As ``modify``, for a descriptor that its owner may have closed: then nothing happens."""
-        cdef epoll_event event
-        event.events = <uint32_t>mask
-        event.data.u64 = <uint64_t>fd
-        if epoll_ctl(self._fd, EPOLL_CTL_MOD, fd, &event) < 0 and not closed_by_its_owner(errno):
+        if self._control(EPOLL_CTL_MOD, fd, mask) < 0 and not closed_by_its_owner(errno):
             PyErr_SetFromErrno(OSError)
 
     cpdef remove(self, int fd):
-        cdef epoll_event event
-        if epoll_ctl(self._fd, EPOLL_CTL_DEL, fd, &event) < 0 and not closed_by_its_owner(errno):
+        if self._control(EPOLL_CTL_DEL, fd, 0) < 0 and not closed_by_its_owner(errno):
             PyErr_SetFromErrno(OSError)
 
     cpdef int wait(self, double timeout) except -1:

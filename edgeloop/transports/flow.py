@@ -17,13 +17,13 @@ from ..schedule import Scheduler
 DEFAULT_HIGH_WATER = 65536
 
 
-def water_marks(high: int | None, low: int | None) -> tuple[int, int]:
+def water_marks(high: int | None, low: int | None, default_high: int = DEFAULT_HIGH_WATER) -> tuple[int, int]:
     """The high and the low mark that ``set_write_buffer_limits`` was asked for, in bytes.
 
-    One that is None follows from the other. ValueError unless high >= low >= 0.
+    One that is None follows from the other, without both from ``default_high``. ValueError unless high >= low >= 0.
     """
     if high is None:
-        high = DEFAULT_HIGH_WATER if low is None else 4 * low
+        high = default_high if low is None else 4 * low
     if low is None:
         low = high // 4
     if not high >= low >= 0:

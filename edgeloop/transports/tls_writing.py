@@ -7,7 +7,7 @@ import ssl
 from typing import Any
 
 from .. import stdlib
-from . import tls_records, tls_state
+from . import flow, tls_records, tls_state
 from .tls_records import TLSRecords
 
 HIGH_WATER = 512 * 1024
@@ -141,14 +141,7 @@ class TLSWriter(TLSRecords):
 
     def set_write_buffer_limits(self, high: int | None, low: int | None) -> None:
         """Set the marks, in bytes. Raises ValueError unless high >= low >= 0."""
-        if high is None:
-            high = HIGH_WATER if low is None else 4 * low
-        if low is None:
-            low = high // 4
-        if not high >= low >= 0:
-            raise ValueError(f"high ({high!r}) must be >= low ({low!r}) must be >= 0")
-        self._high_water = high
-        self._low_water = low
+        self._high_water, self._low_water = flow.water_marks(high, low, HIGH_WATER)
         self._control_writing()
 
     # How a connection goes on and ends is for TLSProtocol to say.
