@@ -36,6 +36,8 @@ COMPILED = (
     "transports/datagram_sending.py",
     "transports/datagram.py",
     "transports/tls_state.py",
+    "transports/tls_engine.py",
+    "transports/tls_openssl.pyx",
     "transports/tls_records.py",
     "transports/tls_writing.py",
     "transports/tls_reading.py",

@@ -31,6 +31,8 @@ HOT_ROOMS = (
     "transports.datagram_sending",
     "transports.datagram",
     "transports.tls_state",
+    "transports.tls_engine",
+    "transports.tls_openssl",
     "transports.tls_records",
     "transports.tls_writing",
     "transports.tls_reading",

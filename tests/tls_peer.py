@@ -102,12 +102,18 @@ async def secured(
     server_side: bool = False,
     version: str | None = None,
     send_buffer: int | None = None,
+    sslobject_class: type[ssl.SSLObject] | None = None,
     **timeouts: Any,
 ) -> AsyncIterator[tuple[asyncio.Transport, AnyProtocol, Peer]]:
-    """A connection after its handshake: the loop's transport and protocol at one end, a Peer at the other."""
+    """A connection after its handshake: the loop's transport and protocol at one end, a Peer at the other.
+
+    ``sslobject_class`` is for the loop's end.
+    """
     loop = asyncio.get_running_loop()
     ours, theirs = socket_pair(send_buffer)
     contexts = client_context(version=version), server_context(version=version)
+    if sslobject_class is not None:
+        contexts[server_side].sslobject_class = sslobject_class
     with theirs:
         peer = Peer(theirs, contexts[not server_side], server_side=not server_side)
         if server_side:

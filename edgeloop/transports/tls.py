@@ -4,7 +4,7 @@ TLSProtocol is the protocol of the lower transport; the application holds a TLST
 transport may be any asyncio stream transport, another TLSTransport too.
 
 This file has what the lower transport calls, the handshake, and the end. The way in is in tls_reading.py, the way out
-in tls_writing.py, the SSL object in tls_records.py.
+in tls_writing.py, the SSL object in tls_records.py, what encrypts in tls_engine.py and tls_openssl.pyx.
 """
 
 from __future__ import annotations
@@ -110,7 +110,7 @@ class TLSProtocol(TLSReader):
             stdlib.logger().debug("%r starts SSL handshake", self)
             self._handshake_start = self._loop.time()
         self._timer = self._loop.call_later(self._handshake_timeout, self._handshake_timed_out)
-        if self._server_side and not self._incoming.pending:
+        if self._server_side and not self._engine.unread():
             # The client speaks first. OpenSSL would make its buffers now, 34 KiB for each client that waits for its turn.
             return
         self._busy += 1
@@ -142,7 +142,7 @@ class TLSProtocol(TLSReader):
 
     def data_received(self, data: bytes) -> None:
         """What the peer has sent."""
-        self._receive(data)
+        self._engine.feed(data)
         handshaking = self._state == tls_state.HANDSHAKE
         self._busy += 1
         try:
@@ -150,11 +150,11 @@ class TLSProtocol(TLSReader):
                 if self._admission is not None and not self._admitted():
                     return
                 self._handshake()
-                while self._state == tls_state.HANDSHAKE and self._feed():
+                while self._state == tls_state.HANDSHAKE and self._engine.feed_more():
                     self._handshake()
             if self._state == tls_state.OPEN:
                 # A handshake alone is no reason to ask the application for a buffer.
-                arrived = not handshaking or self._received is not None or self._incoming.pending
+                arrived = not handshaking or self._engine.unread() > 0
                 if arrived and not self._reading_paused:
                     self._deliver()
             elif self._state == tls_state.SHUTDOWN:
@@ -200,13 +200,13 @@ class TLSProtocol(TLSReader):
 
     def feed_early_data(self, data: bytes) -> None:
         """Bytes of the peer's handshake that somebody else has read before connection_made."""
-        self._incoming.write(data)
+        self._engine.feed(data)
 
     def _settle(self) -> None:
         """What every call from below ends with: send what there is to send, and go on closing."""
         if self._busy or self._state == tls_state.CLOSED:
             return
-        if self._backlog or self._outgoing.pending or self._writing_paused:
+        if self._backlog or self._engine.unsent() or self._writing_paused:
             self._send_backlog()
         if self._state == tls_state.FLUSHING:
             if not self._backlog:
@@ -315,9 +315,9 @@ class TLSProtocol(TLSReader):
 
     def _await_close_notify(self) -> None:
         self._discarded += self._discard()
-        if self._input == tls_state.FAILED:
+        if self._engine.input == tls_state.FAILED:
             self._fatal_error(self._take_input_error())
-        elif self._input == tls_state.ENDED or self._discarded > LINGER:
+        elif self._engine.input == tls_state.ENDED or self._discarded > LINGER:
             self._close_lower()
 
     def _close_lower(self) -> None:

@@ -12,7 +12,7 @@ cdef class TLSReader(TLSWriter):
     cdef object _app_data_received
     cdef object _app_get_buffer
     cdef object _app_buffer_updated
-    @cython.locals(filled=Py_ssize_t)
+    @cython.locals(filled=Py_ssize_t, data=bytes)
     cdef _deliver(self)
     cdef _end_of_data(self)
     cdef _pause_lower(self)

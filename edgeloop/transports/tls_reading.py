@@ -56,18 +56,18 @@ class TLSReader(TLSWriter):
                     buffer = memoryview(self._app_get_buffer(-1)).cast("B")
                     if not buffer.nbytes:
                         raise RuntimeError("get_buffer() returned an empty buffer")
-                    filled = self._decrypt(buffer, buffer.nbytes)
+                    filled = self._engine.read_into(buffer, buffer.nbytes)
                     if filled:
                         self._app_buffer_updated(filled)
                 else:
-                    data = self._decrypted()
+                    data = self._engine.read()
                     if data:
                         self._app_data_received(data)
-                if self._input == tls_state.DRY:
+                if self._engine.input == tls_state.DRY:
                     return
-                if self._input == tls_state.FAILED:
+                if self._engine.input == tls_state.FAILED:
                     raise self._take_input_error()
-                if self._input == tls_state.ENDED and not self._reading_paused:
+                if self._engine.input == tls_state.ENDED and not self._reading_paused:
                     self._end_of_data()
         except Exception as exc:
             self._fatal_error(exc, "Fatal error on SSL protocol")

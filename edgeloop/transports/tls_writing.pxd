@@ -1,6 +1,6 @@
 cimport cython
 
-from edgeloop.transports cimport tls_records, tls_state
+from edgeloop.transports cimport tls_engine, tls_state
 from edgeloop.transports.tls_records cimport TLSRecords
 
 
@@ -21,6 +21,7 @@ cdef class TLSWriter(TLSRecords):
     cpdef write(self, data)
     cdef _drop_write(self)
     cdef _send_backlog(self)
+    @cython.locals(records=bytes)
     cdef _send_outgoing(self)
     @cython.locals(size=Py_ssize_t)
     cdef _control_writing(self)

@@ -7,7 +7,7 @@ import ssl
 from typing import Any
 
 from .. import stdlib
-from . import flow, tls_records, tls_state
+from . import flow, tls_engine, tls_state
 from .tls_records import TLSRecords
 
 HIGH_WATER = 512 * 1024
@@ -48,7 +48,7 @@ class TLSWriter(TLSRecords):
             self._drop_write()
             return
         self._append(data)
-        if self._state == tls_state.OPEN and not (self._busy and self._backlog_size < tls_records.RECORD):
+        if self._state == tls_state.OPEN and not (self._busy and self._backlog_size < tls_engine.RECORD):
             self._send_backlog()
 
     def writelines(self, items: list[bytes | bytearray | memoryview]) -> None:
@@ -59,7 +59,7 @@ class TLSWriter(TLSRecords):
         for data in items:
             if data:
                 self._append(data)
-        if self._state == tls_state.OPEN and not (self._busy and self._backlog_size < tls_records.RECORD):
+        if self._state == tls_state.OPEN and not (self._busy and self._backlog_size < tls_engine.RECORD):
             self._send_backlog()
 
     def _drop_write(self) -> None:
@@ -81,8 +81,8 @@ class TLSWriter(TLSRecords):
                     # Records leave together, as many as the BIO holds without growing (see PIECE).
                     if (
                         self._backlog
-                        and self._outgoing.pending + max(len(self._backlog[self._taken]), tls_records.RECORD)
-                        > tls_records.PIECE
+                        and self._engine.unsent() + max(len(self._backlog[self._taken]), tls_engine.RECORD)
+                        > tls_engine.PIECE
                     ):
                         self._send_outgoing()
             self._send_outgoing()
@@ -96,7 +96,7 @@ class TLSWriter(TLSRecords):
     def _send_outgoing(self) -> None:
         # At the end of the lower stream this is the last chance, however full it is.
         if not self._lower_full or self._lower_ended:
-            records = self._drain_engine()
+            records = self._engine.drain()
             if records:
                 self._lower.write(records)
 
@@ -107,7 +107,7 @@ class TLSWriter(TLSRecords):
     def _control_writing(self) -> None:
         size = self._backlog_size
         if self._lower_full:
-            size += self._outgoing.pending
+            size += self._engine.unsent()
         if not self._writing_paused:
             if size > self._high_water and self._app_protocol is not None:
                 self._writing_paused = True
@@ -133,7 +133,7 @@ class TLSWriter(TLSRecords):
 
     def get_write_buffer_size(self) -> int:
         """Bytes, encrypted or not, that the lower transport hasn't been given yet."""
-        return self._backlog_size + self._outgoing.pending
+        return self._backlog_size + self._engine.unsent()
 
     def get_write_buffer_limits(self) -> tuple[int, int]:
         """The low and the high mark, in bytes."""

@@ -1,0 +1,159 @@
+"""Which engine a connection gets, and that it does no harm where the ssl module's objects are used beside it."""
+
+from __future__ import annotations
+
+import _ssl
+import asyncio
+import gc
+import os
+import ssl
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from recording import Recorder, Run
+from tls_certificates import client_context, server_context
+from tls_peer import secured
+
+import edgeloop
+from edgeloop.transports import tls_engine, tls_openssl
+
+pytestmark = pytest.mark.edgeloop_only
+
+# An interpreter with the ssl module inside of it, or whose library isn't loaded as a shared one, doesn't show its functions.
+DIRECT = edgeloop.EDITION == "compiled" and hasattr(_ssl, "__file__") and sys.implementation.name == "cpython"
+
+
+def engine(sslobject_class: type[ssl.SSLObject] = ssl.SSLObject) -> Any:
+    context = client_context()
+    context.sslobject_class = sslobject_class
+    incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+    sslobj = context.wrap_bio(incoming, outgoing, server_hostname="localhost")
+    return tls_openssl.engine_of(sslobj, incoming, outgoing)
+
+
+def test_openssl_itself_is_called_where_it_can_be() -> None:
+    """In the compiled edition, for the ssl module's own class of objects."""
+    assert type(engine()).__name__ == ("OpenSSLEngine" if DIRECT else "Engine")
+
+
+def test_a_class_of_the_application_s_is_called() -> None:
+    class Own(ssl.SSLObject):
+        pass
+
+    assert type(engine(Own)) is tls_engine.Engine
+
+
+ELSEWHERE = """
+import _ssl, asyncio, ssl, sys
+{change}
+import edgeloop
+from edgeloop.transports import tls_engine, tls_openssl
+
+incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+sslobj = ssl.create_default_context().wrap_bio(incoming, outgoing, server_hostname="localhost")
+print(type(tls_openssl.engine_of(sslobj, incoming, outgoing)).__name__)
+"""
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        "del _ssl.__file__",
+        "_ssl.__file__ = '/nowhere/_ssl.so'",
+        "import math; _ssl.__file__ = math.__file__ if hasattr(math, '__file__') else '/nowhere'",
+        "import _struct; _ssl.__file__ = _struct.__file__",
+    ],
+)
+def test_the_objects_are_used_where_openssl_is_not_to_be_found(change: str) -> None:
+    """A static library, one that is not loaded, or a module that was not linked with it."""
+    script = ELSEWHERE.format(change=change)
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "Engine\n", "")
+
+
+def test_an_ssl_object_may_be_kept_beyond_its_connection(run: Run) -> None:
+    """It has nothing to read from then, and what it writes goes nowhere."""
+    kept: list[Any] = []
+
+    async def main() -> None:
+        async with secured(Recorder, version="TLSv1.3") as (transport, protocol, peer):
+            await peer.send(b"hello")
+            await protocol.bytes_in(5)
+            kept.append(transport.get_extra_info("ssl_object"))
+
+    run(main())
+    gc.collect()
+    sslobj = kept.pop()
+    assert sslobj.version() == "TLSv1.3"
+    with pytest.raises(ssl.SSLWantReadError):
+        sslobj.read(10)
+    assert sslobj.write(b"more") == 4
+    with pytest.raises(ssl.SSLWantReadError):
+        sslobj.unwrap()
+
+
+def test_what_the_ssl_object_itself_writes_stays_in_order(run: Run) -> None:
+    """The transport's own and what somebody writes through its ssl_object leave in the order of the calls."""
+
+    async def main() -> None:
+        async with secured(Recorder) as (transport, _, peer):
+            sslobj = transport.get_extra_info("ssl_object")
+            for number in range(5):
+                transport.write(b"transport %d\n" % number)
+                sslobj.write(b"object %d\n" % number)
+            transport.write(b"end\n")
+            expected = b"".join(b"transport %d\nobject %d\n" % (number, number) for number in range(5)) + b"end\n"
+            assert await peer.receive(len(expected)) == expected
+
+    run(main())
+
+
+def test_messages_of_two_threads_stay_apart(loop_factory: Callable[[], asyncio.AbstractEventLoop]) -> None:
+    """A context's debugging callback lets another thread run in the middle of a record."""
+    failures: list[BaseException] = []
+    switched: list[object] = []
+
+    def switch(*args: object) -> None:
+        switched.append(args)
+        time.sleep(0)  # lets the interpreter's lock go
+
+    async def talk() -> None:
+        async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            while data := await reader.read(100_000):
+                writer.write(data)
+            writer.close()
+
+        contexts = server_context(), client_context()
+        for context in contexts:
+            context._msg_callback = switch  # type: ignore[attr-defined]
+        server = await asyncio.start_server(answer, "127.0.0.1", 0, ssl=contexts[0])
+        port = server.sockets[0].getsockname()[1]
+        reader, writer = await asyncio.open_connection("127.0.0.1", port, ssl=contexts[1], server_hostname="localhost")
+        for size in [1, 1000, 16_384, 50_000, 200_000] * 10:
+            data = os.urandom(size)
+            writer.write(data)
+            assert await reader.readexactly(size) == data
+        writer.close()
+        await writer.wait_closed()
+        server.close()
+        await server.wait_closed()
+
+    def work() -> None:
+        try:
+            with asyncio.Runner(loop_factory=loop_factory) as runner:
+                runner.run(asyncio.wait_for(talk(), 60))
+        except BaseException as exc:
+            failures.append(exc)
+
+    threads = [threading.Thread(target=work) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not failures
+    assert len(switched) > 1000
