@@ -65,8 +65,7 @@ print(type(tls_openssl.engine_of(sslobj, incoming, outgoing)).__name__)
     [
         "del _ssl.__file__",
         "_ssl.__file__ = '/nowhere/_ssl.so'",
-        "import math; _ssl.__file__ = math.__file__ if hasattr(math, '__file__') else '/nowhere'",
-        "import _struct; _ssl.__file__ = _struct.__file__",
+        "import _ctypes; _ssl.__file__ = _ctypes.__file__",
     ],
 )
 def test_the_objects_are_used_where_openssl_is_not_to_be_found(change: str) -> None:

@@ -364,7 +364,7 @@ cdef Py_ssize_t discover(half, incoming, outgoing) except 0:
     cdef SSL* pointer
     while offset + <Py_ssize_t>sizeof(void*) <= Py_TYPE(half).tp_basicsize:
         pointer = (<SSL**>(<char*><PyObject*>half + offset))[0]
-        if holds(pointer, into) and holds(pointer, out_of):
+        if holds(pointer, into, 64) and holds(pointer, out_of, 64):
             if openssl.SSL_get_rbio(pointer) == into and openssl.SSL_get_wbio(pointer) == out_of:
                 return offset
         offset += sizeof(void*)
@@ -376,11 +376,14 @@ cdef BIO* bio_of(memory_bio) except? NULL:
     if Py_TYPE(memory_bio).tp_basicsize < <Py_ssize_t>(sizeof(PyObject) + sizeof(void*)):
         return NULL
     cdef BIO* bio = (<BIO**>(<char*><PyObject*>memory_bio + sizeof(PyObject)))[0]
-    return bio if holds(bio, openssl.BIO_s_mem()) else NULL
+    return bio if holds(bio, openssl.BIO_s_mem(), 8) else NULL
 
 
-cdef bint holds(const void* where, const void* what) except -1:
-    """Whether one of the words that ``where`` points to is ``what``. Where there is no memory, the kernel says so: write(2)."""
+cdef bint holds(const void* where, const void* what, int most) except -1:
+    """Whether one of the ``most`` words, 64 of them or fewer, that ``where`` points to is ``what``.
+
+    The kernel looks, by write(2): where there is no memory it says EFAULT.
+    """
     cdef const void* words[64]
     cdef int ends[2]
     cdef ssize_t count = 0
@@ -389,7 +392,7 @@ cdef bint holds(const void* where, const void* what) except -1:
         return False
     if pipe2(ends, O_CLOEXEC | O_NONBLOCK) < 0:
         return False
-    if posix_write(ends[1], where, sizeof(words)) > 0:
+    if posix_write(ends[1], where, most * sizeof(void*)) > 0:
         count = posix_read(ends[0], words, sizeof(words))
     close(ends[0])
     close(ends[1])
