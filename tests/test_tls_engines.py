@@ -48,6 +48,25 @@ def test_a_class_of_the_application_s_is_called() -> None:
     assert type(engine(Own)) is tls_engine.Engine
 
 
+class Between(ssl.SSLContext):
+    """Has the SSL object read and write somewhere else than it was told, as one would who wants to see what it reads."""
+
+    def wrap_bio(self, incoming: ssl.MemoryBIO, outgoing: ssl.MemoryBIO, *args: Any, **keywords: Any) -> ssl.SSLObject:
+        self.seen = ssl.MemoryBIO(), ssl.MemoryBIO()
+        return super().wrap_bio(*self.seen, *args, **keywords)
+
+
+def test_what_a_context_puts_in_between_stays_there() -> None:
+    engine()  # by now it is known where to look
+    incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+    context = Between(ssl.PROTOCOL_TLS_CLIENT)
+    sslobj = context.wrap_bio(incoming, outgoing, server_hostname="localhost")
+    assert type(tls_openssl.engine_of(sslobj, incoming, outgoing)) is tls_engine.Engine
+    with pytest.raises(ssl.SSLWantReadError):
+        sslobj.do_handshake()
+    assert context.seen[1].pending
+
+
 ELSEWHERE = """
 import _ssl, asyncio, ssl, sys
 {change}

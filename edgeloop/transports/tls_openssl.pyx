@@ -98,6 +98,7 @@ NAMES = (
 )
 
 HALF = getattr(_ssl, "_SSLSocket", None)
+MEMORY = _ssl.MemoryBIO
 
 cdef Functions openssl
 cdef BIO_METHOD* method = NULL
@@ -340,13 +341,15 @@ cpdef Engine engine_of(sslobj, incoming, outgoing):
     cdef OpenSSLEngine engine
     cdef SSL* pointer
     half = inner(sslobj)
-    if type(half) is not HALF:
+    if type(half) is not HALF or type(incoming) is not MEMORY or type(outgoing) is not MEMORY:
         return Engine(half, incoming, outgoing)
     if not place:
         place = discover(half, incoming, outgoing)
     if place < 0:
         return Engine(half, incoming, outgoing)
     pointer = (<SSL**>(<char*><PyObject*>half + place))[0]
+    if openssl.SSL_get_rbio(pointer) != first_word(incoming) or openssl.SSL_get_wbio(pointer) != first_word(outgoing):
+        return Engine(half, incoming, outgoing)  # a context of the application's has put something in between
     engine = OpenSSLEngine(half, incoming, outgoing)
     engine._connect(pointer)
     return engine
@@ -375,8 +378,12 @@ cdef BIO* bio_of(memory_bio) except? NULL:
     # The first thing in a MemoryBIO: one that was made by BIO_s_mem, or else it is not what it seems.
     if Py_TYPE(memory_bio).tp_basicsize < <Py_ssize_t>(sizeof(PyObject) + sizeof(void*)):
         return NULL
-    cdef BIO* bio = (<BIO**>(<char*><PyObject*>memory_bio + sizeof(PyObject)))[0]
+    cdef BIO* bio = first_word(memory_bio)
     return bio if holds(bio, openssl.BIO_s_mem(), 8) else NULL
+
+
+cdef inline BIO* first_word(memory_bio) noexcept:
+    return (<BIO**>(<char*><PyObject*>memory_bio + sizeof(PyObject)))[0]
 
 
 cdef bint holds(const void* where, const void* what, int most) except -1:
