@@ -17,10 +17,11 @@ from typing import Any
 import pytest
 from recording import Recorder, Run
 from tls_certificates import client_context, server_context
-from tls_peer import secured
+from tls_peer import Peer, secured, socket_pair
 
 import edgeloop
 from edgeloop.transports import tls_engine, tls_openssl
+from edgeloop.transports.tls import TLSProtocol
 
 pytestmark = pytest.mark.edgeloop_only
 
@@ -127,6 +128,36 @@ def test_what_the_ssl_object_itself_writes_stays_in_order(run: Run) -> None:
             transport.write(b"end\n")
             expected = b"".join(b"transport %d\nobject %d\n" % (number, number) for number in range(5)) + b"end\n"
             assert await peer.receive(len(expected)) == expected
+
+    run(main())
+
+
+def test_what_a_lower_transport_brings_in_a_pause_is_kept(run: Run) -> None:
+    """One that has read ahead may bring it in spite of the pause, record by record or cut anywhere."""
+
+    async def main() -> None:
+        loop = asyncio.get_running_loop()
+        ours, theirs = socket_pair()
+        with theirs:
+            peer = Peer(theirs, server_context(version="TLSv1.2"), server_side=True)
+            protocol, waiter = Recorder(), loop.create_future()
+            tls: Any = TLSProtocol(
+                loop, protocol, client_context(version="TLSv1.2"), waiter, server_hostname="localhost"
+            )
+            await asyncio.gather(loop.create_connection(lambda: tls, sock=ours), peer.handshake())
+            await waiter
+            protocol.transport.pause_reading()
+            sent = [bytes([number]) * 1000 for number in range(3)]
+            for data in sent:
+                peer.ssl.write(data)
+                record = peer.outgoing.read()
+                tls.data_received(record[:500])
+                tls.data_received(record[500:])
+            assert not protocol.received
+            protocol.transport.resume_reading()
+            assert await protocol.bytes_in(3000) == b"".join(sent)
+            protocol.transport.abort()
+            await protocol.lost()
 
     run(main())
 
