@@ -162,7 +162,7 @@ def test_what_a_lower_transport_brings_in_a_pause_is_kept(run: Run) -> None:
     run(main())
 
 
-def test_messages_of_two_threads_stay_apart(loop_factory: Callable[[], asyncio.AbstractEventLoop]) -> None:
+def test_messages_of_several_threads_stay_apart(loop_factory: Callable[[], asyncio.AbstractEventLoop]) -> None:
     """A context's debugging callback lets another thread run in the middle of a record."""
     failures: list[BaseException] = []
     switched: list[object] = []

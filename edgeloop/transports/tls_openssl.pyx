@@ -2,8 +2,8 @@
 
 ``tls_openssl.py`` is the same interface for the pure edition. The SSL object is the ssl module's: it makes the handshake, and
 whatever goes wrong is tried again through it, so that the exceptions are its own. Only what succeeds is done here, which spares
-each record two exchanges of the interpreter's lock and four Python objects; and what OpenSSL reads and writes passes through a
-BIO that copies nothing and keeps no memory.
+each record an exchange of the interpreter's lock and two method calls with their arguments; and OpenSSL takes what it reads from the
+bytes that were received, through a BIO that keeps no memory of its own for them.
 
 Neither the functions nor the ``SSL *`` are handed out by the ssl module. The functions are those that its shared object was
 linked with. The pointer is one word of an ``_ssl._SSLSocket``: ``discover`` looks which, and takes none that does not hold,
@@ -216,60 +216,48 @@ cdef class OpenSSLEngine(Engine):
     cdef Py_ssize_t unread(self) except -1:
         return self._wire.unread_size
 
+    cdef bint _decrypt(self, char* where, size_t most, Py_ssize_t* size) noexcept:
+        # Adds the next record, or ``most`` bytes of it, to ``size``. Whether there is more; else ``input`` says why not.
+        cdef size_t count
+        if not openssl.SSL_read_ex(self._ssl, where, most, &count):
+            self.input = tls_state.DRY if openssl.SSL_get_error(self._ssl, 0) == SSL_ERROR_WANT_READ else tls_state.FAILED
+            return False
+        size[0] += <Py_ssize_t>count
+        self.input = tls_state.MORE if self._wire.unread_size or openssl.SSL_pending(self._ssl) else tls_state.DRY
+        return self.input == tls_state.MORE
+
     cdef read(self):
         global in_use
         cdef Py_ssize_t size = 0
-        cdef size_t count
-        cdef bint failed = False
         if in_use:
             return self._by_module((tls_engine.RECORD,)) or b""
         in_use = True
         try:
-            while True:
-                if not openssl.SSL_read_ex(self._ssl, room + size, tls_engine.RECORD, &count):
-                    failed = openssl.SSL_get_error(self._ssl, 0) != SSL_ERROR_WANT_READ
-                    self.input = tls_state.DRY
-                    break
-                size += <Py_ssize_t>count
-                if not self._wire.unread_size and not openssl.SSL_pending(self._ssl):
-                    self.input = tls_state.DRY
-                    break
+            while self._decrypt(room + size, tls_engine.RECORD, &size):
                 if size >= tls_engine.MOST_PLAIN:
-                    self.input = tls_state.MORE
                     break
             found = PyBytes_FromStringAndSize(room, size) if size else b""
         finally:
             in_use = False
         if not self._wire.unread_size:
             self._held = None
-        if failed:
+        if self.input == tls_state.FAILED:
             found += self._by_module((tls_engine.RECORD,)) or b""
         return found
 
     cdef Py_ssize_t read_into(self, buffer, Py_ssize_t size) except -1:
         cdef Py_buffer view
         cdef Py_ssize_t filled = 0
-        cdef size_t count
-        cdef bint failed = False
         PyObject_GetBuffer(buffer, &view, PyBUF_WRITABLE)
         try:
-            while True:
-                if not openssl.SSL_read_ex(self._ssl, <char*>view.buf + filled, view.len - filled, &count):
-                    failed = openssl.SSL_get_error(self._ssl, 0) != SSL_ERROR_WANT_READ
-                    self.input = tls_state.DRY
-                    break
-                filled += <Py_ssize_t>count
-                if not self._wire.unread_size and not openssl.SSL_pending(self._ssl):
-                    self.input = tls_state.DRY
-                    break
+            while self._decrypt(<char*>view.buf + filled, view.len - filled, &filled):
                 if filled == view.len:
-                    self.input = tls_state.MORE
                     break
         finally:
             PyBuffer_Release(&view)
         if not self._wire.unread_size:
             self._held = None
-        if failed:
+        if self.input == tls_state.FAILED:
             filled += self._by_module((size - filled, buffer[filled:]))
         return filled
 
@@ -291,14 +279,12 @@ cdef class OpenSSLEngine(Engine):
             PyBuffer_Release(&view)
             return done or Engine.write(self, data)
         in_use = True
-        free(self._wire.unsent)
-        self._wire.unsent = room
+        self._wire.unsent = room  # it was NULL: there is memory only while something is unsent
         self._wire.unsent_room = sizeof(room)
         try:
             done = openssl.SSL_write_ex(self._ssl, view.buf, view.len, &count)
-            if self._wire.unsent == room:
-                if self._wire.unsent_size:
-                    self._keep(PyBytes_FromStringAndSize(room, self._wire.unsent_size))
+            if self._wire.unsent == room and self._wire.unsent_size:
+                self._keep(PyBytes_FromStringAndSize(room, self._wire.unsent_size))
         finally:
             if self._wire.unsent == room:
                 self._wire.unsent = NULL
