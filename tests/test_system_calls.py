@@ -104,7 +104,8 @@ def test_short_sleeps_are_in_nanoseconds(tmp_path: Path) -> None:
         import edgeloop
 
         async def main():
-            for _ in range(10):
+            # A program held up between setting the timer and waiting finds it due and doesn't wait: thirty, so that ten do.
+            for _ in range(30):
                 await asyncio.sleep(200e-6)
 
         edgeloop.run(main())
@@ -131,13 +132,15 @@ def test_sleeps_leave_room_for_the_slack(slack: int, nap: float, tmp_path: Path)
         assert ctypes.CDLL(None).prctl(PR_SET_TIMERSLACK, {slack}) == 0
 
         async def main():
-            await asyncio.sleep({nap})
+            # A program held up between setting the timer and waiting finds a short one due and doesn't wait: more than one.
+            for _ in range({1 if nap > 0.01 else 50}):
+                await asyncio.sleep({nap})
 
         edgeloop.run(main())
     """
-    first = traced_lines(script, "epoll_pwait2", tmp_path)[0]
-    seconds, nanoseconds = re.findall(r"tv_sec=(\d+), tv_nsec=(\d+)", first)[0]
-    asked = int(seconds) * 10**9 + int(nanoseconds)
-    most = max(slack, asked // 1000)
-    assert asked <= nap * 1e9 - (most if nap * 1e9 > slack else 0)
-    assert asked > 0
+    waits = traced_lines(script, "epoll_pwait2", tmp_path)
+    asked = [int(s) * 10**9 + int(ns) for s, ns in re.findall(r"tv_sec=(\d+), tv_nsec=(\d+)", "\n".join(waits))]
+    longest = max(asked)
+    most = max(slack, longest // 1000)
+    assert longest <= nap * 1e9 - (most if nap * 1e9 > slack else 0)
+    assert longest > 0
