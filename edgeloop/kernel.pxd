@@ -5,6 +5,7 @@ cdef enum:
     BUFFER_SIZE = 262144
     VECTOR_SIZE = 1024
 
+cdef int EPOLL_INPUT
 cdef int EPOLL_READ
 cdef int EPOLL_WRITE
 cdef int EPOLL_HANGUP

@@ -15,6 +15,7 @@ from collections.abc import Callable
 from threading import get_ident
 from typing import Any
 
+EPOLL_INPUT = select.EPOLLIN
 EPOLL_READ = select.EPOLLIN | select.EPOLLRDHUP | select.EPOLLHUP | select.EPOLLERR
 EPOLL_WRITE = select.EPOLLOUT | select.EPOLLHUP | select.EPOLLERR
 EPOLL_HANGUP = select.EPOLLRDHUP | select.EPOLLHUP | select.EPOLLERR

@@ -60,5 +60,6 @@ cdef class Reactor:
     cdef bint may_skip(self)
     @cython.locals(skipped=bint)
     cpdef wait(self, double timeout)
-    @cython.locals(channel=Channel, leftover=list, channels=list, fd=int, mask=int, index=int, done=Py_ssize_t)
+    @cython.locals(channel=Channel, leftover=list, channels=list, poller=Poller, fd=int, mask=int, index=int,
+                   done=Py_ssize_t)
     cpdef dispatch(self)

@@ -248,24 +248,28 @@ class Reactor:
             leftover = _NOTHING  # what is deferred from here on is the next turn's
         done = 0
         channels = self.channels
+        poller = self.poller
         try:
             while self.told < self.heard:
                 index = self.told
-                self.told += 1
-                fd = self.poller.fds[index]
+                self.told = index + 1
+                fd = poller.fds[index]
                 if fd >= len(channels):
                     continue  # the wake-up descriptor: it has no channel
                 channel = channels[fd]
                 if channel is None or channel.born == self.batch:
                     continue  # nobody's, or its predecessor's (rule 9)
-                mask = self.poller.masks[index]
-                # Rule 8: HUP and ERR are hints, both directions look for themselves.
-                if mask & kernel.EPOLL_READ:
+                mask = poller.masks[index]
+                if mask == kernel.EPOLL_INPUT:  # as most are
                     channel.readable = True
-                if mask & kernel.EPOLL_WRITE:
-                    channel.writable = True
-                if mask & kernel.EPOLL_HANGUP:
-                    channel.hung = True
+                else:
+                    # Rule 8: HUP and ERR are hints, both directions look for themselves.
+                    if mask & kernel.EPOLL_READ:
+                        channel.readable = True
+                    if mask & kernel.EPOLL_WRITE:
+                        channel.writable = True
+                    if mask & kernel.EPOLL_HANGUP:
+                        channel.hung = True
                 if not channel.deferred:  # else its turn comes below: one buffer each (rule 3)
                     channel.on_ready()
             for channel in leftover:

@@ -40,8 +40,10 @@ class StreamSender(WriteHalf):
 
         Raises TypeError for anything but bytes, bytearray, memoryview; RuntimeError after ``write_eof``.
         """
-        if type(data) is not bytes and not isinstance(data, (bytes, bytearray, memoryview)):
-            raise TypeError(f"data argument must be a bytes-like object, not {type(data).__name__!r}")
+        if type(data) is not bytes:
+            if not isinstance(data, (bytes, bytearray, memoryview)):
+                raise TypeError(f"data argument must be a bytes-like object, not {type(data).__name__!r}")
+            data = bytes(data)  # it leaves when the turn ends, and its owner may change it before
         if self._eof_written:
             raise RuntimeError("Cannot call write() after write_eof()")
         if self._empty_waiter is not None:
@@ -51,12 +53,15 @@ class StreamSender(WriteHalf):
             return
         if not data:
             return
-        if type(data) is not bytes:
-            data = bytes(data)  # it leaves when the turn ends, and its owner may change it before
         size = len(data)
         self._backlog.append(data)
         self._backlog_size += size
-        if size < LARGE_WRITE and self.writable and self._backlog_size <= min(SEND_AT_ONCE, self._high_water):
+        if (
+            size < LARGE_WRITE
+            and self.writable
+            and self._backlog_size <= self._high_water
+            and self._backlog_size <= SEND_AT_ONCE
+        ):
             self._reactor.mark(self)  # as most are: the pure edition is spared a call
         else:
             self._leave(size)
@@ -108,7 +113,8 @@ class StreamSender(WriteHalf):
                 if count == self._backlog_size:
                     self._backlog = []
                     self._backlog_size = 0
-                elif count < 0 or self._sent(count) < min(chunks, kernel.MOST_CHUNKS):
+                    break
+                if count < 0 or self._sent(count) < min(chunks, kernel.MOST_CHUNKS):
                     self.writable = False
                     if self.added and not self.interest & kernel.INTEREST_WRITE:
                         self._reactor.rearm(self, kernel.INTEREST_READ | kernel.INTEREST_WRITE)
