@@ -45,9 +45,9 @@ class Tasks(Scheduler):
             self._check_closed()
         if self._task_factory is not None:
             return self._task_of_factory(coro, kwargs)  # type: ignore[no-any-return]
-        if kwargs:
+        if kwargs and (len(kwargs) > 1 or kwargs.get("name", self) is not None):
             task: Any = _task_names["Task"](coro, loop=self, **kwargs)
-        else:
+        else:  # or name=None, which asyncio.create_task passes on in Python 3.12 and 3.13
             task = kernel.construct(_task_names["Task"], (coro,), self._of_this_loop())
         if self._debug:
             stack = getattr(task, "_source_traceback", None)
