@@ -162,16 +162,21 @@ def test_a_signal_counts_once_when_handlers_change_in_the_same_turn(loop: asynci
     def ours_then_another() -> None:
         signal.raise_signal(signal.SIGUSR1)
         signal.signal(signal.SIGUSR1, lambda number, frame: seen.append("over it"))
+        loop.call_later(
+            0.04, another_then_ours, ours
+        )  # from here, so that a machine held up doesn't put both into one turn
 
     def another_then_ours(ours: Any) -> None:
         signal.raise_signal(signal.SIGUSR1)
         signal.signal(signal.SIGUSR1, ours)
+        loop.call_later(0.04, once_more)
+
+    def once_more() -> None:
+        signal.raise_signal(signal.SIGUSR1)
+        loop.call_later(0.04, loop.stop)
 
     ours = signal.getsignal(signal.SIGUSR1)
     loop.call_later(0.01, ours_then_another)
-    loop.call_later(0.05, another_then_ours, ours)
-    loop.call_later(0.09, signal.raise_signal, signal.SIGUSR1)
-    loop.call_later(0.13, loop.stop)
     loop.run_forever()
     assert seen == ["loop", "over it", "loop", "loop"]
     loop.remove_signal_handler(signal.SIGUSR1)
