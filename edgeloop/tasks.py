@@ -39,7 +39,7 @@ class Tasks(Scheduler):
         """A stock asyncio.Task around the coroutine, or what the task factory makes of it.
 
         Takes ``name``, ``context`` and whatever else the running Python's Task takes (``eager_start`` from 3.12 on),
-        and passes on just what it got.
+        and passes on just what it got; ``name=None`` is no name.
         """
         if self._closed:
             self._check_closed()

@@ -162,11 +162,10 @@ def test_a_signal_counts_once_when_handlers_change_in_the_same_turn(loop: asynci
     def ours_then_another() -> None:
         signal.raise_signal(signal.SIGUSR1)
         signal.signal(signal.SIGUSR1, lambda number, frame: seen.append("over it"))
-        loop.call_later(
-            0.04, another_then_ours, ours
-        )  # from here, so that a machine held up doesn't put both into one turn
+        # One timer from the other, so that a machine held up doesn't put two of them into one turn.
+        loop.call_later(0.04, another_then_ours)
 
-    def another_then_ours(ours: Any) -> None:
+    def another_then_ours() -> None:
         signal.raise_signal(signal.SIGUSR1)
         signal.signal(signal.SIGUSR1, ours)
         loop.call_later(0.04, once_more)
