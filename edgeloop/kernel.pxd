@@ -21,6 +21,7 @@ cpdef double now() noexcept
 cpdef attributes_on_demand(owner)
 cpdef check_signals()
 cpdef close(int fd)
+cdef int report(handle) except -1
 
 # What follows is so short that a call of another module's function would cost as much as it does itself.
 
@@ -33,9 +34,14 @@ cdef extern from *:
         if (PyContext_Exit(context)) { Py_XDECREF(result); return NULL; }
         return result;
     }
-    static inline PyObject *edgeloop_call_tuple(PyObject *context, PyObject *callback, PyObject *args) {
-        return edgeloop_call(context, callback, ((PyTupleObject *)args)->ob_item, (size_t)PyTuple_GET_SIZE(args));
+    /* 0, or 1 with the exception set. */
+    static inline int edgeloop_fails(PyObject *context, PyObject *callback, PyObject *args) {
+        PyObject *result = edgeloop_call(context, callback, ((PyTupleObject *)args)->ob_item, (size_t)PyTuple_GET_SIZE(args));
+        if (result == NULL) return 1;
+        Py_DECREF(result);
+        return 0;
     }
+    static inline int edgeloop_raised(void) { return -1; }
     static inline PyObject *edgeloop_call_one(PyObject *context, PyObject *callback, PyObject *argument) {
         PyObject *slots[2] = {NULL, argument};  /* the spare slot lets a bound method put its self there */
         return edgeloop_call(context, callback, slots + 1, 1 | PY_VECTORCALL_ARGUMENTS_OFFSET);
@@ -62,6 +68,14 @@ cdef extern from *:
         return Py_REFCNT(object) == 1 && !*(PyObject **)((char *)object + Py_TYPE(object)->tp_weaklistoffset);
     }
 
+    /* list.pop() that keeps the memory. */
+    static inline PyObject *edgeloop_take_last(PyObject *list) {
+        Py_ssize_t last = PyList_GET_SIZE(list) - 1;
+        PyObject *item = PyList_GET_ITEM(list, last);
+        Py_SET_SIZE((PyListObject *)list, last);
+        return item;
+    }
+
     /* list.clear() for a list of None that will be filled again: it keeps its memory, if that is not much. */
     static inline int edgeloop_empty(PyObject *list) {
         PyListObject *items = (PyListObject *)list;
@@ -75,8 +89,10 @@ cdef extern from *:
     void edgeloop_drop_dict(object)
     unsigned long PyThread_get_thread_ident()
     bint unshared "edgeloop_unshared" (object object)
+    object take_last "edgeloop_take_last" (object list)
     int empty "edgeloop_empty" (object list) except -1
-    object call "edgeloop_call_tuple" (object context, object callback, object args)
+    bint fails "edgeloop_fails" (object context, object callback, object args)
+    int raised "edgeloop_raised" () except -1  # raises what is set already
     object call_none "edgeloop_call_none" (object context, object callback)
     object call_one "edgeloop_call_one" (object context, object callback, object argument)
     object call_method "edgeloop_call_method" (object context, object owner, object name, object argument)
@@ -86,6 +102,14 @@ cdef extern from *:
 
 cdef inline bint is_this_thread(thread_id) except -1:
     return thread_id is not None and <unsigned long>thread_id == PyThread_get_thread_ident()
+
+
+cdef inline bint run(handle, context, callback, args) except -1:
+    """Call in the given context, and have ``report`` tell what it raises; whether the handle is nobody's any more."""
+    if fails(context, callback, args):
+        report(handle)
+        return False
+    return unshared(handle)
 
 
 cdef inline bint again() except -1:

@@ -31,17 +31,26 @@ SPARE_HANDLES = 0  # here the reference counts can't be known
 
 now = time.monotonic
 copy_context = contextvars.copy_context
+take_last = list.pop
 call_none = contextvars.Context.run
 call_one = contextvars.Context.run
 
 
-def call(context: contextvars.Context, callback: Callable[..., Any], args: tuple[Any, ...]) -> Any:
-    """Call in the given context."""
+def run(handle: Any, context: contextvars.Context, callback: Callable[..., Any], args: tuple[Any, ...]) -> bool:
+    """Call in the given context, and tell ``handle.report`` what it raises; whether the handle is nobody's any more.
+
+    SystemExit and KeyboardInterrupt are raised.
+    """
     try:
-        return context.run(callback, *args)
+        context.run(callback, *args)
+    except (SystemExit, KeyboardInterrupt):
+        raise
+    except BaseException as exc:
+        handle.report(exc)
     finally:
         # A traceback that a task keeps of its exception refers to this frame: it must not lead back to the task.
-        del callback, args
+        del handle, callback, args
+    return False  # here that can't be known
 
 
 def call_method(context: contextvars.Context, owner: Any, name: str, argument: Any) -> Any:

@@ -52,3 +52,16 @@ cpdef close(int fd):
     """Close a descriptor. After EINTR Linux has closed it all the same, close(2)."""
     if posix_close(fd) < 0 and errno != EINTR:
         PyErr_SetFromErrno(OSError)
+
+
+cdef int report(handle) except -1:
+    """After a call that failed: tell ``handle.report``, but raise SystemExit and KeyboardInterrupt, as asyncio does.
+
+    Apart from ``run``, since a try statement takes instructions also where nothing is raised.
+    """
+    try:
+        raised()
+    except (SystemExit, KeyboardInterrupt):
+        raise
+    except BaseException as exc:
+        handle.report(exc)

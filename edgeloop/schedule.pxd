@@ -15,7 +15,7 @@ cdef class Handle:
     cdef public object _repr
     cdef object __weakref__
     cpdef cancel(self)
-    cdef report(self, exc)
+    cpdef report(self, exc)
     cdef settle(self)
 
 
@@ -60,10 +60,12 @@ cdef class Scheduler:
     cdef _sort_new_timers(self)
     cdef _collect_inbox(self)
     cdef _keep(self, Handle handle)
+    @cython.locals(handle=Handle, start=double, over=bint)
+    cdef _run_only(self)
     @cython.locals(handle=Handle, batch=list, following=list, size=Py_ssize_t,
-                   done=Py_ssize_t, start=double)
+                   done=Py_ssize_t, start=double, over=bint)
     cdef _run_batch(self, bint news)
     cdef _warn_if_slow(self, Handle handle, double elapsed)
-    @cython.locals(timeout=double, reactor=Reactor)
+    @cython.locals(reactor=Reactor)
     cdef _turn(self)
     cdef _timer_cancelled(self)

@@ -94,12 +94,7 @@ class Handle:
         return words
 
     def _run(self) -> None:
-        try:
-            kernel.call(self._context, self._callback, self._args)
-        except (SystemExit, KeyboardInterrupt):
-            raise
-        except BaseException as exc:
-            self.report(exc)
+        kernel.run(self, self._context, self._callback, self._args)
 
     def report(self, exc: BaseException) -> None:
         """Tell the loop's exception handler what the callback raised."""
@@ -427,14 +422,16 @@ class Scheduler:
         What any of these schedules by ``call_soon`` waits for the next turn, in its order.
         """
         reactor = self.reactor
-        timeout = self._wait_time()
         if not self._ready or not reactor.may_skip():
-            reactor.wait(timeout)
+            reactor.wait(self._wait_time())
         kernel.check_signals()
         if self._posted:
             self._collect_inbox()
         if self._ready:
-            self._run_batch(False)
+            if len(self._ready) == 1:
+                self._run_only()
+            else:
+                self._run_batch(False)
         if reactor.told < reactor.heard or reactor.leftover:
             reactor.dispatch()
         if self._new_timers or self._timers.size:
@@ -514,6 +511,21 @@ class Scheduler:
             else:
                 self._news.append(timer)
 
+    def _run_only(self) -> None:
+        # What _run_batch does, for one: no other list has to take the place of the one that is run.
+        handle: Any = kernel.take_last(self._ready)
+        try:
+            if handle._cancelled:
+                return
+            start = kernel.now() if self._debug else 0.0
+            over = kernel.run(handle, handle._context, handle._callback, handle._args)
+            if start:
+                self._warn_if_slow(handle, kernel.now() - start)
+            if over:
+                self._keep(handle)
+        finally:
+            del handle  # as in _run_batch
+
     def _run_batch(self, news: bool) -> None:
         batch: list[Any] = self._news if news else self._ready
         following = [] if self._emptied is None else self._emptied
@@ -527,34 +539,25 @@ class Scheduler:
         handle: Any = None
         try:
             while done < size:
-                # One try for all of them, begun again after one that raises.
-                try:
-                    while done < size:
-                        handle = batch[done]
-                        batch[done] = None  # done with, and its task may go before the batch has ended
-                        done += 1
-                        if handle._cancelled:
-                            continue
-                        start = kernel.now() if self._debug else 0.0
-                        kernel.call(handle._context, handle._callback, handle._args)
-                        if start:
-                            self._warn_if_slow(handle, kernel.now() - start)
-                        if kernel.unshared(handle):
-                            self._keep(handle)
-                except (SystemExit, KeyboardInterrupt):
-                    raise
-                except BaseException as exc:
-                    handle.report(exc)
-            kernel.empty(batch)
-            self._emptied = batch
-        except BaseException:
-            # SystemExit or KeyboardInterrupt: the others keep their place.
-            if news:
+                handle = batch[done]
+                batch[done] = None  # done with, and its task may go before the batch has ended
+                done += 1
+                if handle._cancelled:
+                    continue
+                start = kernel.now() if self._debug else 0.0
+                over = kernel.run(handle, handle._context, handle._callback, handle._args)
+                if start:
+                    self._warn_if_slow(handle, kernel.now() - start)
+                if over:
+                    self._keep(handle)
+        finally:
+            if done == size:
+                kernel.empty(batch)
+                self._emptied = batch
+            elif news:  # SystemExit or KeyboardInterrupt: the others keep their place
                 self._news[:0] = batch[done:]
             else:
                 self._ready[:0] = batch[done:]
-            raise
-        finally:
             # A traceback that a task keeps of its exception refers to this frame: it must not lead back to the task.
             del batch, handle
 
