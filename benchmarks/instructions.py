@@ -2,6 +2,8 @@
 
 A count hardly depends on the machine or on what else it does, so it can be held against the one that is on record in
 instructions.json. Each scenario is run twice, for two lengths; the difference is what the work takes, without start and end.
+With ``--loops`` the loops named are counted and compared, where rounds on a noisy machine can't tell them apart: what they
+have the processor do, but not what the kernel does for them.
 """
 
 from __future__ import annotations
@@ -17,6 +19,7 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
+from benchmarks.loops import LOOPS, environment
 from benchmarks.scenarios import SCENARIOS
 
 SHORT, LONG = 1000, 3000
@@ -24,37 +27,51 @@ RECORD = Path(__file__).with_name("instructions.json")
 PYTHON = "{}.{}.{}".format(*sys.version_info[:3])
 
 
-def count(scenario: str, python: str = sys.executable, lengths: tuple[int, int] = (SHORT, LONG)) -> int:
-    """Instructions for one more piece of ``scenario``. RuntimeError if there is no valgrind, or the program fails."""
+def count(scenario: str, loop: str | None = None, lengths: tuple[int, int] = (SHORT, LONG)) -> int:
+    """Instructions for one more piece of ``scenario``; on edgeloop, of the edition that runs here, if no loop is named.
+
+    Raises RuntimeError if there is no valgrind, or the program fails.
+    """
     valgrind = shutil.which("valgrind")
     if valgrind is None:
         raise RuntimeError("valgrind is not installed")
-    short, long = (_collected(valgrind, python, scenario, length) for length in lengths)
+    command = [sys.executable, "-m", "benchmarks.scenarios", scenario]
+    after = [] if loop is None else [loop]
+    variables = dict(os.environ) if loop is None else environment(loop)
+    short, long = (_collected(valgrind, [*command, str(length), *after], variables) for length in lengths)
     return round((long - short) / (lengths[1] - lengths[0]))
 
 
-def _collected(valgrind: str, python: str, scenario: str, length: int) -> int:
+def _collected(valgrind: str, command: list[str], variables: dict[str, str]) -> int:
     with tempfile.TemporaryDirectory() as folder:
         done = subprocess.run(
-            [
-                valgrind,
-                "--tool=callgrind",
-                f"--callgrind-out-file={folder}/out",
-                python,
-                "-m",
-                "benchmarks.scenarios",
-                scenario,
-                str(length),
-            ],
+            [valgrind, "--tool=callgrind", f"--callgrind-out-file={folder}/out", *command],
             cwd=Path(__file__).parents[1],
-            env=os.environ | {"PYTHONHASHSEED": "0"},
+            env=variables | {"PYTHONHASHSEED": "0"},
             capture_output=True,
             text=True,
         )
     found = re.search(r"Collected : (\d+)", done.stderr)
     if done.returncode or found is None:
-        raise RuntimeError(f"{scenario}: exit status {done.returncode}\n{done.stderr[-2000:]}")
+        raise RuntimeError(f"{' '.join(command[3:])}: exit status {done.returncode}\n{done.stderr[-2000:]}")
     return int(found[1])
+
+
+def compare(scenarios: Sequence[str], loops: Sequence[str]) -> int:
+    """Print a table, a row for each scenario. Exit status 1 if a loop failed in one: a dash, and why at the end."""
+    failures = []
+    print(" " * 10, *(f"{loop:>14}" for loop in loops))
+    for name in scenarios:
+        row = []
+        for loop in loops:
+            try:
+                row.append(f"{count(name, loop):,}")
+            except RuntimeError as failed:
+                row.append("-")
+                failures.append(f"{loop}, {str(failed).splitlines()[0]}: {str(failed).splitlines()[-1]}")
+        print(f"{name:<10}", *(f"{cell:>14}" for cell in row), flush=True)
+    print(*failures, sep="\n")
+    return 1 if failures else 0
 
 
 def on_record(edition: str) -> dict[str, int]:
@@ -77,13 +94,30 @@ def slower(counts: dict[str, int], kept: dict[str, int], tolerance: float) -> li
     return [name for name, number in counts.items() if name in kept and number > kept[name] * (1 + tolerance)]
 
 
+def loops_named(text: str) -> list[str]:
+    names = text.split(",")
+    for name in names:
+        if name not in LOOPS:
+            raise argparse.ArgumentTypeError(f"no such loop: {name!r} (choose from {', '.join(LOOPS)})")
+    return names
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Exit status 1 if a scenario takes more than is on record, and more than the tolerance."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.instructions", description=__doc__)
     parser.add_argument("what", nargs="*", choices=[[], *SCENARIOS], metavar="SCENARIO", help=", ".join(SCENARIOS))
     parser.add_argument("--write", action="store_true", help="put the counts on record")
     parser.add_argument("--tolerance", type=float, default=0.15, help="how much more is let pass (default: 0.15)")
-    options = parser.parse_args(arguments)
+    parser.add_argument("--loops", type=loops_named, help="compare these, separated by commas, instead of the record")
+    parser.add_argument("--peers", action="store_true", help="in the environment of python -m benchmarks --peers")
+    given = sys.argv[1:] if arguments is None else list(arguments)
+    options = parser.parse_args(given)
+    if options.peers:
+        from benchmarks import peers  # not there in the environment that it makes
+
+        peers.run_with_peers([argument for argument in given if argument != "--peers"], "benchmarks.instructions")
+    if options.loops:
+        return compare(options.what or list(SCENARIOS), options.loops)
     from edgeloop import EDITION
 
     kept = on_record(EDITION)

@@ -98,7 +98,7 @@ def must(*command: str) -> None:
         raise MeasurementError(f"{' '.join(command)}: exit code {done.returncode}\n{done.stdout[-2000:]}")
 
 
-def run_with_peers(arguments: Sequence[str]) -> NoReturn:
+def run_with_peers(arguments: Sequence[str], module: str = "benchmarks") -> NoReturn:
     """This program again with ``arguments``, in the environment. Two at a time would measure each other: one waits."""
     folder = cache() / f"bench-{PYTHON}"
     folder.parent.mkdir(parents=True, exist_ok=True)
@@ -106,4 +106,4 @@ def run_with_peers(arguments: Sequence[str]) -> NoReturn:
     fcntl.flock(lock, fcntl.LOCK_EX)
     python = prepare(folder)
     os.set_inheritable(lock, True)  # held to the end of the comparison
-    os.execv(python, [str(python), "-P", "-m", "benchmarks", *arguments])
+    os.execv(python, [str(python), "-P", "-m", module, *arguments])

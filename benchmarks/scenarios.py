@@ -1,6 +1,6 @@
 """Small programs of one kind of work each, for counting what one more piece of it costs.
 
-``python -m benchmarks.scenarios NAME COUNT`` in the folder above this one.
+``python -m benchmarks.scenarios NAME COUNT [LOOP]`` in the folder above this one; LOOP is edgeloop if it isn't given.
 
 Both ends of a conversation are in the program, and nothing in it depends on when something happens: two runs of one length
 execute the same instructions, but for a few.
@@ -171,6 +171,19 @@ async def callbacks(count: int) -> None:
     await done
 
 
+async def batches(count: int) -> None:
+    """A call_soon, with a thousand others in the same turn."""
+    loop = asyncio.get_running_loop()
+
+    def nothing() -> None:
+        pass
+
+    for _ in range(count // 1000):
+        for _ in range(1000):
+            loop.call_soon(nothing)
+        await asyncio.sleep(0)
+
+
 async def tasks(count: int) -> None:
     """A task that is made, runs and is awaited."""
 
@@ -207,11 +220,29 @@ async def timers(count: int) -> None:
 
 SCENARIOS: dict[str, Callable[[int], Coroutine[Any, Any, None]]] = {
     scenario.__name__: scenario
-    for scenario in (echo, tls, streams, sock, datagrams, yields, callbacks, tasks, timeouts, timers)
+    for scenario in (echo, tls, streams, sock, datagrams, yields, callbacks, batches, tasks, timeouts, timers)
 }
 
 
-if __name__ == "__main__":
-    import edgeloop
+def factory(loop: str | None) -> Callable[[], asyncio.AbstractEventLoop]:
+    """What makes the loop. The program ends where that can't be had, with the reason."""
+    if loop is None:
+        from edgeloop import new_event_loop
 
-    edgeloop.run(SCENARIOS[sys.argv[1]](int(sys.argv[2])))
+        return new_event_loop
+    from benchmarks.loops import LOOPS, UnavailableError
+
+    try:
+        return LOOPS[loop].factory()
+    except UnavailableError as reason:
+        sys.exit(f"{loop}: {reason}")
+
+
+def main() -> None:
+    scenario, count, loop = (*sys.argv[1:], None)[:3]
+    with asyncio.Runner(loop_factory=factory(loop)) as runner:
+        runner.run(SCENARIOS[str(scenario)](int(str(count))))
+
+
+if __name__ == "__main__":
+    main()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import shutil
 import subprocess
@@ -33,6 +34,32 @@ def test_a_count_is_of_one_piece_of_work() -> None:
 def test_a_program_that_fails_is_no_count(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(RuntimeError, match="no such scenario"):
         instructions.count("no such scenario")
+
+
+@needs_valgrind
+def test_loops_are_compared(capsys: pytest.CaptureFixture[str]) -> None:
+    assert instructions.main(["yields", "--loops", "asyncio,edgeloop-pure"]) == 0
+    names, row, *_ = capsys.readouterr().out.splitlines()
+    assert names.split() == ["asyncio", "edgeloop-pure"]
+    name, *counts = row.split()
+    assert name == "yields"
+    assert len(counts) == 2 and all(500 < int(count.replace(",", "")) < 100_000 for count in counts)
+
+
+@needs_valgrind
+@pytest.mark.skipif(importlib.util.find_spec("veloxloop") is not None, reason="veloxloop is installed here")
+def test_a_loop_that_cannot_run_has_a_dash_and_a_reason(capsys: pytest.CaptureFixture[str]) -> None:
+    assert instructions.main(["yields", "--loops", "veloxloop"]) == 1
+    _, row, reason = capsys.readouterr().out.splitlines()
+    assert row.split() == ["yields", "-"]
+    assert reason.startswith("veloxloop, ")
+    assert "not importable" in reason
+
+
+def test_a_loop_that_is_unknown(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        instructions.main(["--loops", "edgelop"])
+    assert "no such loop: 'edgelop'" in capsys.readouterr().err
 
 
 def test_what_is_slower_is_named() -> None:
