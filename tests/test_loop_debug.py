@@ -151,6 +151,34 @@ def test_slow_callback_that_is_cancelled_meanwhile(
     assert "slow_then_cancel" in caplog.records[0].getMessage()
 
 
+@pytest.mark.parametrize("beside", [False, True], ids=["alone in its turn", "with another"])
+def test_slow_callback_that_raises(
+    loop: asyncio.AbstractEventLoop, caplog: pytest.LogCaptureFixture, beside: bool
+) -> None:
+    """Both are told, and to the exception handler it is as within an except clause."""
+    loop.set_debug(True)
+    loop.slow_callback_duration = 0.01
+    reported: list[tuple[Any, BaseException | None]] = []
+    loop.set_exception_handler(lambda loop, context: reported.append((context["exception"], sys.exc_info()[1])))
+
+    def slow_and_wrong() -> None:
+        slow()
+        raise ValueError("wrong")
+
+    def begin() -> None:
+        loop.call_soon(slow_and_wrong)
+        if beside:
+            loop.call_soon(int)
+
+    with caplog.at_level(logging.WARNING, "asyncio"):
+        loop.call_soon(begin)
+        loop.run_until_complete(asyncio.sleep(0.05))
+    ((exception, handled),) = reported
+    assert isinstance(exception, ValueError)
+    assert handled is exception
+    assert [record.getMessage() for record in caplog.records if "slow_and_wrong" in record.getMessage()]
+
+
 def test_nothing_is_logged_outside_debug_mode(
     loop: asyncio.AbstractEventLoop, caplog: pytest.LogCaptureFixture
 ) -> None:
