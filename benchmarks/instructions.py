@@ -53,7 +53,8 @@ def _collected(valgrind: str, command: list[str], variables: dict[str, str]) -> 
         )
     found = re.search(r"Collected : (\d+)", done.stderr)
     if done.returncode or found is None:
-        raise RuntimeError(f"{' '.join(command[3:])}: exit status {done.returncode}\n{done.stderr[-2000:]}")
+        said = "\n".join(line for line in done.stderr.splitlines() if not line.startswith("=="))  # not valgrind
+        raise RuntimeError(f"{' '.join(command[3:])}: exit status {done.returncode}\n{said[-2000:]}")
     return int(found[1])
 
 
