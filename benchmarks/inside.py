@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks import callbacks, clients, coroutines, system
-from benchmarks.loops import LOOPS, UnavailableError
+from benchmarks.loops import factory_or_exit
 from benchmarks.server import die_with_parent
 
 #: What measures for so many seconds and returns its figures.
@@ -39,11 +39,7 @@ def waited_ns() -> int:
 def main() -> None:
     die_with_parent()
     subject, name, seconds, *port = sys.argv[1:]
-    try:
-        factory = LOOPS[name].factory()
-    except UnavailableError as reason:
-        sys.exit(f"{name}: {reason}")
-    with asyncio.Runner(loop_factory=factory) as runner:
+    with asyncio.Runner(loop_factory=factory_or_exit(name)) as runner:
         if port:
             figures = clients.SUBJECTS[subject](float(seconds), int(port[0]))
         else:

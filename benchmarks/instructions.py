@@ -71,7 +71,8 @@ def compare(scenarios: Sequence[str], loops: Sequence[str]) -> int:
                 row.append("-")
                 failures.append(f"{loop}, {str(failed).splitlines()[0]}: {str(failed).splitlines()[-1]}")
         print(f"{name:<10}", *(f"{cell:>14}" for cell in row), flush=True)
-    print(*failures, sep="\n")
+    for failure in failures:
+        print(failure)
     return 1 if failures else 0
 
 
@@ -96,6 +97,7 @@ def slower(counts: dict[str, int], kept: dict[str, int], tolerance: float) -> li
 
 
 def loops_named(text: str) -> list[str]:
+    """The names in ``--loops``. Raises ArgumentTypeError for one that no loop has."""
     names = text.split(",")
     for name in names:
         if name not in LOOPS:
@@ -104,7 +106,7 @@ def loops_named(text: str) -> list[str]:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Exit status 1 if a scenario takes more than is on record, and more than the tolerance."""
+    """Exit status 1 if a scenario takes more than is on record, and more than the tolerance, or as ``compare``."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.instructions", description=__doc__)
     parser.add_argument("what", nargs="*", choices=[[], *SCENARIOS], metavar="SCENARIO", help=", ".join(SCENARIOS))
     parser.add_argument("--write", action="store_true", help="put the counts on record")

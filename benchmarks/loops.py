@@ -99,6 +99,14 @@ def check_edition(module: Any, wanted: str) -> None:
         raise UnavailableError(f"this is the {edition} edition, not the {wanted} one")
 
 
+def factory_or_exit(name: str) -> Factory:
+    """What makes the loop of that name. The program ends where that can't be had, with the reason."""
+    try:
+        return LOOPS[name].factory()
+    except UnavailableError as reason:
+        sys.exit(f"{name}: {reason}")
+
+
 LOOPS: dict[str, Loop] = {
     loop.name: loop
     for loop in (

@@ -31,7 +31,7 @@ from typing import cast
 
 from benchmarks import datagrams, web
 from benchmarks.listening import BACKLOG, background, keep, listen, port_of, server_context
-from benchmarks.loops import LOOPS, UnavailableError
+from benchmarks.loops import factory_or_exit
 
 READ_SIZE = 64 * 1024
 FETCH_REQUEST = 8
@@ -236,11 +236,7 @@ async def serve(service: str, size: int, folder: Path) -> None:
 def main() -> None:
     die_with_parent()
     service, name, size, folder = sys.argv[1:]
-    try:
-        factory = LOOPS[name].factory()
-    except UnavailableError as reason:
-        sys.exit(f"{name}: {reason}")
-    with asyncio.Runner(loop_factory=factory) as runner:
+    with asyncio.Runner(loop_factory=factory_or_exit(name)) as runner:
         runner.run(serve(service, int(size), Path(folder)))
 
 

@@ -512,7 +512,8 @@ class Scheduler:
                 self._news.append(timer)
 
     def _run_only(self) -> None:
-        # What _run_batch does, for one: no other list has to take the place of the one that is run.
+        # What _run_batch does, for one: no other list has to take the place of the one that is run. Not one method for
+        # both: to call it cost each callback of a batch 800 instructions in the pure edition.
         handle: Any = kernel.take_last(self._ready)
         try:
             if handle._cancelled:
