@@ -1,4 +1,4 @@
-"""What runs when: handles, the ready queue, the timer heap, the inbox of other threads, and the turn.
+"""What runs when: the ready queue, the timer heap, the inbox of other threads, and the turn.
 
 The ready queue is appended to by ``call_soon``; a turn swaps it out and runs it as a batch, so that what a callback
 schedules runs in the next turn. What the kernel and the clock bring has a queue of its own, which runs in the same turn.
@@ -9,12 +9,12 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import inspect
-import traceback
 from collections import deque
 from collections.abc import Callable
 from typing import Any
 
 from . import kernel, stdlib
+from .handles import Handle, HandleSource, TimerHandle
 from .kernel_timers import TimerHeap
 from .reactor import Reactor
 
@@ -22,188 +22,24 @@ from .reactor import Reactor
 MIN_CANCELLED_TIMERS = 100
 
 
-class _HandleFace(asyncio.Handle):
-    """What ``isinstance`` sees of a Handle: a compiled class can't inherit from asyncio's."""
-
-    __slots__ = ()
-
-
-class _TimerHandleFace(asyncio.TimerHandle):
-    """What ``isinstance`` sees of a TimerHandle."""
-
-    __slots__ = ()
-
-
-class Handle:
-    """A callback that waits for its turn: asyncio.Handle, as ``call_soon`` returns it."""
-
-    def __init__(
-        self,
-        callback: Callable[..., object],
-        args: tuple[Any, ...],
-        loop: Scheduler,
-        context: contextvars.Context | None = None,
-    ) -> None:
-        if context is None:
-            context = kernel.copy_context()
-        self._callback: Any = callback  # None, as the arguments, once cancelled
-        self._args: Any = args
-        self._context: contextvars.Context = context
-        self._loop = loop
-        self._cancelled = False
-        self._repr: str | None = None
-        self._source_traceback: traceback.StackSummary | None = None
-        if loop._debug:
-            self.settle()
-
-    @property  # type: ignore[misc]
-    def __class__(self) -> type[asyncio.Handle]:  # type: ignore[override]
-        return _HandleFace
-
-    def cancel(self) -> None:
-        """Keep the callback from running; what has run already is not undone."""
-        if not self._cancelled:
-            self._cancelled = True
-            if self._loop._debug:
-                self._repr = repr(self)  # while the callback can still be named
-            self._callback = None
-            self._args = None
-
-    def cancelled(self) -> bool:
-        """Whether ``cancel`` was called."""
-        return self._cancelled
-
-    def get_context(self) -> contextvars.Context:
-        """The context the callback runs in (asyncio has this from 3.12 on)."""
-        return self._context
-
-    def __repr__(self) -> str:
-        if self._repr is not None:
-            return self._repr
-        return f"<{' '.join(self._describe('Handle'))}>"
-
-    def _describe(self, name: str) -> list[str]:
-        words = [name]
-        if self._cancelled:
-            words.append("cancelled")
-        if self._callback is not None:
-            words.append(stdlib.describe_callback(self._callback, self._args or (), self._loop._debug))
-        if self._source_traceback:
-            frame = self._source_traceback[-1]
-            words.append(f"created at {frame[0]}:{frame[1]}")
-        return words
-
-    def _run(self) -> None:
-        kernel.run(self, self._context, self._callback, self._args)
-
-    def report(self, exc: BaseException) -> None:
-        """Tell the loop's exception handler what the callback raised."""
-        text = stdlib.describe_callback(self._callback, self._args or (), self._loop._debug)
-        context = {"message": f"Exception in callback {text}", "exception": exc, "handle": self}
-        if self._source_traceback:
-            context["source_traceback"] = self._source_traceback
-        self._loop.call_exception_handler(context)
-
-    def settle(self) -> None:
-        """Debug mode: remember who scheduled the callback."""
-        stack = stdlib.extract_stack()
-        while stack and stack[-1].filename in (__file__, stdlib.__file__):
-            del stack[-1]
-        self._source_traceback = stack
-
-
-class TimerHandle(Handle):
-    """A callback that waits for a time: asyncio.TimerHandle, as ``call_later`` and ``call_at`` return it."""
-
-    def __init__(
-        self,
-        when: float,
-        callback: Callable[..., object],
-        args: tuple[Any, ...],
-        loop: Scheduler,
-        context: contextvars.Context | None = None,
-    ) -> None:
-        Handle.__init__(self, callback, args, loop, context)
-        self._when = when
-        self._scheduled = False
-
-    @property  # type: ignore[misc]
-    def __class__(self) -> type[asyncio.TimerHandle]:  # type: ignore[override]
-        return _TimerHandleFace
-
-    def when(self) -> float:
-        """The time it is due, in seconds of ``loop.time()``."""
-        return self._when
-
-    def cancel(self) -> None:
-        """Keep the callback from running."""
-        if not self._cancelled and self._scheduled:
-            self._loop._timer_cancelled()
-        Handle.cancel(self)
-
-    def _describe(self, name: str) -> list[str]:
-        words = Handle._describe(self, "TimerHandle")
-        words.insert(2 if self._cancelled else 1, f"when={self._when}")
-        return words
-
-    def __hash__(self) -> int:
-        return hash(self._when)
-
-    def __lt__(self, other: object) -> bool:
-        if not isinstance(other, TimerHandle):
-            return NotImplemented
-        return self._when < other._when
-
-    def __le__(self, other: object) -> bool:
-        if not isinstance(other, TimerHandle):
-            return NotImplemented
-        return self._when < other._when or self.__eq__(other)
-
-    def __gt__(self, other: object) -> bool:
-        if not isinstance(other, TimerHandle):
-            return NotImplemented
-        return self._when > other._when
-
-    def __ge__(self, other: object) -> bool:
-        if not isinstance(other, TimerHandle):
-            return NotImplemented
-        return self._when > other._when or self.__eq__(other)
-
-    def __eq__(self, other: object) -> bool:
-        if not isinstance(other, TimerHandle):
-            return NotImplemented
-        return (
-            self._when == other._when
-            and self._callback == other._callback
-            and self._args == other._args
-            and self._cancelled == other._cancelled
-        )
-
-
-class Scheduler:
+class Scheduler(HandleSource):
     """The part of an event loop that says what runs when, around a Reactor that says what is ready."""
 
     def __init__(self) -> None:
+        HandleSource.__init__(self)
         self.reactor = Reactor()
         self._ready: list[Handle] = []  # what call_soon was given
         self._news: list[Handle] = []  # callbacks of readers, writers and timers, for this turn
         self._emptied: list[Any] | None = None  # a batch that was run, to be filled again
         self._timers = TimerHeap()
         self._new_timers: list[TimerHandle] = []  # of this turn: many are cancelled before the heap has to know them
-        # Handles that have run and that nobody refers to, to be used again. Each has the next one as its callback.
-        self._spare: Handle | None = None
-        self._spare_timer: TimerHandle | None = None
-        self._spares = 0
-        self._spare_timers = 0
         self._inbox: deque[Handle] = deque()  # append and popleft are atomic: no lock
         self._posted = False  # something may be in the inbox: set after it was put there
         self._closed = False
         self._stopping = False
-        self._debug = stdlib.debug_by_default()
         self._thread_id: int | None = None
         self._own_clock = type(self).time is not Scheduler.time
         self._attributes: dict[str, Any] = {}  # the loop's own __dict__, once there is one
-        self._cancelled_timers = 0
         self.slow_callback_duration = 0.1
         """Debug mode warns of a callback that takes longer than this, in seconds."""
 
@@ -261,7 +97,9 @@ class Scheduler:
         if self._debug:
             self._check_thread()
             self._check_callback(callback, "call_at")  # the stdlib's call_later goes through call_at, and says so
-        return self._timer(self._now() + delay, callback, args, context)  # type: ignore[return-value]
+        timer = self._timer(self._now() + delay, callback, args, context)
+        self._new_timers.append(timer)
+        return timer  # type: ignore[return-value]
 
     def call_at(
         self, when: float, callback: Callable[..., object], *args: Any, context: contextvars.Context | None = None
@@ -274,80 +112,13 @@ class Scheduler:
         if self._debug:
             self._check_thread()
             self._check_callback(callback, "call_at")
-        return self._timer(when + 0.0, callback, args, context)  # type: ignore[return-value]
+        timer = self._timer(when + 0.0, callback, args, context)
+        self._new_timers.append(timer)
+        return timer  # type: ignore[return-value]
 
     def create_future(self) -> asyncio.Future[Any]:
         """A Future of this loop; the loop says which."""
         raise NotImplementedError
-
-    def _handle(
-        self, callback: Callable[..., object], args: tuple[Any, ...], context: contextvars.Context | None
-    ) -> Handle:
-        if self._spare is not None:
-            handle = self._spare
-            self._spare = handle._callback
-            self._spares -= 1
-        else:
-            # By __new__: compiled, a call of the class would pack the arguments into a tuple first.
-            handle = Handle.__new__(Handle)
-            handle._loop = self
-            handle._cancelled = False
-            handle._repr = None
-            handle._source_traceback = None
-        handle._callback = callback
-        handle._args = args
-        handle._context = kernel.copy_context() if context is None else context
-        if self._debug:
-            handle.settle()
-        return handle
-
-    def _timer(
-        self, when: float, callback: Callable[..., object], args: tuple[Any, ...], context: contextvars.Context | None
-    ) -> TimerHandle:
-        if self._spare_timer is not None:
-            timer = self._spare_timer
-            self._spare_timer = timer._callback
-            self._spare_timers -= 1
-        else:
-            timer = TimerHandle.__new__(TimerHandle)
-            timer._loop = self
-            timer._cancelled = False
-            timer._repr = None
-            timer._source_traceback = None
-        timer._callback = callback
-        timer._args = args
-        timer._context = kernel.copy_context() if context is None else context
-        if self._debug:
-            timer.settle()
-        timer._when = when
-        timer._scheduled = True
-        self._new_timers.append(timer)
-        return timer
-
-    def _keep(self, handle: Handle) -> None:
-        # Nobody refers to it any more: it will do for another callback.
-        if handle._repr is not None or handle._source_traceback is not None:
-            return  # debug mode's
-        if type(handle) is Handle:
-            if self._spares == kernel.SPARE_HANDLES:
-                return
-            handle._callback = self._spare
-            self._spare = handle
-            self._spares += 1
-        elif type(handle) is TimerHandle:
-            if self._spare_timers == kernel.SPARE_HANDLES:
-                return
-            handle._callback = self._spare_timer
-            self._spare_timer = handle
-            self._spare_timers += 1
-        else:
-            return
-        handle._args = None
-        handle._context = None  # type: ignore[assignment]  # nobody sees it until it has another one
-        handle._cancelled = False
-
-    def _timer_cancelled(self) -> None:
-        self._cancelled_timers += 1
 
     @property
     def _scheduled(self) -> list[TimerHandle]:
@@ -388,17 +159,11 @@ class Scheduler:
         """Leave ``run_forever`` at the end of this turn, or of the first one if the loop does not run yet."""
         self._stopping = True
 
-    def call_exception_handler(self, context: dict[str, Any]) -> None:
-        """Report what nobody can catch; the loop says how."""
-        raise NotImplementedError
-
     def _discard(self) -> None:
         # The loop closes: what still waits never runs.
         self._ready.clear()
         self._news.clear()
-        self._spare = None
-        self._spare_timer = None
-        self._spares = self._spare_timers = 0
+        self._drop_spares()
         self._emptied = None
         self._timers.clear()
         self._new_timers.clear()

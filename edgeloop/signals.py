@@ -19,7 +19,7 @@ from types import FrameType
 from typing import Any
 
 from . import kernel
-from .schedule import Handle
+from .handles import Handle
 from .servers import Servers
 
 PIPE_SIZE = 65536  # pipe(7): what a pipe takes unless it is told otherwise

@@ -2,7 +2,8 @@ cimport cython
 
 from edgeloop cimport kernel
 from edgeloop.reactor cimport Channel, Reactor
-from edgeloop.schedule cimport Handle, Scheduler
+from edgeloop.handles cimport Handle
+from edgeloop.schedule cimport Scheduler
 
 
 cdef class Watch(Channel):

@@ -16,8 +16,9 @@ from collections.abc import Callable
 from typing import Any
 
 from . import kernel
+from .handles import Handle
 from .reactor import Channel
-from .schedule import Handle, Scheduler
+from .schedule import Scheduler
 
 # So many turns after a sock_* call its socket is taken out, if no other call waits for it by then: what awaited the call
 # runs in the second, and a task that awaited that task in the third.

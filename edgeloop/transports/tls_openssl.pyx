@@ -5,55 +5,21 @@ whatever goes wrong is tried again through it, so that the exceptions are its ow
 each record an exchange of the interpreter's lock and two method calls with their arguments; and OpenSSL takes what it reads from the
 bytes that were received, through a BIO that keeps no memory of its own for them.
 
-Neither the functions nor the ``SSL *`` are handed out by the ssl module. The functions are those that its shared object was
-linked with. The pointer is one word of an ``_ssl._SSLSocket``: ``discover`` looks which, and takes none that does not hold,
-where an SSL object holds them, the two BIOs that it was made with. Where anything is not as expected (a static libssl, another
-library, an interpreter that changed) the objects are used as in the pure edition.
+libssl.pyx finds the functions. Where it doesn't (a static libssl, another library, an interpreter that changed) the objects are
+used as in the pure edition.
 """
 
 cimport cython
 from cpython.buffer cimport PyBUF_SIMPLE, PyBUF_WRITABLE, PyBuffer_Release, PyObject_GetBuffer
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
-from cpython.ref cimport PyObject
-from libc.stdint cimport uintptr_t
 from libc.stdlib cimport free, realloc
 from libc.string cimport memcpy
-from posix.fcntl cimport O_CLOEXEC, O_NONBLOCK
-from posix.unistd cimport close, read as posix_read, write as posix_write
 
 from edgeloop.transports cimport tls_engine, tls_state
+from edgeloop.transports.libssl cimport BIO, BIO_METHOD, SSL, openssl, ssl_of
 from edgeloop.transports.tls_engine cimport Engine
 
-import _ssl
-
 from .tls_engine import inner
-
-cdef extern from *:
-    """
-    #include <dlfcn.h>
-    typedef struct ssl_st edgeloop_ssl;
-    typedef struct bio_st edgeloop_bio;
-    typedef struct bio_method_st edgeloop_bio_method;
-    #ifdef Py_GIL_DISABLED
-    #define EDGELOOP_HAS_GIL 0
-    #else
-    #define EDGELOOP_HAS_GIL 1
-    #endif
-    """
-    ctypedef struct SSL "edgeloop_ssl":
-        pass
-    ctypedef struct BIO "edgeloop_bio":
-        pass
-    ctypedef struct BIO_METHOD "edgeloop_bio_method":
-        pass
-    bint HAS_GIL "EDGELOOP_HAS_GIL"
-    void* dlopen(const char* path, int flags)
-    void* dlsym(void* library, const char* name)
-    int RTLD_LAZY, RTLD_NOLOAD
-    int pipe2(int* ends, int flags)
-    struct PyTypeObject:
-        Py_ssize_t tp_basicsize
-    PyTypeObject* Py_TYPE(object)
 
 # From openssl/ssl.h and openssl/bio.h, where they have been since OpenSSL 1.1.1, the oldest that CPython takes.
 cdef enum:
@@ -66,45 +32,7 @@ cdef enum:
     BIO_CTRL_FLUSH = 11
     BIO_CTRL_WPENDING = 13
 
-cdef struct Functions:
-    int (*SSL_read_ex)(SSL*, void*, size_t, size_t*) noexcept nogil
-    int (*SSL_write_ex)(SSL*, const void*, size_t, size_t*) noexcept nogil
-    int (*SSL_get_error)(const SSL*, int) noexcept nogil
-    int (*SSL_pending)(const SSL*) noexcept nogil
-    BIO* (*SSL_get_rbio)(const SSL*) noexcept nogil
-    BIO* (*SSL_get_wbio)(const SSL*) noexcept nogil
-    void (*SSL_set_bio)(SSL*, BIO*, BIO*) noexcept nogil
-    const BIO_METHOD* (*BIO_s_mem)() noexcept nogil
-    BIO* (*BIO_new)(const BIO_METHOD*) noexcept nogil
-    int (*BIO_free)(BIO*) noexcept nogil
-    int (*BIO_up_ref)(BIO*) noexcept nogil
-    void (*BIO_set_data)(BIO*, void*) noexcept nogil
-    void* (*BIO_get_data)(BIO*) noexcept nogil
-    void (*BIO_set_init)(BIO*, int) noexcept nogil
-    void (*BIO_set_flags)(BIO*, int) noexcept nogil
-    void (*BIO_clear_flags)(BIO*, int) noexcept nogil
-    int (*BIO_get_new_index)() noexcept nogil
-    BIO_METHOD* (*BIO_meth_new)(int, const char*) noexcept nogil
-    int (*BIO_meth_set_read)(BIO_METHOD*, int (*)(BIO*, char*, int) noexcept nogil) noexcept nogil
-    int (*BIO_meth_set_write)(BIO_METHOD*, int (*)(BIO*, const char*, int) noexcept nogil) noexcept nogil
-    int (*BIO_meth_set_ctrl)(BIO_METHOD*, long (*)(BIO*, int, long, void*) noexcept nogil) noexcept nogil
-
-# The same, in this order.
-NAMES = (
-    b"SSL_read_ex", b"SSL_write_ex", b"SSL_get_error", b"SSL_pending", b"SSL_get_rbio", b"SSL_get_wbio",
-    b"SSL_set_bio", b"BIO_s_mem", b"BIO_new", b"BIO_free", b"BIO_up_ref", b"BIO_set_data", b"BIO_get_data",
-    b"BIO_set_init", b"BIO_set_flags", b"BIO_clear_flags", b"BIO_get_new_index", b"BIO_meth_new",
-    b"BIO_meth_set_read", b"BIO_meth_set_write", b"BIO_meth_set_ctrl",
-)
-
-HALF = getattr(_ssl, "_SSLSocket", None)
-MEMORY = _ssl.MemoryBIO
-
-cdef Functions openssl
 cdef BIO_METHOD* method = NULL
-# Where in an _ssl._SSLSocket its SSL* is, in bytes; 0 before anyone has looked, -1 where it is not to be had.
-cdef Py_ssize_t place = 0
-
 # Shared by every loop of the process, and only used with the GIL held. A callback of the application's (for debugging, or to
 # log keys) may let it go in the middle of a record, hence ``in_use``.
 cdef char room[262144 + 16384]
@@ -323,95 +251,14 @@ cdef class OpenSSLEngine(Engine):
 
 cpdef Engine engine_of(sslobj, incoming, outgoing):
     """What encrypts and decrypts for ``sslobj``, which was made with these two."""
-    global place
     cdef OpenSSLEngine engine
-    cdef SSL* pointer
     half = inner(sslobj)
-    if type(half) is not HALF or type(incoming) is not MEMORY or type(outgoing) is not MEMORY:
+    cdef SSL* pointer = ssl_of(half, incoming, outgoing)
+    if pointer == NULL or (method == NULL and not make_method()):
         return Engine(half, incoming, outgoing)
-    if not place:
-        place = discover(half, incoming, outgoing)
-    if place < 0:
-        return Engine(half, incoming, outgoing)
-    pointer = (<SSL**>(<char*><PyObject*>half + place))[0]
-    if openssl.SSL_get_rbio(pointer) != first_word(incoming) or openssl.SSL_get_wbio(pointer) != first_word(outgoing):
-        return Engine(half, incoming, outgoing)  # a context of the application's has put something in between
     engine = OpenSSLEngine(half, incoming, outgoing)
     engine._connect(pointer)
     return engine
-
-
-cdef Py_ssize_t discover(half, incoming, outgoing) except 0:
-    """Find the functions, and where the objects of the ssl module keep their pointers; -1 if that can't be."""
-    if not HAS_GIL or not find_functions() or not make_method():
-        return -1
-    cdef BIO* into = bio_of(incoming)
-    cdef BIO* out_of = bio_of(outgoing)
-    if into == NULL or out_of == NULL:
-        return -1
-    cdef Py_ssize_t offset = sizeof(PyObject)
-    cdef SSL* pointer
-    while offset + <Py_ssize_t>sizeof(void*) <= Py_TYPE(half).tp_basicsize:
-        pointer = (<SSL**>(<char*><PyObject*>half + offset))[0]
-        if holds(pointer, into, 64) and holds(pointer, out_of, 64):
-            if openssl.SSL_get_rbio(pointer) == into and openssl.SSL_get_wbio(pointer) == out_of:
-                return offset
-        offset += sizeof(void*)
-    return -1
-
-
-cdef BIO* bio_of(memory_bio) except? NULL:
-    # The first thing in a MemoryBIO: one that was made by BIO_s_mem, or else it is not what it seems.
-    if Py_TYPE(memory_bio).tp_basicsize < <Py_ssize_t>(sizeof(PyObject) + sizeof(void*)):
-        return NULL
-    cdef BIO* bio = first_word(memory_bio)
-    return bio if holds(bio, openssl.BIO_s_mem(), 8) else NULL
-
-
-cdef inline BIO* first_word(memory_bio) noexcept:
-    return (<BIO**>(<char*><PyObject*>memory_bio + sizeof(PyObject)))[0]
-
-
-cdef bint holds(const void* where, const void* what, int most) except -1:
-    """Whether one of the ``most`` words, 64 of them or fewer, that ``where`` points to is ``what``.
-
-    The kernel looks, by write(2): where there is no memory it says EFAULT.
-    """
-    cdef const void* words[64]
-    cdef int ends[2]
-    cdef ssize_t count = 0
-    cdef Py_ssize_t index
-    if where == NULL or <uintptr_t>where % sizeof(void*):
-        return False
-    if pipe2(ends, O_CLOEXEC | O_NONBLOCK) < 0:
-        return False
-    if posix_write(ends[1], where, most * sizeof(void*)) > 0:
-        count = posix_read(ends[0], words, sizeof(words))
-    close(ends[0])
-    close(ends[1])
-    for index in range(count // <ssize_t>sizeof(void*)):
-        if words[index] == what:
-            return True
-    return False
-
-
-cdef bint find_functions() except -1:
-    # The shared object of the ssl module is loaded already, and dlsym(3) looks through what it was linked with.
-    path = getattr(_ssl, "__file__", None)
-    if path is None:
-        return False
-    cdef bytes encoded = path.encode("utf-8", "surrogateescape")
-    cdef void* library = dlopen(encoded, RTLD_LAZY | RTLD_NOLOAD)
-    if library == NULL:
-        return False
-    cdef void** functions = <void**>&openssl
-    cdef Py_ssize_t index
-    assert len(NAMES) * sizeof(void*) == sizeof(openssl)
-    for index, name in enumerate(NAMES):
-        functions[index] = dlsym(library, <bytes>name)
-        if functions[index] == NULL:
-            return False
-    return True
 
 
 cdef bint make_method() except -1:

@@ -1,0 +1,134 @@
+"""OpenSSL's functions, and the ``SSL *`` of the ssl module's objects, where they can be found.
+
+Neither is handed out by the ssl module. The functions are those that its shared object was linked with. The pointer is one
+word of an ``_ssl._SSLSocket``: ``discover`` looks which, and takes none that does not hold, where an SSL object holds them, the
+two BIOs that it was made with. The pure edition has none of this.
+"""
+
+from cpython.ref cimport PyObject
+from libc.stdint cimport uintptr_t
+from posix.fcntl cimport O_CLOEXEC, O_NONBLOCK
+from posix.unistd cimport close, read, write
+
+import _ssl
+
+cdef extern from *:
+    """
+    #include <dlfcn.h>
+    #ifdef Py_GIL_DISABLED
+    #define EDGELOOP_HAS_GIL 0
+    #else
+    #define EDGELOOP_HAS_GIL 1
+    #endif
+    """
+    bint HAS_GIL "EDGELOOP_HAS_GIL"
+    void* dlopen(const char* path, int flags)
+    void* dlsym(void* library, const char* name)
+    int RTLD_LAZY, RTLD_NOLOAD
+    int pipe2(int* ends, int flags)
+    struct PyTypeObject:
+        Py_ssize_t tp_basicsize
+    PyTypeObject* Py_TYPE(object)
+
+# As in ``Functions``, in its order.
+NAMES = (
+    b"SSL_read_ex", b"SSL_write_ex", b"SSL_get_error", b"SSL_pending", b"SSL_get_rbio", b"SSL_get_wbio",
+    b"SSL_set_bio", b"BIO_s_mem", b"BIO_new", b"BIO_free", b"BIO_up_ref", b"BIO_set_data", b"BIO_get_data",
+    b"BIO_set_init", b"BIO_set_flags", b"BIO_clear_flags", b"BIO_get_new_index", b"BIO_meth_new",
+    b"BIO_meth_set_read", b"BIO_meth_set_write", b"BIO_meth_set_ctrl",
+)
+
+HALF = getattr(_ssl, "_SSLSocket", None)
+MEMORY = _ssl.MemoryBIO
+
+# Where in an _ssl._SSLSocket its SSL* is, in bytes; 0 before anyone has looked, -1 where it is not to be had.
+cdef Py_ssize_t place = 0
+
+
+
+cdef SSL* ssl_of(half, incoming, outgoing) except? NULL:
+    """The ``SSL *`` of an ``_ssl._SSLSocket`` that was made with these two MemoryBIOs; NULL where it is not to be had."""
+    global place
+    if type(half) is not HALF or type(incoming) is not MEMORY or type(outgoing) is not MEMORY:
+        return NULL
+    if not place:
+        place = discover(half, incoming, outgoing)
+    if place < 0:
+        return NULL
+    cdef SSL* pointer = (<SSL**>(<char*><PyObject*>half + place))[0]
+    if openssl.SSL_get_rbio(pointer) != first_word(incoming) or openssl.SSL_get_wbio(pointer) != first_word(outgoing):
+        return NULL  # a context of the application's has put something in between
+    return pointer
+
+
+cdef Py_ssize_t discover(half, incoming, outgoing) except 0:
+    """Find the functions, and where the objects of the ssl module keep their pointers; -1 if that can't be."""
+    if not HAS_GIL or not find_functions():
+        return -1
+    cdef BIO* into = bio_of(incoming)
+    cdef BIO* out_of = bio_of(outgoing)
+    if into == NULL or out_of == NULL:
+        return -1
+    cdef Py_ssize_t offset = sizeof(PyObject)
+    cdef SSL* pointer
+    while offset + <Py_ssize_t>sizeof(void*) <= Py_TYPE(half).tp_basicsize:
+        pointer = (<SSL**>(<char*><PyObject*>half + offset))[0]
+        if holds(pointer, into, 64) and holds(pointer, out_of, 64):
+            if openssl.SSL_get_rbio(pointer) == into and openssl.SSL_get_wbio(pointer) == out_of:
+                return offset
+        offset += sizeof(void*)
+    return -1
+
+
+cdef BIO* bio_of(memory_bio) except? NULL:
+    # The first thing in a MemoryBIO: one that was made by BIO_s_mem, or else it is not what it seems.
+    if Py_TYPE(memory_bio).tp_basicsize < <Py_ssize_t>(sizeof(PyObject) + sizeof(void*)):
+        return NULL
+    cdef BIO* bio = first_word(memory_bio)
+    return bio if holds(bio, openssl.BIO_s_mem(), 8) else NULL
+
+
+cdef inline BIO* first_word(memory_bio) noexcept:
+    return (<BIO**>(<char*><PyObject*>memory_bio + sizeof(PyObject)))[0]
+
+
+cdef bint holds(const void* where, const void* what, int most) except -1:
+    """Whether one of the ``most`` words, 64 of them or fewer, that ``where`` points to is ``what``.
+
+    The kernel looks, by write(2): where there is no memory it says EFAULT.
+    """
+    cdef const void* words[64]
+    cdef int ends[2]
+    cdef ssize_t count = 0
+    cdef Py_ssize_t index
+    if where == NULL or <uintptr_t>where % sizeof(void*):
+        return False
+    if pipe2(ends, O_CLOEXEC | O_NONBLOCK) < 0:
+        return False
+    if write(ends[1], where, most * sizeof(void*)) > 0:
+        count = read(ends[0], words, sizeof(words))
+    close(ends[0])
+    close(ends[1])
+    for index in range(count // <ssize_t>sizeof(void*)):
+        if words[index] == what:
+            return True
+    return False
+
+
+cdef bint find_functions() except -1:
+    # The shared object of the ssl module is loaded already, and dlsym(3) looks through what it was linked with.
+    path = getattr(_ssl, "__file__", None)
+    if path is None:
+        return False
+    cdef bytes encoded = path.encode("utf-8", "surrogateescape")
+    cdef void* library = dlopen(encoded, RTLD_LAZY | RTLD_NOLOAD)
+    if library == NULL:
+        return False
+    cdef void** functions = <void**>&openssl
+    cdef Py_ssize_t index
+    assert len(NAMES) * sizeof(void*) == sizeof(openssl)
+    for index, name in enumerate(NAMES):
+        functions[index] = dlsym(library, <bytes>name)
+        if functions[index] == NULL:
+            return False
+    return True
