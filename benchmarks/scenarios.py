@@ -54,6 +54,48 @@ async def echo(count: int, answering: Callable[[], asyncio.Protocol] = Server) -
     await asyncio.sleep(0)
 
 
+async def buffered(count: int) -> None:
+    """A message and its answer, BufferedProtocol to BufferedProtocol, one of 32 such pairs."""
+    loop = asyncio.get_running_loop()
+    done = loop.create_future()
+    pairs = 32
+    left = count
+
+    class Server(asyncio.BufferedProtocol):
+        def connection_made(self, transport: Any) -> None:
+            self.transport = transport
+            self.buffer = memoryview(bytearray(65536))
+
+        def get_buffer(self, sizehint: int) -> memoryview:
+            return self.buffer
+
+        def buffer_updated(self, nbytes: int) -> None:
+            self.transport.write(bytes(self.buffer[:nbytes]))
+
+    class Client(Server):
+        def connection_made(self, transport: Any) -> None:
+            super().connection_made(transport)
+            transport.write(b"ping")
+
+        def buffer_updated(self, nbytes: int) -> None:
+            nonlocal left
+            left -= 1
+            if left >= pairs:
+                super().buffer_updated(nbytes)
+            elif not left:
+                done.set_result(None)
+
+    transports: list[asyncio.BaseTransport] = []
+    for _ in range(pairs):
+        ours, theirs = socket.socketpair()
+        transports.append((await loop.connect_accepted_socket(Server, ours))[0])
+        transports.append((await loop.create_connection(Client, sock=theirs))[0])
+    await done
+    for transport in transports:
+        transport.close()
+    await asyncio.sleep(0)
+
+
 async def tls(count: int) -> None:
     """1 KiB and its answer, encrypted, Protocol to Protocol."""
     from benchmarks.listening import CERTIFICATE, server_context
@@ -220,7 +262,7 @@ async def timers(count: int) -> None:
 
 SCENARIOS: dict[str, Callable[[int], Coroutine[Any, Any, None]]] = {
     scenario.__name__: scenario
-    for scenario in (echo, tls, streams, sock, datagrams, yields, callbacks, batches, tasks, timeouts, timers)
+    for scenario in (echo, buffered, tls, streams, sock, datagrams, yields, callbacks, batches, tasks, timeouts, timers)
 }
 
 

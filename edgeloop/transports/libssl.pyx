@@ -2,7 +2,7 @@
 
 Neither is handed out by the ssl module. The functions are those that its shared object was linked with. The pointer is one
 word of an ``_ssl._SSLSocket``: ``discover`` looks which, and takes none that does not hold, where an SSL object holds them, the
-two BIOs that it was made with. The pure edition has none of this.
+two BIOs that it was made with. The pure edition does without (libssl.py).
 """
 
 from cpython.ref cimport PyObject

@@ -6,6 +6,8 @@ from edgeloop.schedule cimport Scheduler
 from edgeloop.transports.stream_sending cimport StreamSender
 
 cdef Py_ssize_t MUCH
+cdef object _READ_INTO
+cdef object _END_OF_STREAM
 
 
 cdef class StreamTransport(StreamSender):
@@ -23,6 +25,6 @@ cdef class StreamTransport(StreamSender):
     cdef on_ready(self)
     cdef _read(self)
     @cython.locals(count=Py_ssize_t)
-    cdef _read_into(self)
-    cdef _end_of_stream(self)
+    cpdef _read_into(self)
+    cpdef _end_of_stream(self)
     cdef _release(self)

@@ -97,7 +97,8 @@ class StreamTransport(StreamSender):
         """The reactor has news, or this channel had more to do."""
         if self.readable and not self._paused and not self._ended and not self._closing:
             if self._buffered:
-                self._read_into()
+                # Within the context as a whole: to enter it for each of the protocol's two methods costs more.
+                kernel.call_one(self._context, _READ_INTO, self)
             else:
                 self._read()
         if self.writable and not self.marked:
@@ -122,7 +123,7 @@ class StreamTransport(StreamSender):
             self.hung = False
             return
         if not data:
-            self._end_of_stream()
+            kernel.call_one(self._context, _END_OF_STREAM, self)
             return
         self._much = len(data) >= MUCH
         if self.hung or len(data) == kernel.READ_SIZE:
@@ -139,7 +140,7 @@ class StreamTransport(StreamSender):
 
     def _read_into(self) -> None:
         try:
-            buffer = kernel.call_method(self._context, self._protocol, "get_buffer", -1)
+            buffer = self._protocol.get_buffer(-1)
             size = len(buffer)
             if not size:
                 raise RuntimeError("get_buffer() returned an empty buffer")
@@ -167,7 +168,7 @@ class StreamTransport(StreamSender):
         else:
             self.readable = False
         try:
-            kernel.call_method(self._context, self._protocol, "buffer_updated", count)
+            self._protocol.buffer_updated(count)
         except (SystemExit, KeyboardInterrupt):
             raise
         except BaseException as exc:
@@ -179,7 +180,7 @@ class StreamTransport(StreamSender):
         self.readable = False
         self._ended = True
         try:
-            keep_open = kernel.call_none(self._context, self._protocol.eof_received)
+            keep_open = self._protocol.eof_received()
         except (SystemExit, KeyboardInterrupt):
             raise
         except BaseException as exc:
@@ -284,3 +285,8 @@ class StreamTransport(StreamSender):
             words.append(f"read={'idle' if self._paused or self._ended or self._closing else 'polling'}")
             words.append(f"write=<{'polling' if self._backlog else 'idle'}, bufsize={self._backlog_size}>")
         return f"<{' '.join(words)}>"
+
+
+# As functions of a transport: no bound method is made for each call, and Cython would wrap what it has by the dotted name.
+_READ_INTO = vars(StreamTransport)["_read_into"]
+_END_OF_STREAM = vars(StreamTransport)["_end_of_stream"]
