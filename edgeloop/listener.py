@@ -124,8 +124,8 @@ class Listener(Channel):
             raise
         except BaseException as exc:
             kernel.close(fd)
-            self._loop.call_exception_handler(
-                {"message": "Error on transport creation for incoming connection", "exception": exc}
+            self._loop._report_within(
+                context, {"message": "Error on transport creation for incoming connection", "exception": exc}
             )
             return
         kernel.call_none(context, transport.begin)
@@ -167,4 +167,4 @@ class Listener(Channel):
 
     def _report(self, exc: OSError, message: str) -> None:
         listening = stdlib.TransportSocket(self.sock)
-        self._loop.call_exception_handler({"message": message, "exception": exc, "socket": listening})
+        self._loop._report_within(self._context, {"message": message, "exception": exc, "socket": listening})

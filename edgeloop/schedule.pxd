@@ -30,6 +30,7 @@ cdef class Scheduler(HandleSource):
     @cython.locals(timer=TimerHandle, new_timers=list, place=Py_ssize_t)
     cdef _sort_new_timers(self)
     cdef _collect_inbox(self)
+    cdef _report_within(self, context, details)
     @cython.locals(handle=Handle, start=double, over=bint)
     cdef _run_only(self)
     @cython.locals(handle=Handle, batch=list, following=list, size=Py_ssize_t,

@@ -22,6 +22,10 @@ from .reactor import Reactor
 MIN_CANCELLED_TIMERS = 100
 
 
+def _nothing() -> None:
+    pass
+
+
 class Scheduler(HandleSource):
     """The part of an event loop that says what runs when, around a Reactor that says what is ready."""
 
@@ -158,6 +162,16 @@ class Scheduler(HandleSource):
     def stop(self) -> None:
         """Leave ``run_forever`` at the end of this turn, or of the first one if the loop does not run yet."""
         self._stopping = True
+
+    def _report_within(self, context: contextvars.Context, details: dict[str, Any]) -> None:
+        # As asyncio's transports, whose errors are reported in the context that they are called in: the handler finds the
+        # connection's context variables. What is reported may have come up in the middle of it.
+        try:
+            kernel.call_none(context, _nothing)
+        except RuntimeError:  # it can't be entered twice
+            self.call_exception_handler(details)
+        else:
+            kernel.call_one(context, self.call_exception_handler, details)
 
     def _discard(self) -> None:
         # The loop closes: what still waits never runs.

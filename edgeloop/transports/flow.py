@@ -130,8 +130,8 @@ class WriteHalf(Channel):
             self._report(exc, "protocol.resume_writing() failed")
 
     def _report(self, exc: BaseException, message: str) -> None:
-        self._loop.call_exception_handler(
-            {"message": message, "exception": exc, "transport": self, "protocol": self._protocol}
+        self._loop._report_within(
+            self._context, {"message": message, "exception": exc, "transport": self, "protocol": self._protocol}
         )
 
     # The end

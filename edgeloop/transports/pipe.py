@@ -141,8 +141,8 @@ class PipeTransport(Channel):
         return isinstance(exc, OSError)
 
     def _report(self, exc: BaseException, message: str) -> None:
-        self._loop.call_exception_handler(
-            {"message": message, "exception": exc, "transport": self, "protocol": self._protocol}
+        self._loop._report_within(
+            self._context, {"message": message, "exception": exc, "transport": self, "protocol": self._protocol}
         )
 
     def _call_connection_lost(self, exc: BaseException | None) -> None:
