@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 import statistics
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -62,6 +62,19 @@ class Row:
         first, second = self.value(one), self.value(other)
         return first / second if first and second else None
 
+    def best_ratio(self) -> float | None:
+        """edgeloop over the best peer."""
+        best = self.best_peer()
+        return self.ratio(OURS, best) if best else None
+
+    def fastest_ratio(self) -> float | None:
+        """edgeloop's fastest round over the fastest of any peer: other work on the machine only ever adds to a round."""
+        ours = self.samples.get(OURS)
+        peers = [min(found) for loop, found in self.samples.items() if found and loop not in NOT_PEERS]
+        if self.pooled or not ours or not peers or not min(peers):
+            return None
+        return min(ours) / min(peers)
+
 
 def rows(document: Document) -> Iterator[Row]:
     for name, cell in document["cells"].items():
@@ -71,15 +84,19 @@ def rows(document: Document) -> Iterator[Row]:
             yield Row(name, cell["title"], **column, samples=samples)
 
 
-def mean_ratio(found: Sequence[Row], one: str, other: str | None) -> tuple[float | None, int]:
-    """The geometric mean of one loop's CPU time over the other's, and of how many cells.
+def mean_ratio(found: Sequence[Row], one: str, other: str) -> tuple[float | None, int]:
+    """The geometric mean of one loop's CPU time over the other's, and of how many cells."""
+    return mean(found, lambda row: row.ratio(one, other))
 
-    Each cell counts once, whether it has one figure or four. ``other`` None: over the best peer of each figure.
+
+def mean(found: Sequence[Row], ratio_of: Callable[[Row], float | None]) -> tuple[float | None, int]:
+    """The geometric mean of what ``ratio_of`` says of the CPU times, and of how many cells.
+
+    Each cell counts once, whether it has one figure or four.
     """
     logarithms: dict[str, list[float]] = {}
     for row in found:
-        against = other or row.best_peer()
-        ratio = row.ratio(one, against) if row.counted and against else None
+        ratio = ratio_of(row) if row.counted else None
         if ratio is not None:
             logarithms.setdefault(row.cell, []).append(math.log(ratio))
     if not logarithms:
@@ -95,7 +112,8 @@ def markdown(document: Document) -> list[str]:
         "",
         "Written by `python -m benchmarks`; `benchmarks/README.md` says what happens in each cell and how it is measured.",
         "Medians of the rounds; ± is half the distance between the largest and the smallest round, in percent; the best",
-        f"loop of a row is bold. {DASH} is a loop that failed, or that the cell has no use for: see below.",
+        f"loop of a row is bold. {DASH} is a loop that failed, or that the cell has no use for: see below. The last column is",
+        "edgeloop's fastest round over the fastest of any peer: what else goes on on the machine only ever adds to a round.",
         "",
         *(f"- {fact}" for fact in facts(document)),
         "",
@@ -140,15 +158,17 @@ def facts(document: Document) -> list[str]:
 
 
 def comparison(found: Sequence[Row], loops: Sequence[str]) -> list[str]:
-    lines = [heading([*loops, "best peer", "edgeloop / best peer"])]
-    lines.append("| --- |" + " ---: |" * (len(loops) + 2))
+    lines = [heading([*loops, "best peer", "edgeloop / best peer", "fastest rounds"])]
+    lines.append("| --- |" + " ---: |" * (len(loops) + 3))
     for row in found:
         best = row.best_peer()
         values = {loop: row.value(loop) for loop in loops if loop != LIMIT and row.value(loop) is not None}
         least = min(values, key=lambda loop: values[loop] or 0.0) if values else None
         cells = [f"**{row.shown(loop)}**" if loop == least else row.shown(loop) for loop in loops]
-        ratio = row.ratio(OURS, best) if best else None
-        cells += [best or DASH, DASH if ratio is None else f"{ratio:.2f}"]
+        cells += [
+            best or DASH,
+            *(DASH if ratio is None else f"{ratio:.2f}" for ratio in (row.best_ratio(), row.fastest_ratio())),
+        ]
         lines.append(f"| {label(row)} | " + " | ".join(cells) + " |")
     return lines
 
@@ -171,7 +191,8 @@ def label(row: Row) -> str:
 
 
 def together(found: Sequence[Row], loops: Sequence[str]) -> list[str]:
-    against_best, cells = mean_ratio(found, OURS, None)
+    against_best, cells = mean(found, Row.best_ratio)
+    fastest, _ = mean(found, Row.fastest_ratio)
     lines = [
         "Geometric means over the cells of the first table, each cell counting once; a loop is compared in the cells that",
         "both it and edgeloop finished.",
@@ -184,6 +205,8 @@ def together(found: Sequence[Row], loops: Sequence[str]) -> list[str]:
         lines.append(f"| {loop} | {DASH if ratio is None else f'{ratio:.2f}'} | {shared} |")
     if against_best is not None:
         lines += ["", f"edgeloop over the best peer of each row: {against_best:.2f} ({cells} cells)."]
+    if fastest is not None:
+        lines[-1] += f" Of the fastest rounds: {fastest:.2f}."
     return lines
 
 

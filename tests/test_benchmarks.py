@@ -162,7 +162,19 @@ def test_mean_takes_each_cell_once_and_only_what_both_finished() -> None:
 def test_best_peer_is_neither_the_limit_nor_ours() -> None:
     row = sample("one", {"c": [1.0], "edgeloop": [2.0], "aiofastnet+edgeloop": [2.0], "rloop": [4.0], "uvloop": [3.0]})
     assert row.best_peer() == "uvloop"
-    assert row.ratio("edgeloop", "uvloop") == pytest.approx(2 / 3)
+    assert row.best_ratio() == pytest.approx(2 / 3)
+
+
+def test_fastest_rounds_are_those_of_the_peers() -> None:
+    """The peer with the best median need not have the fastest round."""
+    row = sample("one", {"c": [1.0, 1.0], "edgeloop": [4.0, 9.0], "rloop": [6.0, 8.0], "uvloop": [5.0, 19.0]})
+    assert row.best_peer() == "rloop"
+    assert row.fastest_ratio() == pytest.approx(4 / 5)
+    assert sample("one", {"c": [1.0], "edgeloop": [1.0]}).fastest_ratio() is None
+    assert sample("one", {"uvloop": [1.0]}).fastest_ratio() is None
+    assert sample("one", {"edgeloop": [1.0], "uvloop": [0.0]}).fastest_ratio() is None  # a memory that has not grown
+    pooled = report.Row("one", "one", "p99", "p99", 2, True, False, True, {"edgeloop": [1.0], "uvloop": [2.0]})
+    assert pooled.fastest_ratio() is None
 
 
 @pytest.mark.parametrize(
