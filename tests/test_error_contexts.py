@@ -93,11 +93,23 @@ def nothing(peer: socket.socket) -> None:
     pass
 
 
-async def accepted(protocol: Any, stack: contextlib.AsyncExitStack) -> socket.socket:
+async def on_a_pair(method: str, protocol: Any, stack: contextlib.AsyncExitStack) -> socket.socket:
     ours, theirs = socket.socketpair()
-    transport, _ = await asyncio.get_running_loop().connect_accepted_socket(protocol, ours)
-    stack.callback(transport.abort)
+    transport, _ = await getattr(asyncio.get_running_loop(), method)(protocol, ours)
+    stack.callback(transport.close if method == "connect_read_pipe" else transport.abort)
     return theirs
+
+
+async def accepted(protocol: Any, stack: contextlib.AsyncExitStack) -> socket.socket:
+    return await on_a_pair("connect_accepted_socket", protocol, stack)
+
+
+async def read_from(protocol: Any, stack: contextlib.AsyncExitStack) -> socket.socket:
+    return await on_a_pair("connect_read_pipe", protocol, stack)
+
+
+async def written_to(protocol: Any, stack: contextlib.AsyncExitStack) -> socket.socket:
+    return await on_a_pair("connect_write_pipe", protocol, stack)
 
 
 async def served(protocol: Any, stack: contextlib.AsyncExitStack) -> socket.socket:
@@ -112,20 +124,6 @@ async def datagrams(protocol: Any, stack: contextlib.AsyncExitStack) -> socket.s
     peer = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
     peer.connect(transport.get_extra_info("sockname"))
     return peer
-
-
-async def read_from(protocol: Any, stack: contextlib.AsyncExitStack) -> socket.socket:
-    ours, theirs = socket.socketpair()
-    transport, _ = await asyncio.get_running_loop().connect_read_pipe(protocol, ours)
-    stack.callback(transport.close)
-    return theirs
-
-
-async def written_to(protocol: Any, stack: contextlib.AsyncExitStack) -> socket.socket:
-    ours, theirs = socket.socketpair()
-    transport, _ = await asyncio.get_running_loop().connect_write_pipe(protocol, ours)
-    stack.callback(transport.abort)
-    return theirs
 
 
 @pytest.mark.parametrize(
