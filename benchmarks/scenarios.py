@@ -226,6 +226,32 @@ async def batches(count: int) -> None:
         await asyncio.sleep(0)
 
 
+async def arguments(count: int) -> None:
+    """A call_soon with two arguments, with a thousand others in the same turn."""
+    loop = asyncio.get_running_loop()
+
+    def nothing(first: object, second: object) -> None:
+        pass
+
+    for _ in range(count // 1000):
+        for number in range(1000):
+            loop.call_soon(nothing, loop, number)
+        await asyncio.sleep(0)
+
+
+async def threadsafe(count: int) -> None:
+    """A call_soon_threadsafe by the loop's own thread, with a thousand others in the same turn."""
+    loop = asyncio.get_running_loop()
+
+    def nothing() -> None:
+        pass
+
+    for _ in range(count // 1000):
+        for _ in range(1000):
+            loop.call_soon_threadsafe(nothing)
+        await asyncio.sleep(0)
+
+
 async def tasks(count: int) -> None:
     """A task that is made, runs and is awaited."""
 
@@ -262,7 +288,22 @@ async def timers(count: int) -> None:
 
 SCENARIOS: dict[str, Callable[[int], Coroutine[Any, Any, None]]] = {
     scenario.__name__: scenario
-    for scenario in (echo, buffered, tls, streams, sock, datagrams, yields, callbacks, batches, tasks, timeouts, timers)
+    for scenario in (
+        echo,
+        buffered,
+        tls,
+        streams,
+        sock,
+        datagrams,
+        yields,
+        callbacks,
+        batches,
+        arguments,
+        threadsafe,
+        tasks,
+        timeouts,
+        timers,
+    )
 }
 
 

@@ -1,4 +1,5 @@
 from cpython.exc cimport PyErr_CheckSignals, PyErr_SetFromErrno
+from cpython.object cimport PyObject
 from libc.errno cimport EAGAIN, EINTR, errno
 
 cdef enum:
@@ -87,6 +88,7 @@ cdef extern from *:
     }
     """
     void edgeloop_drop_dict(object)
+    PyObject** _PyObject_GetDictPtr(object)
     unsigned long PyThread_get_thread_ident()
     bint unshared "edgeloop_unshared" (object object)
     object take_last "edgeloop_take_last" (object list)
@@ -98,6 +100,12 @@ cdef extern from *:
     object call_method "edgeloop_call_method" (object context, object owner, object name, object argument)
     object copy_context "PyContext_CopyCurrent" ()
     object construct "PyObject_Call" (object cls, object args, object keywords)  # Cython would copy the dict first
+
+
+cdef inline bint has_own(owner, str name) except -1:
+    # Not by ``owner.__dict__``, which would make one.
+    cdef PyObject** place = _PyObject_GetDictPtr(owner)
+    return place != NULL and place[0] != NULL and name in <dict>place[0]
 
 
 cdef inline bint is_this_thread(thread_id) except -1:

@@ -72,6 +72,11 @@ def attributes_on_demand(owner: Any) -> None:
     """Nothing to do here: the interpreter does so by itself."""
 
 
+def has_own(owner: Any, name: str) -> bool:
+    """Whether somebody has set this attribute on the object itself."""
+    return name in owner.__dict__
+
+
 def is_this_thread(thread_id: int | None) -> bool:
     """Whether ``thread_id``, as ``threading.get_ident`` gives it, is the calling thread's."""
     return thread_id == get_ident()

@@ -40,7 +40,6 @@ class EventLoop(Datagrams, Signals, Subprocesses, SendFiles, asyncio.AbstractEve
     def __init__(self) -> None:
         super().__init__()
         _keep_heap()
-        self._attributes = self.__dict__  # where a time() of the instance's own is looked for
         self._exception_handler: ExceptionHandler | None = None
         self._asyncgens: weakref.WeakSet[AsyncGenerator[Any, Any]] = weakref.WeakSet()
         self._asyncgens_shut_down = False

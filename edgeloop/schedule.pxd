@@ -19,7 +19,6 @@ cdef class Scheduler(HandleSource):
     cdef public bint _stopping
     cdef public object _thread_id
     cdef bint _own_clock
-    cdef public dict _attributes
     cdef public double slow_callback_duration
     cdef object __weakref__
     cdef double _now(self) except -1

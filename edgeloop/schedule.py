@@ -43,7 +43,6 @@ class Scheduler(HandleSource):
         self._stopping = False
         self._thread_id: int | None = None
         self._own_clock = type(self).time is not Scheduler.time
-        self._attributes: dict[str, Any] = {}  # the loop's own __dict__, once there is one
         self.slow_callback_duration = 0.1
         """Debug mode warns of a callback that takes longer than this, in seconds."""
 
@@ -54,7 +53,7 @@ class Scheduler(HandleSource):
         return kernel.now()
 
     def _now(self) -> float:
-        if self._own_clock or "time" in self._attributes:
+        if self._own_clock or kernel.has_own(self, "time"):
             return self.time()
         return kernel.now()
 
@@ -226,7 +225,7 @@ class Scheduler(HandleSource):
         """Turn until ``stop`` is called."""
         self.reactor.flush()  # what was written while the loop wasn't running
         self.reactor.stirred = True
-        replaced = type(self)._run_once is not Scheduler._run_once or "_run_once" in self._attributes
+        replaced = type(self)._run_once is not Scheduler._run_once or kernel.has_own(self, "_run_once")
         while True:
             if replaced:
                 self._run_once()

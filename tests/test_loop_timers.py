@@ -5,10 +5,13 @@ from __future__ import annotations
 import asyncio
 import itertools
 import random
+import signal
 from typing import Any
 
 import pytest
 from recording import Run
+
+import edgeloop
 
 
 def test_never_early_by_the_loops_own_clock(loop: asyncio.AbstractEventLoop, run: Run) -> None:
@@ -334,6 +337,25 @@ def test_timers_go_by_a_clock_that_is_put_in_place_of_the_loops(
 
     # Not by the fixture that limits the time: its limit would have come too.
     assert loop.run_until_complete(main()) == ["an hour"]
+
+
+def test_a_loop_makes_no_dict_for_itself(loop: asyncio.AbstractEventLoop, run: Run) -> None:
+    # Without one its methods are found without a look at it, which is a tenth of a call_soon.
+    if edgeloop.EDITION == "pure":
+        pytest.skip("a Python object's attributes are in its __dict__")
+    loop.add_signal_handler(signal.SIGUSR1, print)
+    loop.remove_signal_handler(signal.SIGUSR1)
+    loop.set_exception_handler(None)
+
+    async def main() -> None:
+        await asyncio.to_thread(print)
+        await loop.getaddrinfo("localhost", 80)
+        await loop.shutdown_default_executor()
+
+    run(main())
+    assert vars(loop) == {}
+    loop.mark = 1  # type: ignore[attr-defined]  # but there is one for what its owner sets
+    assert vars(loop) == {"mark": 1}
 
 
 def test_a_subclass_may_bring_its_own_clock(loop: asyncio.AbstractEventLoop) -> None:
