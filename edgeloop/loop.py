@@ -40,6 +40,10 @@ class EventLoop(Datagrams, Signals, Subprocesses, SendFiles, asyncio.AbstractEve
     def __init__(self) -> None:
         super().__init__()
         _keep_heap()
+        if sys.version_info < (3, 12):
+            # Python 3.11 is the other way round than its successors (tasks.pxd): it finds the methods of an object that
+            # has attributes in its __dict__ at once, and gives up on one with an empty __dict__.
+            self._in_dict = True  # never read
         self._exception_handler: ExceptionHandler | None = None
         self._asyncgens: weakref.WeakSet[AsyncGenerator[Any, Any]] = weakref.WeakSet()
         self._asyncgens_shut_down = False
