@@ -3,7 +3,7 @@
 # make check     the same on one Python: make check PYTHON=python3.13
 # make compat    asyncio's own tests on edgeloop, in both editions on each Python there is
 # make projects  other projects' test suites on edgeloop: make projects WHICH="aiohttp trio" PYTHON=python3.13
-# make bench     every loop compared in every cell, half an hour, with a page and charts; some: make bench WHAT="echo streams"
+# make bench     every loop compared in every cell, three quarters of an hour, with a page and charts; some: make bench WHAT="echo streams"
 
 PYTHON ?= python3
 VERSIONS ?= 3.11 3.12 3.13 3.14 3.15

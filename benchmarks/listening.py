@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import importlib
 import socket
 import ssl
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 BACKLOG = 4096
@@ -35,3 +36,10 @@ def server_context(folder: Path) -> ssl.SSLContext:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(folder / CERTIFICATE)
     return context
+
+
+def own_start_server() -> Callable[..., Awaitable[asyncio.Server]]:
+    """``start_server`` of the running loop's package, asyncio's where that has none."""
+    package = importlib.import_module(type(asyncio.get_running_loop()).__module__.partition(".")[0])
+    found: Callable[..., Awaitable[asyncio.Server]] = getattr(package, "start_server", asyncio.start_server)
+    return found

@@ -14,13 +14,14 @@ write a server:
     fetch                            SIZE bytes for each 8 bytes received
     datagrams, count                 those of echo_datagrams.c, in datagrams.py
     http, fastapi                    web applications that answer "Hello, world!", in web.py
+    work, token...                   those of computing.py
+    ...flood                         those of flooded.py, which print two ports
 """
 
 from __future__ import annotations
 
 import asyncio
 import ctypes
-import importlib
 import signal
 import socket
 import ssl
@@ -29,8 +30,8 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import cast
 
-from benchmarks import datagrams, web
-from benchmarks.listening import BACKLOG, background, keep, listen, port_of, server_context
+from benchmarks import computing, datagrams, flooded, web
+from benchmarks.listening import BACKLOG, background, keep, listen, own_start_server, port_of, server_context
 from benchmarks.loops import factory_or_exit
 
 READ_SIZE = 64 * 1024
@@ -153,12 +154,6 @@ async def serve_tls_own_streams(size: int, folder: Path) -> int:
     return await listen_with_streams(own_start_server(), server_context(folder))
 
 
-def own_start_server() -> Callable[..., Awaitable[asyncio.Server]]:
-    package = importlib.import_module(type(asyncio.get_running_loop()).__module__.partition(".")[0])
-    found: Callable[..., Awaitable[asyncio.Server]] = getattr(package, "start_server", asyncio.start_server)
-    return found
-
-
 async def listen_with_streams(
     start_server: Callable[..., Awaitable[asyncio.Server]], context: ssl.SSLContext | None = None
 ) -> int:
@@ -218,7 +213,9 @@ SERVICES: dict[str, Callable[[int, Path], Awaitable[int | str]]] = {
     "waiting": serve_waiting,
     "sink": serve_sink,
     "fetch": serve_fetch,
+    **computing.SERVICES,
     **datagrams.SERVICES,
+    **flooded.SERVICES,
     **web.SERVICES,
 }
 
