@@ -14,7 +14,15 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import cast
 
-from benchmarks.listening import BACKLOG, keep, listen, own_start_server, port_of, server_context
+from benchmarks.listening import (
+    BACKLOG,
+    keep,
+    listen,
+    listen_on_path,
+    own_start_server,
+    port_of,
+    server_context,
+)
 
 MESSAGE = 64
 NUMBER = 8
@@ -77,6 +85,10 @@ async def serve_token_tls(size: int, folder: Path) -> int:
     return await listen(Tokens, server_context(folder))
 
 
+async def serve_token_unix(size: int, folder: Path) -> str:
+    return await listen_on_path(Tokens, folder)
+
+
 async def serve_token_streams(size: int, folder: Path) -> int:
     return await listen_with_tokens(asyncio.start_server)
 
@@ -96,5 +108,6 @@ SERVICES: dict[str, Callable[[int, Path], Awaitable[int | str]]] = {
     "tokens": serve_tokens,
     "tokenstreams": serve_token_streams,
     "tokenownstreams": serve_token_own_streams,
+    "tokenunix": serve_token_unix,
     "tokentls": serve_token_tls,
 }

@@ -27,6 +27,13 @@ async def listen(protocol: Callable[[], asyncio.BaseProtocol], context: ssl.SSLC
     return port_of(server.sockets[0])
 
 
+async def listen_on_path(protocol: Callable[[], asyncio.BaseProtocol], folder: Path) -> str:
+    """Serve on a Unix socket in the folder. Its path is returned."""
+    path = str(folder / "socket")
+    keep.append(await asyncio.get_running_loop().create_unix_server(protocol, path, backlog=BACKLOG))
+    return path
+
+
 def port_of(listener: socket.socket) -> int:
     port: int = listener.getsockname()[1]
     return port

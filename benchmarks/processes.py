@@ -47,7 +47,7 @@ NATIVE = {
     "datagrams": ("echo_datagrams", "echo"),
     "count": ("echo_datagrams", "count"),
     "work": ("echo", "work"),
-    **dict.fromkeys(("tokens", "tokenstreams", "tokenownstreams"), ("echo", "token")),
+    **dict.fromkeys(("tokens", "tokenstreams", "tokenownstreams", "tokenunix"), ("echo", "token")),
     "connflood": ("echo_floods", "connections"),
     "dgramflood": ("echo_floods", "datagrams"),
 }
@@ -188,7 +188,7 @@ def serving(bench: Bench, service: str, name: str, size: int) -> Iterator[Server
             program, native = NATIVE[service]
             command = [str(bench.programs / program), native]
             command += [str(size)] if program == "echo" else []
-            command += [f"{own}/socket"] if service == "unix" else []
+            command += [f"{own}/socket"] if service in ("unix", "tokenunix") else []
         else:
             Path(own, CERTIFICATE).symlink_to(bench.programs / CERTIFICATE)
             command = [bench.python(name), "-m", "benchmarks.server", service, name, str(size), own]

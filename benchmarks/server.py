@@ -31,7 +31,16 @@ from pathlib import Path
 from typing import cast
 
 from benchmarks import computing, datagrams, flooded, web
-from benchmarks.listening import BACKLOG, background, keep, listen, own_start_server, port_of, server_context
+from benchmarks.listening import (
+    BACKLOG,
+    background,
+    keep,
+    listen,
+    listen_on_path,
+    own_start_server,
+    port_of,
+    server_context,
+)
 from benchmarks.loops import factory_or_exit
 
 READ_SIZE = 64 * 1024
@@ -117,9 +126,7 @@ async def serve_tls(size: int, folder: Path) -> int:
 
 
 async def serve_unix(size: int, folder: Path) -> str:
-    path = str(folder / "socket")
-    keep.append(await asyncio.get_running_loop().create_unix_server(Echo, path, backlog=BACKLOG))
-    return path
+    return await listen_on_path(Echo, folder)
 
 
 async def serve_waiting(size: int, folder: Path) -> int:
