@@ -26,7 +26,8 @@ class Echo(asyncio.Protocol):
 async def serve() -> None:
     server = await asyncio.get_running_loop().create_server(Echo, "127.0.0.1", 0)
     print(server.sockets[0].getsockname()[1], flush=True)
-    await server.serve_forever()
+    # Not serve_forever: not every loop's server listens in it.
+    await asyncio.get_running_loop().create_future()
 
 
 def main() -> None:

@@ -7,7 +7,8 @@ amount of the flood that the server has dealt with in its first eight bytes.
     handshakeflood  counts TLS connections, and echoes
     dgramflood      counts datagrams
     signalflood     counts how often its handler of SIGUSR1 ran
-    sendfileflood   sends a file of 256 MiB with sendfile to the one who connects, again and again
+    sendfileflood   sends a file of 256 MiB with sendfile to the one who connects, again and again; in chunks where the
+                    loop has no sendfile
     threadflood     two threads call call_soon_threadsafe as fast as they can, with at most 1,000 calls pending each
     timerflood      5,000 timers, each set again for 1 ms when it has run
     childflood      four children at a time that end at once
@@ -21,7 +22,7 @@ import threading
 import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from benchmarks import datagrams
 from benchmarks.computing import NUMBER, Answering
@@ -34,6 +35,7 @@ TIMERS = 5000
 PERIOD = 0.001
 CHILDREN = 4
 FILE = 256 * 2**20
+CHUNK = 256 * 1024
 
 
 class Flood:
@@ -91,27 +93,49 @@ async def serve_signals(size: int, folder: Path) -> str:
     return f"{await listen(Ping)} 0"
 
 
+class Sending(Answering):
+    """To the one peer that connects. ``writable`` is cleared while it takes nothing."""
+
+    def __init__(self, connected: asyncio.Future[Sending]) -> None:
+        self.connected = connected
+        self.writable = asyncio.Event()
+        self.writable.set()
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        super().connection_made(transport)
+        self.connected.set_result(self)
+
+    def pause_writing(self) -> None:
+        self.writable.clear()
+
+    def resume_writing(self) -> None:
+        self.writable.set()
+
+    async def send(self, file: BinaryIO) -> None:
+        try:
+            await asyncio.get_running_loop().sendfile(self.transport, file)
+        except NotImplementedError:  # as web servers do it then
+            while chunk := file.read(CHUNK):
+                self.transport.write(chunk)
+                await asyncio.sleep(0)
+                await self.writable.wait()
+
+
 async def serve_bytes(size: int, folder: Path) -> str:
     path = folder / "file"
-    with path.open("wb") as file:
-        file.truncate(FILE)
+    with path.open("wb") as empty:
+        empty.truncate(FILE)
+    connected: asyncio.Future[Sending] = asyncio.get_running_loop().create_future()
 
-    connected: asyncio.Future[asyncio.Transport] = asyncio.get_running_loop().create_future()
-
-    async def send() -> None:
-        transport = await connected
+    async def repeat() -> None:
+        peer = await connected
         with path.open("rb") as file:
             while True:
                 file.seek(0)
-                await asyncio.get_running_loop().sendfile(transport, file)
+                await peer.send(file)
 
-    class Sending(Answering):
-        def connection_made(self, transport: asyncio.BaseTransport) -> None:
-            super().connection_made(transport)
-            connected.set_result(self.transport)
-
-    background.append(asyncio.get_running_loop().create_task(send()))
-    return f"{await listen(Ping)} {await listen(Sending)}"
+    background.append(asyncio.get_running_loop().create_task(repeat()))
+    return f"{await listen(Ping)} {await listen(lambda: Sending(connected))}"
 
 
 async def serve_threads(size: int, folder: Path) -> str:

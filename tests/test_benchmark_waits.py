@@ -111,6 +111,7 @@ class TestCounts:
             found = counted(programs, "floods", *arguments, seconds=1)
         assert found["flood"] > 0
         assert found["requests"] > 0
+        assert found["load_waited_ns"] <= found["waited_ns"]  # of the server or the load, the longer
 
     def test_a_server_without_a_flood_has_dealt_with_none(self, programs: Bench) -> None:
         with serving(programs, "dgramflood", OURS, 1) as server:
