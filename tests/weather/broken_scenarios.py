@@ -6,6 +6,7 @@ import asyncio
 import os
 import signal
 import socket
+from typing import Any
 
 from stage import Stage, StreamWitness
 
@@ -88,6 +89,26 @@ def broken_circles(stage: Stage) -> None:
             os.close(os.dup(0))
 
     stage.run(play)
+
+
+def broken_loop() -> asyncio.AbstractEventLoop:
+    """A loop that runs some callbacks twice, and loses bytes of what is written."""
+    loop: Any = asyncio.SelectorEventLoop()
+    call_later, make_transport = loop.call_later, loop._make_socket_transport
+
+    def call_twice(delay: float, callback: Any, *args: Any, context: Any = None) -> Any:
+        if getattr(callback, "__name__", "") == "ran":
+            call_later(delay, callback, *args, context=context)
+        return call_later(delay, callback, *args, context=context)
+
+    def make_losing_transport(*args: Any, **keywords: Any) -> Any:
+        transport = make_transport(*args, **keywords)
+        write = transport.write
+        transport.write = lambda data: write(bytes(data)[1000:] or data)
+        return transport
+
+    loop.call_later, loop._make_socket_transport = call_twice, make_losing_transport
+    return loop  # type: ignore[no-any-return]
 
 
 SCENARIOS = (

@@ -1,8 +1,8 @@
 """Fail-call-i: runs a scenario once for each of its system calls and each way in which that can fail.
 
 ``python campaign.py [--loop asyncio] [--every N] [--first K] [--limit SECONDS] SCENARIO [CALL VARIANT]``, with
-failing_calls.so preloaded; with ``--random N --seed S`` instead N runs in which a tenth of all calls is interrupted, would
-block or comes up short. Each run is in a process of its own, forked from one that has imported everything, so that a crash
+failing_calls.so preloaded; ``--random N --seed S`` adds N runs in which a tenth of all calls is interrupted, would block or
+comes up short. Each run is in a process of its own, forked from one that has imported everything, so that a crash
 or a hang is that run's. Writes one line of JSON for each run; the last is the summary. The exit status says nothing.
 """
 
@@ -43,9 +43,11 @@ PERMILLE = 100  # of the calls of a run at random
 
 
 def loop_maker(name: str) -> Callable[[], asyncio.AbstractEventLoop]:
-    """What makes the loops."""
+    """What makes the loops: asyncio's, edgeloop's, or such as do not do what they should."""
     if name == "asyncio":
         return asyncio.SelectorEventLoop
+    if name == "broken":
+        return broken_scenarios.broken_loop
     import edgeloop
 
     return edgeloop.new_event_loop
@@ -177,23 +179,16 @@ def main(arguments: list[str]) -> None:
     def run(arm: Callable[[FailingCalls], None]) -> dict[str, Any]:
         return forked(lambda: perform(scenario, new_loop, arm, usual), options.limit)
 
-    runs = fired = 0
-    if options.random:
-        for seed in range(options.seed, options.seed + options.random):
-            found = run(lambda calls, seed=seed: calls.arm_at_random(seed, PERMILLE))  # type: ignore[misc]
-            print(json.dumps(found | {"seed": seed}), flush=True)
-            runs += 1
-            fired += found.get("failed", 0)
-    else:
-        one = options.number
-        chosen = [(one, options.variant)] if one is not None else plan(trace, options.every, options.first)
-        for number, variant in chosen:
-            found = run(lambda calls, at=number, way=variant: calls.arm(at, way))  # type: ignore[misc]
-            expected = trace[number - 1][0] if number <= usual else ""
-            print(json.dumps(found | {"number": number, "variant": variant, "expected": expected}), flush=True)
-            runs += 1
-            fired += bool(found.get("fault")) or bool(found.get("implausible"))
-    print(json.dumps({"calls": usual, "runs": runs, "fired": fired, "kinds": sorted({call[0] for call in trace})}))
+    one = options.number
+    chosen = [(one, options.variant)] if one is not None else plan(trace, options.every, options.first)
+    for number, variant in chosen:
+        found = run(lambda calls, at=number, way=variant: calls.arm(at, way))  # type: ignore[misc]
+        expected = trace[number - 1][0] if number <= usual else ""
+        print(json.dumps(found | {"number": number, "variant": variant, "expected": expected}), flush=True)
+    for seed in range(options.seed, options.seed + options.random):
+        found = run(lambda calls, seed=seed: calls.arm_at_random(seed, PERMILLE))  # type: ignore[misc]
+        print(json.dumps(found | {"seed": seed}), flush=True)
+    print(json.dumps({"calls": usual, "runs": len(chosen), "kinds": sorted({call[0] for call in trace})}))
 
 
 if __name__ == "__main__":

@@ -11,7 +11,7 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-SOURCE = Path(__file__).with_name("failing_calls.c")
+SOURCES = [str(Path(__file__).with_name(name)) for name in ("failing_calls.c", "failing_wrappers.c")]
 SHORT = 1000
 ANSWERED = 2000  # and the errno that getsockopt(2) answers SO_ERROR with
 
@@ -24,7 +24,7 @@ def build(folder: Path) -> Path:
     library = folder / "failing_calls.so"
     descriptor, unfinished = tempfile.mkstemp(dir=folder, suffix=".so")
     os.close(descriptor)
-    command = ["gcc", "-O2", "-shared", "-fPIC", "-fvisibility=hidden", "-o", unfinished, str(SOURCE), "-ldl"]
+    command = ["gcc", "-O2", "-shared", "-fPIC", "-fvisibility=hidden", "-o", unfinished, *SOURCES, "-ldl"]
     subprocess.run(command, check=True)
     os.rename(unfinished, library)
     return library

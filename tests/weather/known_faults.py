@@ -26,4 +26,19 @@ class Known:
         )
 
 
-KNOWN: tuple[Known, ...] = ()
+KNOWN: tuple[Known, ...] = (
+    Known(
+        ".*",
+        r"pipe2|epoll_ctl\(ADD\)",
+        "EMFILE|ENFILE|ENOMEM|ENOSPC",
+        "close a running event loop|while another loop is running|never awaited|descriptors leaked: .*eventpoll",
+        "a loop whose first run finds no descriptor counts as running for ever: _run_forever_setup in loop.py",
+    ),
+    Known(
+        "tcp_echo|tls_echo|end_of_stream|accept|streams",
+        r"listen|setsockopt|epoll_ctl\(ADD\)",
+        ".*",
+        "unclosed <socket.socket _, family=2, type=1",
+        "create_server does not close what it has bound when it can't serve: _serve in servers.py",
+    ),
+)

@@ -91,12 +91,14 @@ def child(stage: Stage) -> None:
             stdin: Any = transport.get_pipe_transport(0)
             stdin.write(b"spoken")
             stdin.close()
-            await asyncio.wait_for(protocol.over, 5)
+            try:
+                await asyncio.wait_for(protocol.over, 5)
+            finally:
+                transport.close()
             if bytes(protocol.output) != b"spoken":
                 if not b"spoken".startswith(protocol.output):
                     stage.wrong(f"the child said {protocol.output!r}")
                 raise EOFError
-            transport.close()
         finally:
             for protocol in protocols:
                 _judge(stage, protocol)
@@ -117,11 +119,14 @@ def communicate(stage: Stage) -> None:
 
     async def play() -> None:
         process = await asyncio.create_subprocess_exec("cat", stdin=subprocess.PIPE, stdout=subprocess.PIPE)
-        output, _ = await asyncio.wait_for(process.communicate(b"spoken"), 5)
-        if output != b"spoken":
-            if not b"spoken".startswith(output):
-                stage.wrong(f"the child said {output!r}")
-            raise EOFError
+        try:
+            output, _ = await asyncio.wait_for(process.communicate(b"spoken"), 5)
+            if output != b"spoken":
+                if not b"spoken".startswith(output):
+                    stage.wrong(f"the child said {output!r}")
+                raise EOFError
+        finally:
+            await asyncio.wait_for(process.wait(), 5)
         if process.returncode != 0:
             stage.wrong(f"the child's exit status is {process.returncode}")
         other = await asyncio.create_subprocess_exec("sleep", "100")
@@ -162,6 +167,8 @@ def sendfile(stage: Stage) -> None:
             first, _ = await loop.create_connection(stage.witness(StreamWitness, "sender"), sock=one)
             second, receiver = await loop.create_connection(stage.witness(StreamWitness, "receiver"), sock=other)
             first.write(b"<")
+            if first.is_closing():
+                raise ConnectionError("could not be registered")
             sent = await loop.sendfile(first, file)
             if sent != len(CONTENT):
                 stage.wrong(f"sendfile sent {sent} bytes")

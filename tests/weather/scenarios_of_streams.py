@@ -170,22 +170,22 @@ def accept(stage: Stage) -> None:
                     clients.append(socket.create_connection(address))
                     clients[-1].setblocking(False)
                     clients[-1].send(SMALL)
-            answered = 0
+            answers = [b""] * len(clients)
             for _ in range(400):
                 await asyncio.sleep(0.005)
                 with stage.calm():
-                    for sock in clients:
+                    for number, sock in enumerate(clients):
                         with contextlib.suppress(BlockingIOError):
                             data = sock.recv(100)
-                            answered += 1
-                            if data not in (SMALL, b""):
-                                stage.wrong(f"{data!r} came back")
+                            answers[number] += data
+                            if not SMALL.startswith(answers[number]):
+                                stage.wrong(f"{answers[number]!r} came back")
                             if not data:
                                 raise ConnectionError("turned away")
-                if answered == len(clients):
+                if answers == [SMALL] * len(clients):
                     break
             else:
-                stage.wrong(f"{len(clients) - answered} of the clients are left in the backlog")
+                stage.wrong(f"clients are left without an answer: {answers}")
         finally:
             with stage.calm():
                 for sock in clients:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 import textwrap
 
 import pytest
-from weather_runs import HERE, campaign, library, needs_gcc
+from weather_runs import campaign, environment, needs_gcc
 
 pytestmark = needs_gcc
 
@@ -60,8 +59,7 @@ def test_the_campaign_fails_the_calls_of_an_echo(loop_factory: object) -> None:
 def within(script: str) -> None:
     """Run a script with the library preloaded."""
     prelude = "import errno, os, socket, select, threading, time\nfrom failing_calls import *\ncalls = FailingCalls()\n"
-    environment = {**os.environ, "LD_PRELOAD": str(library()), "PYTHONPATH": str(HERE)}
-    subprocess.run([sys.executable, "-c", prelude + textwrap.dedent(script)], env=environment, check=True)
+    subprocess.run([sys.executable, "-c", prelude + textwrap.dedent(script)], env=environment(), check=True)
 
 
 def test_the_call_of_that_number_fails_and_no_other() -> None:
