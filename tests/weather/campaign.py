@@ -162,7 +162,7 @@ def main(arguments: list[str]) -> None:
     parser.add_argument("--first", type=int, default=0)
     parser.add_argument("--random", type=int, default=0)
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--limit", type=float, default=10.0)
+    parser.add_argument("--limit", type=float, default=20.0)
     options = parser.parse_args(arguments)
     scenario = SCENARIOS[options.scenario]
     new_loop = loop_maker(options.loop)

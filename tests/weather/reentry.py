@@ -64,7 +64,7 @@ def main(arguments: list[str]) -> None:
     parser.add_argument("--loop", default="edgeloop")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--runs", type=int, default=1)
-    parser.add_argument("--limit", type=float, default=60.0)
+    parser.add_argument("--limit", type=float, default=20.0)
     options = parser.parse_args(arguments)
     new_loop = loop_maker(options.loop)
     contexts()

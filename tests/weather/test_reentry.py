@@ -11,7 +11,7 @@ pytestmark = [pytest.mark.edgeloop_only, needs_gcc]
 
 #: Seeds that have found something, and are kept.
 KEPT = (1, 2, 3)
-RUNS = 200 if WHOLE else 4
+RUNS = 200 if WHOLE else 3
 
 
 @pytest.mark.parametrize("scenario", SCENARIOS)

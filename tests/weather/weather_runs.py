@@ -24,8 +24,8 @@ from known_faults import KNOWN, Known
 
 HERE = Path(__file__).parent
 WHOLE = os.environ.get("WEATHER") == "whole"
-EVERY = 1 if WHOLE else int(os.environ.get("WEATHER_EVERY", "12"))
-RANDOM = 60 if WHOLE else 4
+EVERY = 1 if WHOLE else int(os.environ.get("WEATHER_EVERY", "20"))
+RANDOM = 60 if WHOLE else 3
 FIRST = int(os.environ.get("WEATHER_FIRST", datetime.datetime.now(datetime.UTC).date().toordinal()))
 
 needs_gcc = pytest.mark.skipif(shutil.which("gcc") is None, reason="the library that fails calls is compiled by gcc")
