@@ -1,8 +1,8 @@
 """Fail-call-i: runs a scenario once for each of its system calls and each way in which that can fail.
 
 ``python campaign.py [--loop asyncio] [--every N] [--first K] [--limit SECONDS] SCENARIO [CALL VARIANT]``, with
-failing_calls.so preloaded; ``--random N --seed S`` adds N runs in which a tenth of all calls is interrupted, would block or
-comes up short. Each run is in a process of its own, forked from one that has imported everything, so that a crash
+failing_calls.so preloaded; ``--random N --seed S`` adds N runs in which many calls are interrupted, would block or come up
+short. Each run is in a process of its own, forked from one that has imported everything, so that a crash
 or a hang is that run's. Writes one line of JSON for each run; the last is the summary. The exit status says nothing.
 """
 
@@ -39,7 +39,7 @@ SCENARIOS: dict[str, Scenario] = {
 #: A run that makes so many times the calls of the one without a fault goes round in circles.
 BUSY = 20
 MOST_EXTRA = 3000
-PERMILLE = 100  # of the calls of a run at random
+PERMILLE = 250  # of the calls of a run at random
 
 
 def loop_maker(name: str) -> Callable[[], asyncio.AbstractEventLoop]:
