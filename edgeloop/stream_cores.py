@@ -122,12 +122,15 @@ class ReaderCore:
             self._all_in_array().extend(data)
         self._wake()
         if self._unread() > self._most_kept and self._transport is not None and not self._paused:
+            self._paused = True
             try:
                 self._transport.pause_reading()
             except NotImplementedError:
                 self._transport = None  # it never will: ask no more, and keep whatever comes
-            else:
-                self._paused = True
+                self._paused = False
+            except BaseException:
+                self._paused = False
+                raise
 
     # What the readers take: None means that they have to wait for ``_arrival``
 
@@ -150,6 +153,13 @@ class ReaderCore:
     def _resume(self) -> None:
         self._paused = False
         self._transport.resume_reading()
+
+    def _change_transport(self, transport: Any) -> bytes:
+        # For start_tls: the bytes that were not read belong to the old one.
+        self._paused = False
+        unread = self._take(MOST)
+        self._transport = transport
+        return unread
 
     def _maybe_resume_transport(self) -> None:
         self._resume_if_few()

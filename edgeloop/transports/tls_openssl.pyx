@@ -5,8 +5,8 @@ whatever goes wrong is tried again through it, so that the exceptions are its ow
 each record an exchange of the interpreter's lock and two method calls with their arguments; and OpenSSL takes what it reads from the
 bytes that were received, through a BIO that keeps no memory of its own for them.
 
-libssl.pyx finds the functions. Where it doesn't (a static libssl, another library, an interpreter that changed) the objects are
-used as in the pure edition.
+libssl.pyx finds the functions. Where it doesn't (a static libssl, another library, an interpreter that changed, EDGELOOP_OPENSSL=0)
+the objects are used as in the pure edition.
 """
 
 cimport cython
@@ -147,6 +147,7 @@ cdef class OpenSSLEngine(Engine):
     cdef bint _decrypt(self, char* where, size_t most, Py_ssize_t* size) noexcept:
         # Adds the next record, or ``most`` bytes of it, to ``size``. Whether there is more; else ``input`` says why not.
         cdef size_t count
+        forget_errors()
         if not openssl.SSL_read_ex(self._ssl, where, most, &count):
             self.input = tls_state.DRY if openssl.SSL_get_error(self._ssl, 0) == SSL_ERROR_WANT_READ else tls_state.FAILED
             return False
@@ -173,20 +174,25 @@ cdef class OpenSSLEngine(Engine):
             found += self._by_module((tls_engine.RECORD,)) or b""
         return found
 
-    cdef Py_ssize_t read_into(self, buffer, Py_ssize_t size) except -1:
+    cdef Py_ssize_t read_into(self, buffer) except -1:
         cdef Py_buffer view
         cdef Py_ssize_t filled = 0
         PyObject_GetBuffer(buffer, &view, PyBUF_WRITABLE)
         try:
+            if not view.len:
+                raise RuntimeError("get_buffer() returned an empty buffer")
             while self._decrypt(<char*>view.buf + filled, view.len - filled, &filled):
                 if filled == view.len:
                     break
+            if self.input == tls_state.FAILED:
+                found = self._by_module((min(view.len - filled, tls_engine.RECORD),))
+                if found:
+                    memcpy(<char*>view.buf + filled, PyBytes_AS_STRING(found), PyBytes_GET_SIZE(found))
+                    filled += PyBytes_GET_SIZE(found)
         finally:
             PyBuffer_Release(&view)
         if not self._wire.unread_size:
             self._held = None
-        if self.input == tls_state.FAILED:
-            filled += self._by_module((size - filled, buffer[filled:]))
         return filled
 
     cdef _by_module(self, tuple arguments):
@@ -202,6 +208,7 @@ cdef class OpenSSLEngine(Engine):
         cdef size_t count
         cdef int done
         PyObject_GetBuffer(data, &view, PyBUF_SIMPLE)
+        forget_errors()
         if in_use or self._wire.unsent_size:
             done = openssl.SSL_write_ex(self._ssl, view.buf, view.len, &count)
             PyBuffer_Release(&view)
@@ -236,9 +243,11 @@ cdef class OpenSSLEngine(Engine):
     cdef drain(self):
         if self._wire.unsent_size:
             self._keep(PyBytes_FromStringAndSize(self._wire.unsent, self._wire.unsent_size))
-            free(self._wire.unsent)
-            self._wire.unsent = NULL
-            self._wire.unsent_size = self._wire.unsent_room = 0
+            self._wire.unsent_size = 0
+            if self._wire.unsent != room:  # else a callback of the context's asks, in the middle of a write
+                free(self._wire.unsent)
+                self._wire.unsent = NULL
+                self._wire.unsent_room = 0
         self._records_size = 0
         cdef bytes record = self._record
         self._record = None
@@ -247,6 +256,12 @@ cdef class OpenSSLEngine(Engine):
         more = self._more_records
         self._more_records = None
         return b"".join([record, *more])
+
+
+cdef inline void forget_errors() noexcept:
+    # SSL_get_error(3): the thread's error queue must be empty before the call, or what another library left there counts.
+    if openssl.ERR_peek_error():
+        openssl.ERR_clear_error()
 
 
 cpdef Engine engine_of(sslobj, incoming, outgoing):

@@ -1,6 +1,5 @@
 cimport cython
 
-from edgeloop cimport kernel
 from edgeloop.transports cimport tls_engine, tls_state
 from edgeloop.transports.tls_engine cimport Engine
 

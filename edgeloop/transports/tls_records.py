@@ -8,7 +8,6 @@ from __future__ import annotations
 import ssl
 from typing import Any
 
-from .. import kernel
 from . import tls_engine, tls_openssl, tls_state
 
 # Empty places at the front of a backlog, before it is worth moving the rest.
@@ -47,10 +46,12 @@ class TLSRecords:
 
     def _append(self, data: bytes | bytearray | memoryview) -> None:
         """Put ``data`` behind what waits to be encrypted."""
-        # Its owner may change what isn't bytes once write() has returned.
+        # Its owner may change what isn't bytes once write() has returned. What waits is bytes and views of them: to drop it
+        # runs nobody's code.
         owned = data if type(data) is bytes else bytes(data)
-        self._backlog.append(owned)
-        self._backlog_size += len(owned)
+        if owned:  # a memoryview of several dimensions can have a len() and nothing in it
+            self._backlog.append(owned)
+            self._backlog_size += len(owned)
 
     def _encrypt(self) -> None:
         """Encrypt one piece of the backlog; with ``_write_wants_read`` after it, the peer must speak first."""
@@ -81,11 +82,10 @@ class TLSRecords:
 
     def _take(self) -> Any:
         # The first of the backlog. A deque would take 760 bytes for each connection, and a method call for each message.
-        chunk = self._backlog[self._taken]
         count = len(self._backlog)
         if count == 1:
-            kernel.empty(self._backlog)
-            return chunk
+            return self._backlog.pop()
+        chunk = self._backlog[self._taken]
         self._backlog[self._taken] = None
         self._taken += 1
         if self._taken == count:

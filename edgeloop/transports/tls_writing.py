@@ -6,18 +6,27 @@ import asyncio
 import ssl
 from typing import Any
 
-from .. import stdlib
+from .. import kernel, stdlib
 from . import flow, tls_engine, tls_state
 from .tls_records import TLSRecords
 
 HIGH_WATER = 512 * 1024
 
+# A call from below that ends within PROMPT seconds of its first write earns, with MIN_PROMPT_CALLS of them in a row, that
+# small writes wait for its end. One that takes longer than LATE ends that, and the next time it takes MORE_EACH_TIME as many.
+PROMPT = 100e-6
+LATE = 1e-3
+MIN_PROMPT_CALLS = 4
+MORE_EACH_TIME = 8
+MAX_PROMPT_CALLS = 1 << 20
+
 
 class TLSWriter(TLSRecords):
     """Encrypts no faster than the lower transport takes it, and holds the application back when it writes faster.
 
-    While a call from below is under way (``_busy``), small writes only wait in the backlog: its end sends them all as
-    one record in one lower write.
+    A write leaves before it returns (rule 5). Where the application's callbacks have proved to end right after their writes,
+    small ones wait until the call from below (``_busy``) ends, which sends them all as one record in one lower write; who
+    goes on with something else there makes one of them late, once. Who asks how the transport stands lets go of what waits.
     """
 
     def __init__(
@@ -39,6 +48,9 @@ class TLSWriter(TLSRecords):
         self._encrypting = False
         self._writing_paused = False
         self._lost_writes = 0
+        self._prompt_calls = 0  # in a row
+        self._prompt_calls_needed = MIN_PROMPT_CALLS
+        self._first_write = 0.0  # when the call from below that is under way first wrote something small; 0 before
         self._high_water = HIGH_WATER
         self._low_water = HIGH_WATER // 4
 
@@ -48,8 +60,8 @@ class TLSWriter(TLSRecords):
             self._drop_write()
             return
         self._append(data)
-        if self._state == tls_state.OPEN and not (self._busy and self._backlog_size < tls_engine.RECORD):
-            self._send_backlog()
+        if self._state == tls_state.OPEN:
+            self._appended()
 
     def writelines(self, items: list[bytes | bytearray | memoryview]) -> None:
         """Send every item, in order."""
@@ -57,10 +69,40 @@ class TLSWriter(TLSRecords):
             self._drop_write()
             return
         for data in items:
-            if data:
-                self._append(data)
-        if self._state == tls_state.OPEN and not (self._busy and self._backlog_size < tls_engine.RECORD):
+            self._append(data)
+        if self._state == tls_state.OPEN and self._backlog:
+            self._appended()
+
+    def _appended(self) -> None:
+        if self._busy and self._backlog_size < tls_engine.RECORD:
+            if not self._first_write:
+                self._first_write = kernel.now()
+            if self._prompt_calls >= self._prompt_calls_needed:
+                return
+            self._let_go()
+        else:
             self._send_backlog()
+        if self._state == tls_state.FLUSHING:
+            self._settle()  # close() was called in the middle of it, by a callback of the context's
+
+    def _call_ended(self) -> None:
+        """A call from below in which something was written ends: was it prompt?"""
+        elapsed = kernel.now() - self._first_write
+        self._first_write = 0.0
+        if elapsed <= PROMPT:
+            if self._prompt_calls < self._prompt_calls_needed:
+                self._prompt_calls += 1
+        elif elapsed > LATE:
+            if self._prompt_calls >= self._prompt_calls_needed:
+                self._prompt_calls_needed = min(self._prompt_calls_needed * MORE_EACH_TIME, MAX_PROMPT_CALLS)
+            self._prompt_calls = 0
+
+    def _let_go(self) -> None:
+        """Send what waits: who asks how the transport stands goes by what the kernel has, and asyncio's write() has tried."""
+        if self._state == tls_state.OPEN or self._state == tls_state.FLUSHING:
+            if self._backlog:
+                self._send_backlog()
+            self._lower.get_write_buffer_size()  # and the lower transport, what it gathers
 
     def _drop_write(self) -> None:
         if self._lost_writes >= stdlib.LOG_THRESHOLD_FOR_CONNLOST_WRITES:
@@ -85,7 +127,11 @@ class TLSWriter(TLSRecords):
                         > tls_engine.PIECE
                     ):
                         self._send_outgoing()
-            self._send_outgoing()
+                        if self._lower.is_closing():
+                            # Reset: what remains has nowhere to go, and each piece of it would count as a lost write.
+                            self._drop_output()
+            if self._backlog or self._state != tls_state.FLUSHING:
+                self._send_outgoing()  # else with the close_notify, which comes next
         except Exception as exc:
             self._fatal_error(exc, "Fatal error on SSL protocol")
             return
@@ -132,7 +178,11 @@ class TLSWriter(TLSRecords):
             )
 
     def get_write_buffer_size(self) -> int:
-        """Bytes, encrypted or not, that the lower transport hasn't been given yet."""
+        """Bytes, encrypted or not, that the lower transport hasn't been given yet, after an attempt to send them."""
+        self._let_go()
+        return self._unsent_here()
+
+    def _unsent_here(self) -> int:
         return self._backlog_size + self._engine.unsent()
 
     def get_write_buffer_limits(self) -> tuple[int, int]:

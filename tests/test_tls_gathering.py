@@ -1,0 +1,200 @@
+"""When what is written over TLS leaves (rule 5): before ``write()`` returns, or with the rest of a callback that ends at once."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import socket
+import struct
+import time
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from recording import Recorder, Run
+from tls_certificates import client_context, server_context
+from tls_peer import records, secured, socket_pair
+
+pytestmark = pytest.mark.edgeloop_only  # asyncio gathers nothing
+
+QUICK = 50  # callbacks that end at once, more than it takes to be trusted
+
+
+def has_something(sock: socket.socket) -> bool:
+    """Whether there is something to read; over loopback, what was sent is there when send(2) returns."""
+    try:
+        return bool(sock.recv(1, socket.MSG_PEEK))
+    except BlockingIOError:
+        return False
+
+
+class Answering(Recorder):
+    """Answers each request, then does ``then()`` before it returns."""
+
+    then: Callable[[], object] | None = None
+
+    def data_received(self, data: bytes) -> None:
+        super().data_received(data)
+        self.transport.write(b"answer")
+        if self.then is not None:
+            self.then()
+
+
+async def exchange(peer: Any, count: int) -> None:
+    for _ in range(count):
+        await peer.send(b"request")
+        assert await peer.receive(6) == b"answer"
+
+
+def test_the_first_answer_is_there_while_its_handler_goes_on(run: Run) -> None:
+    async def main() -> None:
+        async with secured(Answering) as (_, protocol, peer):
+            seen: list[bool] = []
+            protocol.then = lambda: seen.append(has_something(peer.sock))
+            await exchange(peer, 1)
+            assert seen == [True]
+
+    run(main())
+
+
+def test_a_handler_that_begins_to_take_its_time_is_late_once(run: Run) -> None:
+    async def main() -> None:
+        async with secured(Answering) as (_, protocol, peer):
+            seen: list[bool] = []
+
+            def compute() -> None:
+                time.sleep(0.005)
+                seen.append(has_something(peer.sock))
+
+            await exchange(peer, QUICK)
+            protocol.then = compute
+            await exchange(peer, 10)
+            assert seen[1:] == [True] * 9
+            for _ in range(5):  # now and then: it has to earn it anew, and more of it each time
+                protocol.then = None
+                await exchange(peer, 6)
+                protocol.then = compute
+                await exchange(peer, 1)
+            assert seen[1:] == [True] * 14
+
+    run(main())
+
+
+def test_small_writes_of_a_callback_that_ends_share_a_record(run: Run) -> None:
+    class Pieces(Recorder):
+        def data_received(self, data: bytes) -> None:
+            self.transport.write(b"HTTP/1.1 200 OK\r\n")
+            self.transport.write(b"\r\n")
+            self.transport.writelines([b"body"] * 10)
+
+    async def main() -> None:
+        async with secured(Pieces, version="TLSv1.3") as (_, _protocol, peer):
+            for _ in range(1000):  # once is enough: a machine with other work may interrupt any of them
+                await peer.send(b"GET")
+                sizes = await records(peer)
+                await peer.receive(17 + 2 + 40)
+                if sizes == [17 + 2 + 40 + 17]:  # with the content type and a tag of 16 bytes
+                    return
+            raise AssertionError(f"never in one record, but in {sizes}")
+
+    run(main())
+
+
+@pytest.mark.parametrize(
+    "ask",
+    [
+        asyncio.Transport.is_closing,
+        asyncio.Transport.get_write_buffer_size,
+        asyncio.Transport.close,
+        asyncio.Transport.abort,
+        lambda transport: transport.get_extra_info("socket"),
+        lambda transport: transport.write(bytes(20_000)),
+    ],
+    ids=["is_closing", "get_write_buffer_size", "close", "abort", "socket", "more than a record"],
+)
+def test_who_asks_how_it_stands_lets_go_of_what_waits(run: Run, ask: Callable[[Any], object]) -> None:
+    async def main() -> None:
+        async with secured(Answering) as (transport, protocol, peer):
+            await exchange(peer, QUICK)
+            seen: list[bool] = []
+            name = getattr(ask, "__name__", "")
+
+            def look() -> None:
+                getattr(transport, name)() if name != "<lambda>" else ask(transport)
+                seen.append(has_something(peer.sock))
+
+            protocol.then = look
+            await peer.send(b"request")
+            assert await peer.receive(6) == b"answer"
+            assert seen == [True]
+
+    run(main())
+
+
+def test_what_was_written_before_an_error_leaves(run: Run) -> None:
+    def fail() -> None:
+        raise ZeroDivisionError
+
+    async def main() -> None:
+        asyncio.get_running_loop().set_exception_handler(lambda loop, context: None)
+        async with secured(Answering) as (_, protocol, peer):
+            await exchange(peer, QUICK)
+            protocol.then = fail
+            await exchange(peer, 1)
+            assert isinstance(await protocol.lost(), ZeroDivisionError)
+
+    run(main())
+
+
+def test_a_drained_answer_is_there(run: Run, streams: Any) -> None:
+    """Streams: what ``drain()`` has returned for, the kernel has."""
+
+    async def main() -> None:
+        async with secured(Recorder) as (transport, protocol, peer):
+            reader = streams.StreamReader(65536, protocol.loop)
+            handling = streams.StreamReaderProtocol(reader, loop=protocol.loop)
+            transport.set_protocol(handling)
+            writer = streams.StreamWriter(transport, handling, reader, protocol.loop)
+            for _ in range(QUICK):
+                writer.write(b"answer")
+                await writer.drain()
+                assert has_something(peer.sock)
+                assert await peer.receive(6) == b"answer"
+
+    run(main())
+
+
+@pytest.mark.parametrize("layers", [1, 2])
+@pytest.mark.parametrize("count", [1, 12])
+def test_writes_after_a_reset_are_counted_as_the_program_made_them(
+    run: Run, caplog: pytest.LogCaptureFixture, layers: int, count: int
+) -> None:
+    """Not as the pieces that each of them is cut into, nor once more by each layer below."""
+
+    async def main() -> None:
+        loop = asyncio.get_running_loop()
+        ours, theirs = socket_pair()
+        (client, asking), (server, serving) = await asyncio.gather(
+            loop.create_connection(Recorder, sock=ours), loop.create_connection(Recorder, sock=theirs)
+        )
+        plain = server
+        for _ in range(layers):
+            upgraded = await asyncio.gather(
+                loop.start_tls(client, asking, client_context(), server_hostname="localhost"),
+                loop.start_tls(server, serving, server_context(), server_side=True),
+            )
+            assert upgraded[0] is not None and upgraded[1] is not None
+            client, server = upgraded
+        sock = plain.get_extra_info("socket")
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        plain.abort()
+        await serving.lost()
+        for _ in range(count):
+            client.write(bytes(3_000_000))
+        with contextlib.suppress(OSError):
+            await asking.lost()
+
+    with caplog.at_level(logging.WARNING, "asyncio"):
+        run(main())
+    assert len(caplog.records) <= max(0, count - 4)
