@@ -117,7 +117,7 @@ class TLSProtocol(TLSReader):
         try:
             self._handshake()
         except (KeyboardInterrupt, SystemExit):
-            self._deliver_later()
+            self._interrupted()
             raise
         finally:
             self._busy -= 1
@@ -165,7 +165,7 @@ class TLSProtocol(TLSReader):
             elif self._state == tls_state.SHUTDOWN:
                 self._await_close_notify()
         except (KeyboardInterrupt, SystemExit):
-            self._deliver_later()  # out of the loop; the connection goes on when that runs again
+            self._interrupted()
             raise
         finally:
             self._busy -= 1

@@ -13,5 +13,6 @@ cdef class TLSReader(TLSWriter):
     cdef _deliver(self)
     cdef _end_of_data(self)
     cdef _deliver_later(self)
+    cdef _interrupted(self)
     cdef _pause_lower(self)
     cdef _resume_lower(self)

@@ -102,6 +102,11 @@ class TLSReader(TLSWriter):
             self._resume_scheduled = True
             self._loop.call_soon(self._resume)
 
+    def _interrupted(self) -> None:
+        # The run of the loop ends here. What was written leaves now, and the connection goes on when the loop runs again.
+        self._let_go()
+        self._deliver_later()
+
     def _resume(self) -> None:
         self._resume_scheduled = False
         if self._state != tls_state.OPEN or self._reading_paused:
@@ -112,7 +117,7 @@ class TLSReader(TLSWriter):
             if self._lower_ended and not self._reading_paused:
                 self._end_of_data()
         except (KeyboardInterrupt, SystemExit):
-            self._deliver_later()
+            self._interrupted()
             raise
         finally:
             self._busy -= 1
