@@ -18,6 +18,7 @@ cdef class TLSRecords:
     @cython.locals(total=Py_ssize_t)
     cdef Py_ssize_t _discard(self) except -1
     cdef _append(self, data)
+    @cython.locals(size=Py_ssize_t)
     cdef _encrypt(self)
     @cython.locals(size=Py_ssize_t)
     cdef _fit(self, chunk)

@@ -58,11 +58,12 @@ class TLSRecords:
         chunk = self._take()
         if self._backlog or len(chunk) > tls_engine.PIECE:
             chunk = self._fit(chunk)
+        size = len(chunk)
+        self._backlog_size -= size  # before the call, in which a callback of the context's may drop all
         self._write_wants_read = not self._engine.write(chunk)
         if self._write_wants_read:
             self._put_back(chunk)
-        else:
-            self._backlog_size -= len(chunk)
+            self._backlog_size += size
 
     def _fit(self, chunk: bytes | memoryview) -> bytes | memoryview:
         # Neither more than a piece, nor less than a record where there is more to send.

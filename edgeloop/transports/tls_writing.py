@@ -80,8 +80,8 @@ class TLSWriter(TLSRecords):
             if self._prompt_calls >= self._prompt_calls_needed:
                 return
             self._let_go()
-        else:
-            self._send_backlog()
+            return
+        self._send_backlog()
         if self._state == tls_state.FLUSHING:
             self._settle()  # close() was called in the middle of it, by a callback of the context's
 
@@ -102,6 +102,8 @@ class TLSWriter(TLSRecords):
         if self._state == tls_state.OPEN or self._state == tls_state.FLUSHING:
             if self._backlog:
                 self._send_backlog()
+                if self._state == tls_state.FLUSHING:
+                    self._settle()
             self._lower.get_write_buffer_size()  # and the lower transport, what it gathers
 
     def _drop_write(self) -> None:
