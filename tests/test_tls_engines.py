@@ -96,8 +96,9 @@ print(type(tls_openssl.engine_of(sslobj, incoming, outgoing)).__name__)
     ],
 )
 def test_the_objects_are_used_where_openssl_is_not_to_be_found(change: str) -> None:
-    """A static library, one that is not loaded, a module that was not linked with it; where the environment says so, or what is
-    looked at first does not behave as expected.
+    """A static library, one that is not loaded, a module that was not linked with it.
+
+    Nor where the environment says so, or the handshake that shows whether objects are locked doesn't go as expected.
     """
     script = ELSEWHERE.format(change=change)
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60)

@@ -45,11 +45,11 @@ def test_an_assigned_buffer_is_asked_for(run: Run) -> None:
     class Assigned(BufferRecorder):
         def connection_made(self, transport: asyncio.BaseTransport) -> None:
             super().connection_made(transport)
-            self.get_buffer = lambda hint: other  # type: ignore[method-assign]
+            self.get_buffer = lambda sizehint: other  # type: ignore[method-assign]
             self.buffer_updated = self.updated  # type: ignore[method-assign]
 
-        def updated(self, size: int) -> None:
-            self.received += other[:size]
+        def updated(self, nbytes: int) -> None:
+            self.received += other[:nbytes]
             self.note("updated")
 
     async def main() -> None:
@@ -185,7 +185,7 @@ def test_a_buffer_without_room_is_an_error(run: Run, empty: Any) -> None:
 @pytest.mark.edgeloop_only  # asyncio counts items
 def test_what_is_written_from_views_of_many_kinds_arrives(run: Run) -> None:
     """Nothing at all, in several dimensions, is nothing to send."""
-    views = [
+    views: list[memoryview[Any]] = [
         memoryview(array.array("I", range(50))),
         memoryview(b"a-b-c-")[::2],
         memoryview(bytes(range(6))).cast("B", (2, 3)),

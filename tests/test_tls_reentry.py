@@ -58,8 +58,9 @@ def test_a_protocol_s_destructor_may_use_the_transport(run: Run, layers: int) ->
                 loop.start_tls(client, asking, client_context(), server_hostname="localhost"),
                 loop.start_tls(server, serving, server_context(), server_side=True),
             )
-            assert upgraded[0] is not None and upgraded[1] is not None
-            client, server = upgraded
+            assert upgraded[0] is not None
+            assert upgraded[1] is not None
+            client, server = upgraded[0], upgraded[1]
         asking.last = Last(client)
         del asking
         server.close()
@@ -229,5 +230,3 @@ def test_without_direct_calls_the_tests_of_tls_pass() -> None:
         timeout=300,
     )
     assert done.returncode == 0, done.stdout + done.stderr
-
-

@@ -218,7 +218,7 @@ class TLSProtocol(TLSReader):
             return
         if self._backlog or self._engine.unsent() or self._writing_paused:
             self._send_backlog()
-        if self._first_write:
+        if self._small_writes:
             self._call_ended()
         if self._state == tls_state.FLUSHING:
             self._go_on_closing()

@@ -103,6 +103,7 @@ class Engine:
         The buffer is free again, to be resized too, when this returns. RuntimeError if it has no room.
         """
         filled = 0
+        count: int
         with memoryview(buffer) as given:
             size = given.nbytes  # its len() counts items
             if not size:

@@ -24,6 +24,8 @@ from .tls_engine import inner
 # From openssl/ssl.h and openssl/bio.h, where they have been since OpenSSL 1.1.1, the oldest that CPython takes.
 cdef enum:
     SSL_ERROR_WANT_READ = 2
+    SSL_NOTHING = 1
+    SSL_RECEIVED_SHUTDOWN = 2
     BIO_FLAGS_READ = 1
     BIO_FLAGS_RWS = 7
     BIO_FLAGS_SHOULD_RETRY = 8
@@ -147,13 +149,26 @@ cdef class OpenSSLEngine(Engine):
     cdef bint _decrypt(self, char* where, size_t most, Py_ssize_t* size) noexcept:
         # Adds the next record, or ``most`` bytes of it, to ``size``. Whether there is more; else ``input`` says why not.
         cdef size_t count
-        forget_errors()
         if not openssl.SSL_read_ex(self._ssl, where, most, &count):
-            self.input = tls_state.DRY if openssl.SSL_get_error(self._ssl, 0) == SSL_ERROR_WANT_READ else tls_state.FAILED
+            self.input = tls_state.DRY if self._wants_read() else tls_state.FAILED
             return False
         size[0] += <Py_ssize_t>count
         self.input = tls_state.MORE if self._wire.unread_size or openssl.SSL_pending(self._ssl) else tls_state.DRY
         return self.input == tls_state.MORE
+
+    cdef bint _wants_read(self) noexcept:
+        """After a call that failed: whether that is for want of more to read.
+
+        SSL_get_error(3) wants the thread's error queue to be empty before each call, or what another library has left there
+        counts as the call's. Only calls that fail are asked about, and to look costs as much as a hundred bytes to encrypt: so
+        it is emptied afterwards, where the connection's own state says that the call has put nothing there.
+        """
+        if openssl.SSL_get_error(self._ssl, 0) == SSL_ERROR_WANT_READ:
+            return True
+        if openssl.SSL_want(self._ssl) == SSL_NOTHING and not openssl.SSL_get_shutdown(self._ssl) & SSL_RECEIVED_SHUTDOWN:
+            return False
+        openssl.ERR_clear_error()
+        return openssl.SSL_get_error(self._ssl, 0) == SSL_ERROR_WANT_READ
 
     cdef read(self):
         global in_use
@@ -208,11 +223,10 @@ cdef class OpenSSLEngine(Engine):
         cdef size_t count
         cdef int done
         PyObject_GetBuffer(data, &view, PyBUF_SIMPLE)
-        forget_errors()
         if in_use or self._wire.unsent_size:
             done = openssl.SSL_write_ex(self._ssl, view.buf, view.len, &count)
             PyBuffer_Release(&view)
-            return done or Engine.write(self, data)
+            return done or self._write_by_module(data)
         in_use = True
         self._wire.unsent = room  # it was NULL: there is memory only while something is unsent
         self._wire.unsent_room = sizeof(room)
@@ -226,7 +240,11 @@ cdef class OpenSSLEngine(Engine):
                 self._wire.unsent_size = self._wire.unsent_room = 0
             in_use = False
             PyBuffer_Release(&view)
-        return done or Engine.write(self, data)
+        return done or self._write_by_module(data)
+
+    cdef bint _write_by_module(self, data) except -1:
+        self._wants_read()
+        return Engine.write(self, data)
 
     cdef Py_ssize_t unsent(self) except -1:
         return self._records_size + self._wire.unsent_size
@@ -256,12 +274,6 @@ cdef class OpenSSLEngine(Engine):
         more = self._more_records
         self._more_records = None
         return b"".join([record, *more])
-
-
-cdef inline void forget_errors() noexcept:
-    # SSL_get_error(3): the thread's error queue must be empty before the call, or what another library left there counts.
-    if openssl.ERR_peek_error():
-        openssl.ERR_clear_error()
 
 
 cpdef Engine engine_of(sslobj, incoming, outgoing):

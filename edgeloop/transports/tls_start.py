@@ -96,7 +96,9 @@ def _take_over(reader: Any, tls: TLSProtocol, server_side: bool) -> None:
     else:
         unread = bytes(reader._buffer)
         reader._buffer.clear()
-        reader._transport = tls.app_transport  # it would go on pausing the plain one, and the close_notify never be read
+        reader._transport = (
+            tls.app_transport
+        )  # it would go on pausing the plain one, and the close_notify never be read
         reader._paused = False
     if server_side and _HANDSHAKE in unread:
         tls.feed_early_data(unread)  # with something before it, it fails, and there is an end

@@ -24,13 +24,16 @@ cdef class TLSWriter(TLSRecords):
     cdef int _lost_writes
     cdef int _prompt_calls
     cdef int _prompt_calls_needed
+    cdef int _small_writes
     cdef double _first_write
+    cdef bint _was_late
     cdef Py_ssize_t _high_water
     cdef Py_ssize_t _low_water
     cpdef write(self, data)
     cdef _drop_write(self)
+    @cython.locals(gathers=bint)
     cdef _appended(self)
-    @cython.locals(elapsed=double)
+    @cython.locals(elapsed=double, gathers=bint)
     cdef _call_ended(self)
     cdef _let_go(self)
     cdef Py_ssize_t _unsent_here(self) except -1

@@ -12,8 +12,9 @@ from .tls_records import TLSRecords
 
 HIGH_WATER = 512 * 1024
 
-# A call from below that ends within PROMPT seconds of its first write earns, with MIN_PROMPT_CALLS of them in a row, that
-# small writes wait for its end. One that takes longer than LATE ends that, and the next time it takes MORE_EACH_TIME as many.
+# Calls from below that write in pieces and end within PROMPT seconds of that earn, with MIN_PROMPT_CALLS of them in a row,
+# that small writes wait for the end. One that takes longer than LATE ends that, and the next time it takes MORE_EACH_TIME
+# as many.
 PROMPT = 100e-6
 LATE = 1e-3
 MIN_PROMPT_CALLS = 4
@@ -50,7 +51,9 @@ class TLSWriter(TLSRecords):
         self._lost_writes = 0
         self._prompt_calls = 0  # in a row
         self._prompt_calls_needed = MIN_PROMPT_CALLS
-        self._first_write = 0.0  # when the call from below that is under way first wrote something small; 0 before
+        self._small_writes = 0  # in the call from below that is under way
+        self._first_write = 0.0  # when that was, as far as it matters; else 0
+        self._was_late = False
         self._high_water = HIGH_WATER
         self._low_water = HIGH_WATER // 4
 
@@ -75,27 +78,35 @@ class TLSWriter(TLSRecords):
 
     def _appended(self) -> None:
         if self._busy and self._backlog_size < tls_engine.RECORD:
-            if not self._first_write:
+            self._small_writes += 1
+            gathers = self._prompt_calls >= self._prompt_calls_needed
+            # To read the clock costs something: not for those who write once in each call, and have nothing to gather.
+            if not self._first_write and (gathers or self._small_writes == 2):
                 self._first_write = kernel.now()
-            if self._prompt_calls >= self._prompt_calls_needed:
+            if gathers:
                 return
-            self._let_go()
-            return
+            if self._was_late:
+                self._let_go()  # or what waited here will wait in the lower transport, until that has learnt it too
+                return
         self._send_backlog()
         if self._state == tls_state.FLUSHING:
             self._settle()  # close() was called in the middle of it, by a callback of the context's
 
     def _call_ended(self) -> None:
         """A call from below in which something was written ends: was it prompt?"""
+        self._small_writes = 0
+        if not self._first_write:
+            return
         elapsed = kernel.now() - self._first_write
         self._first_write = 0.0
-        if elapsed <= PROMPT:
-            if self._prompt_calls < self._prompt_calls_needed:
-                self._prompt_calls += 1
-        elif elapsed > LATE:
-            if self._prompt_calls >= self._prompt_calls_needed:
+        gathers = self._prompt_calls >= self._prompt_calls_needed
+        if elapsed > LATE:
+            if gathers:
                 self._prompt_calls_needed = min(self._prompt_calls_needed * MORE_EACH_TIME, MAX_PROMPT_CALLS)
+                self._was_late = True
             self._prompt_calls = 0
+        elif elapsed <= PROMPT and not gathers:
+            self._prompt_calls += 1
 
     def _let_go(self) -> None:
         """Send what waits: who asks how the transport stands goes by what the kernel has, and asyncio's write() has tried."""
