@@ -67,10 +67,11 @@ class ReaderCore:
     def _all_in_array(self) -> bytearray:
         array = self._array
         if array is None:
-            array = self._array = bytearray(self._chunk)
+            array = bytearray(self._chunk)
             del array[: self._start]
             self._chunk = b""
             self._start = 0
+            self._array = array
         return array
 
     def _unread(self) -> int:

@@ -7,6 +7,7 @@ import asyncio
 import ctypes
 import gc
 import os
+import re
 import ssl
 import subprocess
 import sys
@@ -153,6 +154,54 @@ def test_nothing_is_lost_where_others_run_in_between(run: Run, restless: None, v
                 sending = asyncio.ensure_future(peer.send(data[:size]))
                 assert await peer.receive(size) == data[:size]
                 await sending
+
+    run(main())
+
+
+def test_what_destructors_write_is_neither_lost_nor_harmful(run: Run, restless: None) -> None:
+    """They run in the middle of other writes, wherever a collection comes."""
+    written: list[int] = []
+
+    class Garbage:
+        def __init__(self, transport: asyncio.Transport, number: int) -> None:
+            self.itself = self  # only a collection finds it
+            self.transport, self.number = transport, number
+
+        def __del__(self) -> None:
+            written.append(self.number)
+            self.transport.write(b"<%d>" % self.number)
+
+    class Littering(Recorder):
+        number = 0
+
+        def data_received(self, data: bytes) -> None:
+            for size in (1, 100, 20_000, 100) * len(data):
+                self.number += 1
+                Garbage(self.transport, self.number)
+                self.transport.writelines([b"a" * size] * 3)
+                self.transport.write(bytearray(b"a" * size))
+
+    async def main() -> None:
+        async with secured(Littering, send_buffer=16384) as (transport, protocol, peer):
+            total = 30 * 4 * (1 + 100 + 20_000 + 100)
+
+            async def ask() -> None:
+                for _ in range(30):
+                    await peer.send(b"?")
+                    await asyncio.sleep(0)
+                while protocol.number < 120:
+                    await asyncio.sleep(0.001)
+                gc.collect()
+                transport.close()
+
+            asking = asyncio.ensure_future(ask())
+            received = await peer.receive_all()
+            await asking
+            numbers = re.findall(rb"<(\d+)>", received)
+            assert [int(number) for number in numbers] == written
+            assert len(re.sub(rb"<\d+>", b"", received)) == total
+            await peer.send_close_notify()
+            await protocol.lost()
 
     run(main())
 

@@ -47,8 +47,9 @@ class TLSRecords:
     def _append(self, data: bytes | bytearray | memoryview) -> None:
         """Put ``data`` behind what waits to be encrypted."""
         # Its owner may change what isn't bytes once write() has returned. What waits is bytes and views of them: to drop it
-        # runs nobody's code.
-        owned = data if type(data) is bytes else bytes(data)
+        # runs nobody's code. To make a list may do so (a collection): it stays the same one, or what a destructor writes
+        # in that moment would be lost with the old.
+        owned = data if type(data) is bytes else bytes(memoryview(data))
         if owned:  # a memoryview of several dimensions can have a len() and nothing in it
             self._backlog.append(owned)
             self._backlog_size += len(owned)
@@ -89,10 +90,7 @@ class TLSRecords:
         chunk = self._backlog[self._taken]
         self._backlog[self._taken] = None
         self._taken += 1
-        if self._taken == count:
-            self._backlog = []
-            self._taken = 0
-        elif self._taken >= MOST_TAKEN and 2 * self._taken >= count:
+        if self._taken == count or (self._taken >= MOST_TAKEN and 2 * self._taken >= count):
             del self._backlog[: self._taken]
             self._taken = 0
         return chunk
@@ -105,6 +103,6 @@ class TLSRecords:
             self._backlog.insert(0, chunk)
 
     def _drop_output(self) -> None:
-        self._backlog = []
         self._taken = 0
         self._backlog_size = 0
+        self._backlog.clear()
