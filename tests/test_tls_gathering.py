@@ -234,3 +234,34 @@ def test_writes_after_a_reset_are_counted_as_the_program_made_them(
     with caplog.at_level(logging.WARNING, "asyncio"):
         run(main())
     assert len(caplog.records) <= max(0, count - 4)
+
+
+def test_a_log_that_is_sent_over_the_lost_connection_comes_to_an_end(run: Run) -> None:
+    """Each write after a reset logs a warning, which is written."""
+    logger = logging.getLogger("asyncio")
+
+    class Sender(logging.Handler):
+        def __init__(self, transport: asyncio.Transport) -> None:
+            super().__init__()
+            self.transport, self.count = transport, 0
+
+        def emit(self, record: logging.LogRecord) -> None:
+            self.count += 1
+            self.transport.write(record.getMessage().encode())
+
+    async def main() -> None:
+        async with secured(Recorder) as (transport, protocol, peer):
+            peer.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            peer.sock.close()
+            sender = Sender(transport)
+            logger.addHandler(sender)
+            try:
+                for _ in range(20):
+                    transport.write(b"x")
+                    transport.get_write_buffer_size()
+                await protocol.lost()
+            finally:
+                logger.removeHandler(sender)
+            assert 0 < sender.count < 100
+
+    run(main())

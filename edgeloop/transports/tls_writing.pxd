@@ -38,6 +38,7 @@ cdef class TLSWriter(TLSRecords):
     cdef _let_go(self)
     cdef Py_ssize_t _unsent_here(self) except -1
     cdef _send_backlog(self)
+    cdef _encrypt_backlog(self)
     @cython.locals(records=bytes)
     cdef _send_outgoing(self)
     @cython.locals(size=Py_ssize_t)

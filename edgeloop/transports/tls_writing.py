@@ -128,29 +128,37 @@ class TLSWriter(TLSRecords):
             return  # the loop below, further up the stack, takes it along
         self._encrypting = True
         try:
-            if self._state == tls_state.OPEN or self._state == tls_state.FLUSHING:
-                while self._backlog and (not self._lower_full or self._lower_ended):
-                    self._encrypt()
-                    if self._write_wants_read:
-                        break
-                    # Records leave together, as many as the BIO holds without growing (see PIECE).
-                    if (
-                        self._backlog
-                        and self._engine.unsent() + max(len(self._backlog[self._taken]), tls_engine.RECORD)
-                        > tls_engine.PIECE
-                    ):
-                        self._send_outgoing()
-                        if self._lower.is_closing():
-                            # Reset: what remains has nowhere to go, and each piece of it would count as a lost write.
-                            self._drop_output()
-            if self._backlog or self._state != tls_state.FLUSHING:
-                self._send_outgoing()  # else with the close_notify, which comes next
+            self._encrypt_backlog()
+            while self._backlog and not self._write_wants_read and (not self._lower_full or self._lower_ended):
+                if (self._state != tls_state.OPEN and self._state != tls_state.FLUSHING) or self._lower.is_closing():
+                    self._drop_output()
+                    break
+                self._encrypt_backlog()  # what somebody has written while the lower transport was given the rest
         except Exception as exc:
             self._fatal_error(exc, "Fatal error on SSL protocol")
             return
         finally:
             self._encrypting = False
         self._control_writing()
+
+    def _encrypt_backlog(self) -> None:
+        if self._state == tls_state.OPEN or self._state == tls_state.FLUSHING:
+            while self._backlog and (not self._lower_full or self._lower_ended):
+                self._encrypt()
+                if self._write_wants_read:
+                    break
+                # Records leave together, as many as the BIO holds without growing (see PIECE).
+                if (
+                    self._backlog
+                    and self._engine.unsent() + max(len(self._backlog[self._taken]), tls_engine.RECORD)
+                    > tls_engine.PIECE
+                ):
+                    self._send_outgoing()
+                    if self._lower.is_closing():
+                        # Reset: what remains has nowhere to go, and each piece of it would count as a lost write.
+                        self._drop_output()
+        if self._backlog or self._state != tls_state.FLUSHING:
+            self._send_outgoing()  # else with the close_notify, which comes next
 
     def _send_outgoing(self) -> None:
         # At the end of the lower stream this is the last chance, however full it is.
