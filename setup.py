@@ -7,6 +7,7 @@ Everything that is not about the extension modules stands in pyproject.toml.
 from __future__ import annotations
 
 import os
+import runpy
 import sys
 from pathlib import Path
 
@@ -77,8 +78,11 @@ def room_headers_changed() -> bool:
 
 def extensions() -> list[Extension]:
     """The extension modules, one for each hot room."""
-    if os.environ.get("EDGELOOP_PURE", "0") not in ("", "0"):
-        return []
+    try:
+        if runpy.run_path("edgeloop/_pure.py")["is_asked_for"]():
+            return []
+    except ValueError as exc:
+        sys.exit(str(exc))
     from Cython.Build import cythonize
 
     modules = [
