@@ -9,7 +9,7 @@ from pathlib import Path
 import edgeloop_compat_pages as pages
 
 
-def test_program(tmp_path: Path) -> None:
+def test_program_on_the_asyncio_reactor(tmp_path: Path) -> None:
     (tmp_path / "program.py").write_text(pages.program("program.py"))
     done = subprocess.run(
         [sys.executable, "program.py"], cwd=tmp_path, capture_output=True, text=True, timeout=60, check=True
