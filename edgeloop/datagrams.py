@@ -106,7 +106,7 @@ class Datagrams(Servers):
                 sock.close()
             raise
         context = contextvars.copy_context()
-        transport = DatagramTransport(self, sock, protocol, context, remote)
+        transport = DatagramTransport(self, sock, protocol, context, remote, given=not is_ours)
         waiter = self.create_future()
         self.call_soon(transport.begin, waiter, context=context)
         if self._debug:
