@@ -141,7 +141,7 @@ def test_what_the_protocol_lacks_keeps_no_child_from_its_end(run: Run, loop: Loo
         pass
 
     async def main() -> None:
-        transport, _ = await loop.subprocess_exec(Sparse, "echo", "x", stdin=None, stderr=None)  # type: ignore[type-var]
+        transport, _ = await loop.subprocess_exec(Sparse, "echo", "x", stdin=None, stderr=None)
         assert await transport._wait() == 0  # type: ignore[attr-defined]
         await asyncio.sleep(0.05)
         transport.close()

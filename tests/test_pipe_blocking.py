@@ -133,7 +133,7 @@ def test_datagrams_of_a_given_socket(run: Run, loop: Loop) -> None:
 
     async def main() -> None:
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
-        transport, protocol = await loop.create_datagram_endpoint(Datagrams, sock=ours)  # type: ignore[type-var]
+        transport, protocol = await loop.create_datagram_endpoint(Datagrams, sock=ours)
         os.set_blocking(ours.fileno(), True)
         with theirs:
             stolen: list[bytes] = []

@@ -123,7 +123,7 @@ def test_a_sequence_of_packets_after_each_other(run: Run, loop: Loop) -> None:
     async def main() -> None:
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         with theirs, open("/dev/null") as file:
-            transport, protocol = await loop.create_datagram_endpoint(Datagrams, sock=ours)  # type: ignore[type-var]
+            transport, protocol = await loop.create_datagram_endpoint(Datagrams, sock=ours)
             rights = array.array("i", [file.fileno()])
             for count in (1, 3, 70):
                 protocol.parts.clear()
@@ -158,7 +158,7 @@ def test_errors_between_datagrams(run: Run, loop: Loop) -> None:
         ours.bind(("127.0.0.1", 0))
         ours.setsockopt(socket.SOL_IP, 11, struct.pack("i", 1))  # IP_RECVERR
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as peer:
-            transport, protocol = await loop.create_datagram_endpoint(Counting, sock=ours)  # type: ignore[type-var]
+            transport, protocol = await loop.create_datagram_endpoint(Counting, sock=ours)
             address = transport.get_extra_info("sockname")
             for number in range(50):
                 peer.sendto(b"%02d" % number, address)

@@ -106,7 +106,7 @@ def test_a_read_does_not_take_from_a_stranger(run: Run, loop: Loop) -> None:
         stranger, peer = socket.socketpair()
         read, write = os.pipe()
         file = open(read, "rb", 0)
-        transport, protocol = await loop.connect_read_pipe(PipeRecorder, file)
+        _, protocol = await loop.connect_read_pipe(PipeRecorder, file)
         kept = os.dup(read)  # the epoll entry lives on, and tells of the pipe
         file.close()
         os.dup2(stranger.fileno(), read)
@@ -197,7 +197,7 @@ def test_a_file_object_that_was_detached(run: Run, loop: Loop) -> None:
         text = io.TextIOWrapper(open(read, "rb"))
         transport, protocol = await loop.connect_read_pipe(PipeRecorder, text)
         inner = text.detach()
-        raw = inner.detach()  # type: ignore[attr-defined]
+        raw = inner.detach()
         os.write(write, b"heard")
         assert await protocol.bytes_in(5) == b"heard"
         os.close(write)
