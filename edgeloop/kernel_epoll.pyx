@@ -47,6 +47,7 @@ cdef extern from *:
         int64_t tv_sec;
         int64_t tv_nsec;
     };
+    _Static_assert(sizeof(struct edgeloop_timespec) == 16, "the kernel's timespec has 64 bits for each");
 
     static int edgeloop_epoll_pwait2(int epfd, struct epoll_event *events, int most, struct edgeloop_timespec *timeout) {
         return (int)syscall(SYS_epoll_pwait2, epfd, events, most, timeout, NULL, 0);

@@ -24,8 +24,9 @@ terminal_gone = errno.EIO
 _NOWAIT: int = getattr(os, "RWF_NOWAIT", 0)  # musl has it from 1.2.5 on
 # Not for this file, not in this kernel, or not in this sandbox.
 _REFUSED = frozenset((errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL, errno.EPERM))
-# What poll(2) promises room for: a pipe that has any takes so many bytes at once, pipe(7); a terminal not always.
-_ROOM = 256
+# What poll(2) promises room for: a pipe that has any takes so many bytes at once, pipe(7); a terminal far less.
+_ROOM = select.PIPE_BUF
+_DEVICE_ROOM = 256
 
 
 class _Landing(threading.local):
@@ -95,6 +96,6 @@ def write_many(fd: int, device: bool, chunks: list[Any]) -> int:
             return os.writev(fd, chunks[:MOST_CHUNKS])
         if not _is_ready(fd, select.POLLOUT):
             return -1
-        return os.write(fd, memoryview(chunks[0])[:_ROOM])
+        return os.write(fd, memoryview(chunks[0])[: _DEVICE_ROOM if device else _ROOM])
     except BlockingIOError:
         return -1
