@@ -13,6 +13,7 @@ from collections.abc import Callable
 from typing import Any
 
 from .servers import Servers
+from .transports.pipe_writing import WritePipeTransport
 from .transports.stream import StreamTransport
 
 # One system call sends no more than that, so that a fast peer does not keep the others waiting (rule 3).
@@ -284,6 +285,9 @@ class SendFiles(Servers):
                 file.seek(offset + sent)
 
 
+_NO_STREAMS = (asyncio.DatagramTransport, WritePipeTransport)  # though they are instances of asyncio.Transport
+
+
 def _mode(transport: Any) -> str:
     # How files go into a transport: asyncio's own say it in an attribute, one of NATIVE's names or UNSUPPORTED.
     if isinstance(transport, StreamTransport):
@@ -291,5 +295,5 @@ def _mode(transport: Any) -> str:
     said = getattr(transport, "_sendfile_compatible", None)
     if said is not None:
         return str(said.name)
-    is_stream = isinstance(transport, asyncio.Transport) and not isinstance(transport, asyncio.DatagramTransport)
+    is_stream = isinstance(transport, asyncio.Transport) and not isinstance(transport, _NO_STREAMS)
     return "FALLBACK" if is_stream else "UNSUPPORTED"
