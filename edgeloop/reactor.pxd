@@ -4,9 +4,6 @@ from edgeloop cimport kernel
 from edgeloop.kernel_epoll cimport Poller
 
 
-cdef int QUIET_WAITS
-cdef double QUIET_SECONDS
-cdef unsigned int TURNS_A_CLOCK
 cdef list _NOTHING
 
 
@@ -34,9 +31,6 @@ cdef class Reactor:
     cdef readonly unsigned long long batch
     cdef public bint stirred
     cdef bint skipped
-    cdef int quiet
-    cdef double asked
-    cdef unsigned int skips
     cdef int heard
     cdef int told
     cdef list leftover
@@ -56,9 +50,7 @@ cdef class Reactor:
     cpdef wake(self)
     @cython.locals(channel=Channel, marked=list, index=Py_ssize_t)
     cpdef flush(self)
-    @cython.locals(elapsed=double)
     cdef bint may_skip(self)
-    @cython.locals(skipped=bint)
     cpdef wait(self, double timeout)
     @cython.locals(channel=Channel, leftover=list, channels=list, poller=Poller, fd=int, mask=int, index=int,
                    done=Py_ssize_t)

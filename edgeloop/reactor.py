@@ -13,12 +13,6 @@ import weakref
 from . import kernel
 from .kernel_epoll import Poller
 
-# A turn that has callbacks to run may do without asking the kernel. How often, if nothing was done that can have made
-# news: every second time, until that many waits in a row have brought nothing, then for so many seconds.
-QUIET_WAITS = 16
-QUIET_SECONDS = 20e-6
-TURNS_A_CLOCK = 8
-
 _NOTHING: list[Channel] = []
 
 _reactors: weakref.WeakSet[Reactor] = weakref.WeakSet()
@@ -68,9 +62,6 @@ class Reactor:
         self.told = 0  # how many of them are dispatched
         self.stirred = True  # something was done since the last wait that can have made news
         self.skipped = False  # the last turn has not asked the kernel
-        self.quiet = 0  # waits in a row after skipped turns that brought nothing
-        self.asked = 0.0  # when the first turn was skipped since the last wait
-        self.skips = 0  # how many turns were after that
         self.leftover: list[Channel] = []
         self.marked: list[Channel] = []
         self.queued: list[Channel] = []
@@ -198,27 +189,13 @@ class Reactor:
         """Whether a turn that has callbacks to run may do without a ``wait``.
 
         Not if something was done since the last one that can have made news: who writes to a peer on the same loop and
-        yields expects it to be told as soon as on asyncio. Else every second turn may; and when only callbacks have been
-        going round for a while, each one until the next QUIET_SECONDS are over.
+        yields expects it to be told as soon as on asyncio. Else every second turn may, and no more than that: what other
+        threads and direct system calls do is not seen from here, and is told one turn later than on asyncio.
         """
-        if self.stirred or self.leftover:
-            self.quiet = 0
+        if self.stirred or self.skipped or self.leftover:
             return False
-        if not self.skipped:
-            self.skipped = True
-            self.skips = 0
-            if self.quiet >= QUIET_WAITS:
-                self.asked = kernel.now()
-            return True
-        if self.quiet < QUIET_WAITS:
-            return False
-        self.skips += 1
-        if self.skips % TURNS_A_CLOCK:
-            return True  # to read the clock costs as much as a callback
-        elapsed = kernel.now() - self.asked
-        if elapsed > 2 * QUIET_SECONDS:
-            self.quiet = 0  # callbacks that long leave no time to save
-        return elapsed < QUIET_SECONDS
+        self.skipped = True
+        return True
 
     def wait(self, timeout: float) -> None:
         """One epoll_wait of at most ``timeout`` seconds (negative: without limit); ``dispatch`` tells what it brought."""
@@ -228,13 +205,11 @@ class Reactor:
             return  # an exception kept the rest of the last news from being told, and the kernel won't repeat it
         if self.leftover:
             timeout = 0.0
-        skipped = self.skipped
         self.stirred = self.skipped = False
         self.batch += 1
         self.told = self.heard = 0
         self.heard = self.poller.wait(timeout)
         self.woken = False
-        self.quiet = self.quiet + 1 if skipped and not self.heard else 0
 
     def dispatch(self) -> None:
         """Let each channel react that has news, and each that was left over.
