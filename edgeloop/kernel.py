@@ -36,8 +36,8 @@ call_none = contextvars.Context.run
 call_one = contextvars.Context.run
 
 
-def run(handle: Any, context: contextvars.Context, callback: Callable[..., Any], args: tuple[Any, ...]) -> bool:
-    """Call in the given context, and tell ``handle.report`` what it raises; whether the handle is nobody's any more.
+def run(handle: Any, context: contextvars.Context, callback: Callable[..., Any], args: tuple[Any, ...]) -> None:
+    """Call in the given context, and tell ``handle.report`` what it raises.
 
     SystemExit and KeyboardInterrupt are raised.
     """
@@ -50,7 +50,6 @@ def run(handle: Any, context: contextvars.Context, callback: Callable[..., Any],
     finally:
         # A traceback that a task keeps of its exception refers to this frame: it must not lead back to the task.
         del handle, callback, args
-    return False  # here that can't be known
 
 
 def call_method(context: contextvars.Context, owner: Any, name: str, argument: Any) -> Any:
@@ -70,6 +69,23 @@ def empty(items: list[Any]) -> None:
 
 def attributes_on_demand(owner: Any) -> None:
     """Nothing to do here: the interpreter does so by itself."""
+
+
+def swap_out(items: list[Any], place: int) -> Any:
+    """What the list has in this place, where it has None from now on."""
+    item = items[place]
+    items[place] = None
+    return item
+
+
+def type_version(owner: Any) -> int:
+    """A number that the object's class has until it, or a class it inherits from, is changed; 0: not known, as here."""
+    return 0
+
+
+def has_dict(owner: Any) -> bool:
+    """Whether the object may have attributes of its own."""
+    return True
 
 
 def has_own(owner: Any, name: str) -> bool:

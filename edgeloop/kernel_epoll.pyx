@@ -47,14 +47,7 @@ cdef extern from *:
         /* The kernel wants its own 64-bit timespec, which is the C library's wherever long has 64 bits. */
         return (int)syscall(SYS_epoll_pwait2, epfd, events, most, timeout, NULL, 0);
     }
-
-    /* Whether the interpreter has other threads, who may be waiting for it. */
-    static int edgeloop_has_company(void) {
-        PyThreadState *own = PyThreadState_Get();
-        return own->next != NULL || own->prev != NULL;
-    }
     """
-    bint edgeloop_has_company()
     int edgeloop_epoll_pwait2(int epfd, epoll_event* events, int most, timespec* timeout) nogil
 
 # One turn's events; the kernel keeps what does not fit and gives it next time, the longest waiting first.
@@ -147,7 +140,7 @@ cdef class Poller:
         cdef double shorter
         cdef timespec limit
         cdef epoll_event* events = <epoll_event*>self._events
-        if timeout == 0 and not edgeloop_has_company():
+        if timeout == 0 and not kernel.has_company():
             count = epoll_wait(self._fd, events, self._size, 0)
             error = errno
         elif timeout == 0:
@@ -204,7 +197,7 @@ cdef class Poller:
         cdef int error
         if self._waker < 0:
             return
-        if not edgeloop_has_company():
+        if not kernel.has_company():
             written = write(self._waker, &one, sizeof(one))
             error = errno
         else:
