@@ -3,6 +3,9 @@ cimport cython
 from edgeloop cimport kernel
 
 
+cdef bint HANDLES_ARE_SHARED
+
+
 cdef class Handle:
     cdef public object _callback
     cdef public tuple _args
@@ -41,7 +44,6 @@ cdef class HandleSource:
     cdef Handle _handle(self, callback, tuple args, context)
     @cython.locals(timer=TimerHandle)
     cdef TimerHandle _timer(self, double when, callback, tuple args, context)
-    @cython.locals(args=tuple)
     cdef _keep(self, Handle handle)
     cdef _drop_spares(self)
     cdef _timer_cancelled(self)

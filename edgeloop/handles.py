@@ -303,21 +303,19 @@ class HandleSource:
         # Nobody refers to it any more: it will do for another callback.
         if handle._repr is not None or handle._source_traceback is not None:
             return  # debug mode's
-        # What it held goes at the very end, when others may have the handle again: that can run code that schedules, and
-        # let other threads run that do.
-        callback, args, context = handle._callback, handle._args, handle._context
+        # The end of what it held can run code that schedules, and let other threads run that do: until that is over, nobody
+        # may have the handle again, and how many spare ones there are isn't known.
         handle._callback = None
         handle._args = None
         handle._context = None  # type: ignore[assignment]  # nobody sees it until it has another one
         if type(handle) is Handle:
-            if self._spare_count < self._spare_room:
-                self._spares[self._spare_count] = handle
+            if self._spare_count < self._spare_room and kernel.unshared(handle):
+                kernel.swap_in(self._spares, self._spare_count, handle)
                 self._spare_count += 1
         elif type(handle) is TimerHandle:
-            if self._spare_timer_count < self._spare_room:
-                self._spare_timers[self._spare_timer_count] = handle
+            if self._spare_timer_count < self._spare_room and kernel.unshared(handle):
+                kernel.swap_in(self._spare_timers, self._spare_timer_count, handle)
                 self._spare_timer_count += 1
-        del callback, args, context
 
     def _timer_cancelled(self) -> None:
         self._cancelled_timers += 1

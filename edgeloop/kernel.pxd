@@ -2,7 +2,7 @@ from cpython.exc cimport PyErr_CheckSignals, PyErr_SetFromErrno
 from libc.errno cimport EAGAIN, EINTR, errno
 
 from edgeloop.kernel_interpreter cimport (
-    drop_dict, empty, has_company, has_dict, has_own, plain, swap_out, take_last, type_version, unshared,
+    drop_dict, empty, has_company, has_dict, has_own, plain, swap_in, swap_out, take_last, type_version, unshared,
 )
 
 cdef enum:

@@ -78,6 +78,11 @@ def swap_out(items: list[Any], place: int) -> Any:
     return item
 
 
+def swap_in(items: list[Any], place: int, item: Any) -> None:
+    """Put the item into this place of the list, where there is None."""
+    items[place] = item
+
+
 def type_version(owner: Any) -> int:
     """A number that the object's class has until it, or a class it inherits from, is changed; 0: not known, as here."""
     return 0

@@ -52,6 +52,13 @@ cdef extern from *:
         return item;
     }
 
+    /* Puts an item into a place of a list that has None. */
+    static inline void edgeloop_swap_in(PyObject *list, Py_ssize_t place, PyObject *item) {
+        Py_INCREF(item);
+        PyList_SET_ITEM(list, place, item);
+        Py_DECREF(Py_None);
+    }
+
     /* list.pop() that keeps the memory. Nothing is dropped, so nothing can run meanwhile. */
     static inline PyObject *edgeloop_take_last(PyObject *list) {
         Py_ssize_t last = PyList_GET_SIZE(list) - 1;
@@ -117,6 +124,7 @@ cdef extern from *:
     """
     bint plain "edgeloop_plain" ()
     bint unshared "edgeloop_unshared" (object object)
+    void swap_in "edgeloop_swap_in" (object list, Py_ssize_t place, object item)
     object swap_out "edgeloop_swap_out" (object list, Py_ssize_t place)
     object take_last "edgeloop_take_last" (object list)
     int empty "edgeloop_empty" (object list) except -1
