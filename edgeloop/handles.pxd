@@ -3,9 +3,6 @@ cimport cython
 from edgeloop cimport kernel
 
 
-cdef bint HANDLES_ARE_SHARED
-
-
 cdef class Handle:
     cdef public object _callback
     cdef public tuple _args

@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import os
-import sys
 import threading
 import traceback
 from collections.abc import Callable
@@ -19,10 +18,6 @@ from . import kernel, stdlib
 
 # Whose frames are on top when a handle is made, in the pure edition: they are not who asked for it.
 MAKERS = [os.path.join(os.path.dirname(__file__), name) for name in ("handles.py", "schedule.py", "stdlib.py")]
-
-
-# From 3.14 on the handle of call_soon_threadsafe can be cancelled from other threads.
-HANDLES_ARE_SHARED = sys.version_info >= (3, 14)
 
 
 class _HandleFace(asyncio.Handle):

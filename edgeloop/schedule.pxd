@@ -1,9 +1,12 @@
 cimport cython
 
 from edgeloop cimport kernel
-from edgeloop.handles cimport HANDLES_ARE_SHARED, Handle, HandleSource, SharedHandle, TimerHandle
+from edgeloop.handles cimport Handle, HandleSource, SharedHandle, TimerHandle
 from edgeloop.kernel_timers cimport TimerHeap
 from edgeloop.reactor cimport Reactor
+
+
+cdef bint _HANDLES_ARE_SHARED
 
 
 cdef class Scheduler(HandleSource):

@@ -9,17 +9,21 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import inspect
+import sys
 from collections import deque
 from collections.abc import Callable
 from typing import Any
 
 from . import kernel, stdlib
-from .handles import HANDLES_ARE_SHARED, Handle, HandleSource, SharedHandle, TimerHandle
+from .handles import Handle, HandleSource, SharedHandle, TimerHandle
 from .kernel_timers import TimerHeap
 from .reactor import Reactor
 
 # A heap in which more timers than this are cancelled, and more than half of all, is rebuilt without them.
 MIN_CANCELLED_TIMERS = 100
+
+# From 3.14 on the handle of call_soon_threadsafe can be cancelled from other threads.
+_HANDLES_ARE_SHARED = sys.version_info >= (3, 14)
 
 
 def _nothing() -> None:
@@ -98,7 +102,7 @@ class Scheduler(HandleSource):
         if self._debug:
             self._check_callback(callback, "call_soon_threadsafe")
         given: Any
-        if HANDLES_ARE_SHARED:
+        if _HANDLES_ARE_SHARED:
             given = SharedHandle(callback, args, self, context)
             handle = self._handle(given.run_unless_cancelled, (), given._context)
         else:
