@@ -103,6 +103,10 @@ class Handle:
 
     def report(self, exc: BaseException) -> None:
         """Tell the loop's exception handler what the callback raised."""
+        owner = getattr(self._callback, "__self__", None)
+        if isinstance(owner, SharedHandle) and self._callback == owner.run_unless_cancelled:
+            owner.report(exc)  # it is in the queue for that one
+            return
         text = stdlib.describe_callback(self._callback, self._args or (), self._loop._debug)
         context = {"message": f"Exception in callback {text}", "exception": exc, "handle": self}
         if self._source_traceback:
@@ -149,16 +153,11 @@ class SharedHandle(Handle):
                 Handle._run(self)
 
     def run_unless_cancelled(self) -> None:
-        """Call back; in the handle's context already."""
+        """Call back; in the handle's context already. What it raises is reported out of it: ``Handle.report``."""
         with self._lock:
-            if self._cancelled:
-                return
             try:
-                self._callback(*self._args)
-            except (SystemExit, KeyboardInterrupt):
-                raise
-            except BaseException as exc:
-                self.report(exc)
+                if not self._cancelled:
+                    self._callback(*self._args)
             finally:
                 del self  # as in kernel.run
 
