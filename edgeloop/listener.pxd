@@ -24,5 +24,6 @@ cdef class Listener(Channel):
     cdef object _retry
     cdef on_ready(self)
     cdef _drain(self)
+    @cython.locals(transport=StreamTransport)
     cdef _welcome(self, int fd, peername)
     cdef bint _exhausted(self, exc) except -1

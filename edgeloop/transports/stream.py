@@ -44,7 +44,7 @@ class StreamTransport(StreamSender):
         server: Any = None,
         extra: dict[str, Any] | None = None,
     ) -> None:
-        Channel.__init__(self, fd)
+        Channel.__init__(self, -1)
         kernel.attributes_on_demand(self)
         self._loop = loop
         self._reactor = loop.reactor
@@ -62,6 +62,7 @@ class StreamTransport(StreamSender):
         self.set_protocol(protocol)
         if server is not None:
             server._attach(self)
+        self.fd = fd  # last: from here on it is this object that closes it, however it ends
 
     @property  # type: ignore[misc]
     def __class__(self) -> type[asyncio.Transport]:  # type: ignore[override]
