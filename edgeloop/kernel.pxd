@@ -14,6 +14,7 @@ cdef int EPOLL_EDGE
 cdef int INTEREST_READ
 cdef int INTEREST_WRITE
 cdef int INTEREST_HANGUP
+cdef int INTEREST_URGENT
 cdef Py_ssize_t READ_SIZE
 cdef Py_ssize_t MOST_CHUNKS
 cdef Py_ssize_t SPARE_HANDLES

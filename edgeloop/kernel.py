@@ -18,11 +18,13 @@ from typing import Any
 EPOLL_INPUT = select.EPOLLIN
 EPOLL_READ = select.EPOLLIN | select.EPOLLRDHUP | select.EPOLLHUP | select.EPOLLERR
 EPOLL_WRITE = select.EPOLLOUT | select.EPOLLHUP | select.EPOLLERR
-EPOLL_HANGUP = select.EPOLLRDHUP | select.EPOLLHUP | select.EPOLLERR
+# PRI with it: urgent data ends a read at its mark, and what is behind that is left (rule 2).
+EPOLL_HANGUP = select.EPOLLRDHUP | select.EPOLLHUP | select.EPOLLERR | select.EPOLLPRI
 EPOLL_EDGE = select.EPOLLET
 INTEREST_READ = select.EPOLLIN | select.EPOLLRDHUP
 INTEREST_WRITE = select.EPOLLOUT
 INTEREST_HANGUP = select.EPOLLRDHUP  # HUP and ERR are told unasked
+INTEREST_URGENT = select.EPOLLPRI
 # As asyncio. It is over the 128 KiB from which glibc maps each block apart (mmap(2), page faults, munmap(2)), which would
 # treble the CPU time of a 1 KiB echo, but a loop has raised that limit: KEPT_HEAP in loop.py.
 READ_SIZE = 262144

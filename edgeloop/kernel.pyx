@@ -12,16 +12,18 @@ from posix.time cimport CLOCK_MONOTONIC, clock_gettime, timespec
 from posix.unistd cimport close as posix_close
 
 cdef extern from "<sys/epoll.h>" nogil:
-    uint32_t EPOLLIN, EPOLLOUT, EPOLLRDHUP, EPOLLHUP, EPOLLERR, EPOLLET
+    uint32_t EPOLLIN, EPOLLOUT, EPOLLPRI, EPOLLRDHUP, EPOLLHUP, EPOLLERR, EPOLLET
 
 EPOLL_INPUT = EPOLLIN
 EPOLL_READ = EPOLLIN | EPOLLRDHUP | EPOLLHUP | EPOLLERR
 EPOLL_WRITE = EPOLLOUT | EPOLLHUP | EPOLLERR
-EPOLL_HANGUP = EPOLLRDHUP | EPOLLHUP | EPOLLERR
+# PRI with it: urgent data ends a read at its mark, and what is behind that is left (rule 2).
+EPOLL_HANGUP = EPOLLRDHUP | EPOLLHUP | EPOLLERR | EPOLLPRI
 EPOLL_EDGE = <int>EPOLLET
 INTEREST_READ = EPOLLIN | EPOLLRDHUP
 INTEREST_WRITE = EPOLLOUT
 INTEREST_HANGUP = EPOLLRDHUP  # HUP and ERR are told unasked
+INTEREST_URGENT = EPOLLPRI
 READ_SIZE = BUFFER_SIZE
 MOST_CHUNKS = VECTOR_SIZE  # IOV_MAX
 SPARE_HANDLES = 1024  # kept by a loop; the free list that Cython knows is not to be had from a .pxd

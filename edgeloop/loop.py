@@ -79,6 +79,7 @@ class EventLoop(Datagrams, Signals, Subprocesses, SendFiles, asyncio.AbstractEve
         self._track_origins(self._debug)
         self._outer_hooks = sys.get_asyncgen_hooks()
         self._thread_id = threading.get_ident()
+        self.reactor.running = True
         sys.set_asyncgen_hooks(firstiter=self._asyncgen_begins, finalizer=self._asyncgen_is_dropped)
         stdlib.set_running_loop(self)
         self._watch_signals()
@@ -86,6 +87,7 @@ class EventLoop(Datagrams, Signals, Subprocesses, SendFiles, asyncio.AbstractEve
     def _run_forever_cleanup(self) -> None:
         self._stopping = False
         self._thread_id = None
+        self.reactor.running = False
         self._unwatch_signals()
         stdlib.set_running_loop(None)
         self._track_origins(False)

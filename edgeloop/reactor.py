@@ -18,6 +18,8 @@ from .kernel_epoll import Poller
 QUIET_WAITS = 16
 QUIET_SECONDS = 20e-6
 TURNS_A_CLOCK = 8
+# The longest sleep while a call waits on a registration that was kept from the call before (watch.py).
+UNSURE_SECONDS = 0.002
 
 _NOTHING: list[Channel] = []
 
@@ -51,6 +53,9 @@ class Channel:
     def on_called(self) -> None:
         """Have the kernel look again; called once for each ``Reactor.mark_queued``."""
 
+    def on_closed(self) -> None:
+        """The channel that this one was beside is taken out; called for a ``Reactor.companions`` alone."""
+
 
 class Reactor:
     """An epoll set with its channels; a turn is one ``wait`` and one ``dispatch``.
@@ -62,7 +67,10 @@ class Reactor:
         self.poller = Poller()
         self.channels: list[Channel | None] = [None] * 64
         self.woken = False
+        self.running = False  # the loop is
         self.foreign = False  # this process is a fork of the one the set belongs to
+        self.usable = True  # unless the loop was running then
+        self.forks = 0  # from process to process, for whoever has something that can't be shared
         self.batch = 1
         self.heard = 0  # events that the last wait brought
         self.told = 0  # how many of them are dispatched
@@ -71,6 +79,9 @@ class Reactor:
         self.quiet = 0  # waits in a row after skipped turns that brought nothing
         self.asked = 0.0  # when the first turn was skipped since the last wait
         self.skips = 0  # how many turns were after that
+        self.unsure = False  # somebody waits on a registration that may be gone
+        self.idle = False  # the last wait has slept and brought nothing
+        self.companions: dict[int, Channel] = {}  # by the number of the closing transport whose duplicate they watch
         self.leftover: list[Channel] = []
         self.marked: list[Channel] = []
         self.queued: list[Channel] = []
@@ -79,10 +90,18 @@ class Reactor:
     def close(self) -> None:
         """Give the descriptors back. Channels that are still open are their owners' to close."""
         self.poller.close()
+        companions = list(self.companions.values())
+        self.companions = {}
+        dropped = self.channels, self.leftover, self.marked, self.queued
         self.channels = []
         self.leftover = []
         self.marked = []
         self.queued = []
+        for channel in companions:
+            fd = channel.fd
+            channel.fd = -1
+            kernel.close(fd)
+        del dropped  # at the end: destructors may come back here
 
     def fileno(self) -> int:
         """The epoll descriptor, the EPFD of /proc/PID/fdinfo/EPFD."""
@@ -92,24 +111,26 @@ class Reactor:
         """Register a channel, once (rule 1). Raises OSError where epoll refuses the descriptor."""
         fd = channel.fd
         if self.foreign:
-            self._refuse()
+            self._take_over()
         self.stirred = True
+        if fd >= len(self.channels):
+            self.channels.extend([None] * (fd + 64 - len(self.channels)))
         try:
             self.poller.add(fd, interest | kernel.EPOLL_EDGE)
         except FileExistsError:
             # The set still has this very file under this number: it was closed and dup'ed back behind our back.
             self.poller.modify(fd, interest | kernel.EPOLL_EDGE)
-        if fd >= len(self.channels):
-            self.channels.extend([None] * (fd + 64 - len(self.channels)))
-        self.channels[fd] = channel
         channel.added = True
         channel.interest = interest
         channel.born = self.batch  # rule 9: an event of the batch under way is its predecessor's
+        predecessor = self.channels[fd]
+        self.channels[fd] = channel
+        del predecessor  # now that it is done: to drop it may run code
 
     def rearm(self, channel: Channel, interest: int) -> None:
         """Ask the kernel to look again, now, for ``interest``: no edge can fall between the last look and this (rule 4)."""
         if self.foreign:
-            self._refuse()
+            self._take_over()
         if self.find(channel.fd) is not channel:
             return  # its owner closed it without a word, and the number is another channel's by now (rule 9)
         self.stirred = True
@@ -123,7 +144,7 @@ class Reactor:
     def look_again(self, channel: Channel, interest: int) -> None:
         """As ``rearm``, for a descriptor that its owner may have closed meanwhile: then there is nothing to look at."""
         if self.foreign:
-            self._refuse()
+            self._take_over()
         if self.find(channel.fd) is not channel:
             return
         self.stirred = True
@@ -141,6 +162,10 @@ class Reactor:
             self.channels[fd] = None
             if not self.foreign:  # rule 11: a DEL here would take it from the parent
                 self.poller.remove(fd)
+        if self.companions:
+            companion = self.companions.pop(channel.fd, None)
+            if companion is not None:
+                companion.on_closed()
 
     def find(self, fd: int) -> Channel | None:
         """The channel that is registered for a descriptor."""
@@ -167,7 +192,7 @@ class Reactor:
 
     def wake(self) -> None:
         """End the wait that is going on, or the next one; from any thread or signal handler."""
-        if not self.woken:
+        if not self.woken and not self.foreign:  # else it is the parent that would wake, and nobody sleeps here
             self.woken = True
             self.poller.wake()
 
@@ -190,9 +215,16 @@ class Reactor:
         """The turn's news has been run: what the callbacks left unread is to be told again (rule 10)."""
         queued = self.queued
         self.queued = []
-        for channel in queued:
-            channel.marked = False
-            channel.on_called()
+        self.unsure = False
+        done = 0
+        try:
+            for channel in queued:
+                done += 1
+                channel.marked = False
+                channel.on_called()
+        finally:
+            if done < len(queued):
+                self.queued[:0] = queued[done:]
 
     def may_skip(self) -> bool:
         """Whether a turn that has callbacks to run may do without a ``wait``.
@@ -223,17 +255,20 @@ class Reactor:
     def wait(self, timeout: float) -> None:
         """One epoll_wait of at most ``timeout`` seconds (negative: without limit); ``dispatch`` tells what it brought."""
         if self.foreign:
-            self._refuse()
+            self._take_over()
         if self.told < self.heard:
             return  # an exception kept the rest of the last news from being told, and the kernel won't repeat it
         if self.leftover:
             timeout = 0.0
+        elif self.unsure and not 0 <= timeout <= UNSURE_SECONDS:
+            timeout = UNSURE_SECONDS
         skipped = self.skipped
         self.stirred = self.skipped = False
         self.batch += 1
         self.told = self.heard = 0
         self.heard = self.poller.wait(timeout)
         self.woken = False
+        self.idle = not self.heard and timeout != 0.0
         self.quiet = self.quiet + 1 if skipped and not self.heard else 0
 
     def dispatch(self) -> None:
@@ -284,13 +319,38 @@ class Reactor:
     def disown(self) -> None:
         """After a fork, in the child: the set is the parent's, and only our copy of its descriptor is ours (rule 11)."""
         self.foreign = True
+        self.usable = self.usable and not self.running
+        self.forks += 1
 
-    def _refuse(self) -> None:
-        raise RuntimeError("this event loop belongs to the process that this one was forked from")
+    def _take_over(self) -> None:
+        # The loop's first use in the child. Made then, not at the fork: most children never touch it.
+        if not self.usable:
+            raise RuntimeError(
+                "this event loop belongs to the process that this one was forked from, where it is running"
+            )
+        dropped = self.poller  # only closed here: a DEL would be the parent's, and its eventfd wakes the parent
+        if not self.channels:
+            raise ValueError("I/O operation on closed epoll object")
+        self.poller = Poller()
+        self.told = self.heard = 0
+        self.foreign = False
+        for fd, channel in enumerate(self.channels):
+            if channel is None or not channel.added:
+                continue
+            try:
+                self.poller.add(fd, channel.interest | kernel.EPOLL_EDGE)
+            except OSError:
+                # Closed in the child, as daemons do with all they have: nobody is left to tell.
+                channel.added = False
+                self.channels[fd] = None
+        # Who has called from another thread saw a foreign set, and woke nobody.
+        self.woken = True
+        self.poller.wake()
+        del dropped
 
 
 def _after_fork_in_child() -> None:
-    for reactor in _reactors:
+    for reactor in list(_reactors):
         reactor.disown()
 
 

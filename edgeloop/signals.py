@@ -32,6 +32,7 @@ class Signals(Servers):
         super().__init__()
         self._signal_handlers: dict[int, Handle] = {}
         self._signal_pipe: tuple[int, int] | None = None
+        self._signal_pipe_forks = 0  # Reactor.forks when it was made
         self._has_wakeup_fd = False  # signal.set_wakeup_fd is ours at this moment
         # By our Python handler, and how often; the byte that says so too is yet to be read, or even to be written.
         self._signals_heard: Counter[int] = Counter()
@@ -103,9 +104,12 @@ class Signals(Servers):
     def _watch_signals(self) -> None:
         if threading.current_thread() is not threading.main_thread():
             return
+        if self._signal_pipe is not None and self._signal_pipe_forks != self.reactor.forks:
+            self._close_signal_pipe()  # it is the parent's, who would hear of our signals
         if self._signal_pipe is None:
             # Not the loop's eventfd: the C handler writes one byte, and an eventfd takes only eight.
             self._signal_pipe = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+            self._signal_pipe_forks = self.reactor.forks
             self._watch(self._signal_pipe[0]).set_reader(self._drain_signal_pipe, ())
         self._has_wakeup_fd = True  # before it is so, and no longer after: a signal's byte is always expected
         try:
@@ -150,6 +154,9 @@ class Signals(Servers):
     def _close_signals(self) -> None:
         for sig in list(self._signal_handlers):
             self.remove_signal_handler(sig)
+        self._close_signal_pipe()
+
+    def _close_signal_pipe(self) -> None:
         if self._signal_pipe is not None:
             self.remove_reader(self._signal_pipe[0])
             for fd in self._signal_pipe:
