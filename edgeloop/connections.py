@@ -203,7 +203,10 @@ class Connections(SocketCalls):
         ssl_handshake_timeout: float | None = None,
         ssl_shutdown_timeout: float | None = None,
     ) -> Connection:
-        """Connect to a Unix socket by ``path``, or take a connected ``sock``; the transport and the protocol."""
+        """Connect to a Unix socket by ``path``, or take a connected ``sock``; the transport and the protocol.
+
+        A full backlog is waited for, as ``sock_connect`` does.
+        """
         if ssl and server_hostname is None:
             raise ValueError("you have to pass server_hostname when using ssl")
         if not ssl and server_hostname is not None:

@@ -19,7 +19,7 @@ QUIET_WAITS = 16
 QUIET_SECONDS = 20e-6
 TURNS_A_CLOCK = 8
 # The longest sleep while a call waits on a registration that was kept from the call before (watch.py).
-UNSURE_SECONDS = 0.002
+UNSURE_SECONDS = 0.05
 
 _NOTHING: list[Channel] = []
 

@@ -233,10 +233,10 @@ class SendFiles(Servers):
             await emptied
             return await self._drive(transport, sending)
         finally:
-            sending.leave()
             transport.reset_empty_waiter()
             if was_reading:
                 transport.resume_reading()
+            sending.leave()  # last: a file may refuse it
 
     async def _drive(self, transport: StreamTransport, sending: _Sending) -> int:
         done: asyncio.Future[int] = self.create_future()

@@ -62,6 +62,14 @@ class SocketCalls(Resolver):
     def _watch(self, fd: int) -> Watch:
         channel = self._channel(fd)
         if isinstance(channel, Watch):
+            watched = channel.fileobj
+            if isinstance(watched, socket.socket) and watched.fileno() != fd:
+                # Closed without remove_reader or remove_writer, and the number is another socket's by now.
+                channel.fileobj = None
+                if channel.reader is not None:
+                    channel.clear_reader()
+                if channel.writer is not None:
+                    channel.clear_writer()
             return channel
         if channel is None or not channel.added:
             return Watch(self, fd)

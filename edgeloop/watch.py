@@ -29,7 +29,7 @@ from .short_reads import ALL, FLAGGED, NOTHING, short_reads_of
 TURNS_KEPT = 3
 
 # So many turns without an event, or a sleep that brought none, and a registration that was kept is looked at again.
-TURNS_UNSURE = 8
+TURNS_UNSURE = 16
 
 # What ``receive`` is told where the count of bytes does not say whether more is waiting.
 UNKNOWN = -1
@@ -87,10 +87,14 @@ class Watch(Channel):
         """The callbacks ran: what they left unread is to be told again. Who waits no longer is forgotten in a while."""
         if not self.added:
             return
-        if self._turns_unsure and self.waits():
+        if self.reader is not None or self.writer is not None:
+            if self._turns_unsure:
+                self._turns_unsure = TURNS_UNSURE  # the callback needs a look now anyway
+                self._be_sure()
+            else:
+                self._loop.reactor.look_again(self, self._interest())
+        elif self._turns_unsure and self.waits():
             self._be_sure()
-        elif self.reader is not None or self.writer is not None:
-            self._loop.reactor.look_again(self, self._interest())
         elif not self.waits():
             self._turns_kept += 1
             if self._turns_kept < TURNS_KEPT:

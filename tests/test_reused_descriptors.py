@@ -276,6 +276,36 @@ def test_a_call_whose_socket_was_closed_ends_when_its_number_is_used_again(
     assert run(main()) == b"second"
 
 
+@pytest.mark.edgeloop_only  # asyncio's epoll_ctl fails with ENOENT, or never sees the new socket
+@pytest.mark.parametrize("next_use", ["reader", "recv"])
+def test_callbacks_of_a_socket_that_was_closed_are_not_called_for_the_next_with_its_number(
+    loop: asyncio.AbstractEventLoop, run: Run, next_use: str
+) -> None:
+    async def main() -> tuple[bytes, list[str]]:
+        called: list[str] = []
+        first, first_peer = pair()
+        loop.add_reader(first, called.append, "reader")
+        number = first.fileno()
+        first.close()
+        second, second_peer = pair()
+        if second.fileno() != number:
+            second, second_peer = second_peer, second
+        with first_peer, second, second_peer:
+            loop.add_writer(second, int)
+            loop.remove_writer(second)
+            second_peer.send(b"second")
+            await asyncio.sleep(0.001)
+            if next_use == "recv":
+                return await asyncio.wait_for(loop.sock_recv(second, 100), 5), called
+            arrived = loop.create_future()
+            loop.add_reader(second, arrived.cancel)
+            await asyncio.wait([arrived], timeout=5)
+            loop.remove_reader(second)
+            return second.recv(100), called
+
+    assert run(main()) == (b"second", [])
+
+
 # connect(2)
 
 
