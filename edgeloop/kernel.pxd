@@ -10,9 +10,12 @@ cdef int EPOLL_INPUT
 cdef int EPOLL_READ
 cdef int EPOLL_WRITE
 cdef int EPOLL_HANGUP
+cdef int EPOLL_URGENT
 cdef int EPOLL_EDGE
 cdef int INTEREST_READ
 cdef int INTEREST_WRITE
+cdef int INTEREST_URGENT
+cdef int INTEREST_STREAM
 cdef int INTEREST_HANGUP
 cdef Py_ssize_t READ_SIZE
 cdef Py_ssize_t MOST_CHUNKS
@@ -95,6 +98,7 @@ cdef extern from *:
     int empty "edgeloop_empty" (object list) except -1
     bint fails "edgeloop_fails" (object context, object callback, object args)
     int raised "edgeloop_raised" () except -1  # raises what is set already
+    int set_slice "PyList_SetSlice" (list items, Py_ssize_t low, Py_ssize_t high, void* put) except -1
     object call_none "edgeloop_call_none" (object context, object callback)
     object call_one "edgeloop_call_one" (object context, object callback, object argument)
     object call_method "edgeloop_call_method" (object context, object owner, object name, object argument)
@@ -106,6 +110,14 @@ cdef inline bint has_own(owner, str name) except -1:
     # Not by ``owner.__dict__``, which would make one.
     cdef PyObject** place = _PyObject_GetDictPtr(owner)
     return place != NULL and place[0] != NULL and name in <dict>place[0]
+
+
+cdef inline int drop_first(list items, Py_ssize_t count) except -1:
+    return set_slice(items, 0, count, NULL)
+
+
+cdef inline unsigned long this_thread() noexcept:
+    return PyThread_get_thread_ident()
 
 
 cdef inline bint is_this_thread(thread_id) except -1:

@@ -18,10 +18,13 @@ from typing import Any
 EPOLL_INPUT = select.EPOLLIN
 EPOLL_READ = select.EPOLLIN | select.EPOLLRDHUP | select.EPOLLHUP | select.EPOLLERR
 EPOLL_WRITE = select.EPOLLOUT | select.EPOLLHUP | select.EPOLLERR
-EPOLL_HANGUP = select.EPOLLRDHUP | select.EPOLLHUP | select.EPOLLERR
+EPOLL_HANGUP = select.EPOLLRDHUP | select.EPOLLHUP | select.EPOLLERR | select.EPOLLPRI
+EPOLL_URGENT = select.EPOLLPRI
 EPOLL_EDGE = select.EPOLLET
 INTEREST_READ = select.EPOLLIN | select.EPOLLRDHUP
 INTEREST_WRITE = select.EPOLLOUT
+INTEREST_URGENT = select.EPOLLPRI
+INTEREST_STREAM = INTEREST_READ | INTEREST_URGENT  # urgent data cuts reads short at its mark (rule 2)
 INTEREST_HANGUP = select.EPOLLRDHUP  # HUP and ERR are told unasked
 # As asyncio. It is over the 128 KiB from which glibc maps each block apart (mmap(2), page faults, munmap(2)), which would
 # treble the CPU time of a 1 KiB echo, but a loop has raised that limit: KEPT_HEAP in loop.py.
@@ -30,6 +33,7 @@ MOST_CHUNKS = 1024  # IOV_MAX
 SPARE_HANDLES = 0  # here the reference counts can't be known
 
 now = time.monotonic
+this_thread = get_ident
 copy_context = contextvars.copy_context
 take_last = list.pop
 call_none = contextvars.Context.run
@@ -66,6 +70,11 @@ def construct(cls: Callable[..., Any], args: tuple[Any, ...], keywords: dict[str
 def empty(items: list[Any]) -> None:
     """Empty a list of nothing but None."""
     items.clear()
+
+
+def drop_first(items: list[Any], count: int) -> None:
+    """Take so many items from the front of a list."""
+    del items[:count]
 
 
 def attributes_on_demand(owner: Any) -> None:

@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import errno
 import fcntl
+import os
 import sys
 import termios
 from typing import Any
 
-from . import kernel_sockets
+from . import kernel
 
 terminal_gone = errno.EIO
 """The errno of read(2) on a terminal whose other side was closed: its way to say end of file."""
@@ -19,7 +20,10 @@ terminal_gone = errno.EIO
 
 def read(fd: int) -> bytes | None:
     """``recv`` for what need not be a socket: a pipe, a character device."""
-    return kernel_sockets.recv(fd)
+    try:
+        return os.read(fd, kernel.READ_SIZE)
+    except BlockingIOError:
+        return None
 
 
 def unread(fd: int) -> int:
@@ -29,9 +33,15 @@ def unread(fd: int) -> int:
 
 def write(fd: int, data: Any) -> int:
     """``send`` for what need not be a socket."""
-    return kernel_sockets.send(fd, data)
+    try:
+        return os.write(fd, data)
+    except BlockingIOError:
+        return -1
 
 
 def write_many(fd: int, chunks: list[Any]) -> int:
     """``send_many`` for what need not be a socket."""
-    return kernel_sockets.send_many(fd, chunks)
+    try:
+        return os.writev(fd, chunks[: kernel.MOST_CHUNKS])
+    except BlockingIOError:
+        return -1

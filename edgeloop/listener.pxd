@@ -20,6 +20,8 @@ cdef class Listener(Channel):
     cdef object _context
     cdef object _connect
     cdef Reserve _reserve
+    cdef int _family
+    cdef int _short_read
     cdef double _silent_until
     cdef object _retry
     cdef on_ready(self)

@@ -15,7 +15,7 @@ from typing import Any
 from . import kernel, kernel_sockets, stdlib
 from .reactor import Channel
 from .schedule import Scheduler
-from .transports.stream import StreamTransport
+from .transports.stream import StreamTransport, short_read_of
 
 ACCEPTS_PER_TURN = 256
 RETRY_SECONDS = 0.1  # after which a lack of descriptors that closing one could not cure is looked at again
@@ -71,6 +71,8 @@ class Listener(Channel):
         self._context = kernel.copy_context()
         self._connect = connect
         self._reserve = reserve
+        self._family = sock.family
+        self._short_read = short_read_of(sock)
         self._silent_until = 0.0
         self._retry: asyncio.TimerHandle | None = None
         reserve.take()
@@ -128,6 +130,7 @@ class Listener(Channel):
                 context, {"message": "Error on transport creation for incoming connection", "exception": exc}
             )
             return
+        transport.use_family(self._family, self._short_read)
         kernel.call_none(context, transport.begin)
 
     def _exhausted(self, exc: OSError) -> bool:

@@ -78,14 +78,21 @@ class EventLoop(Datagrams, Signals, Subprocesses, SendFiles, asyncio.AbstractEve
         self._check_running()
         self._track_origins(self._debug)
         self._outer_hooks = sys.get_asyncgen_hooks()
-        self._thread_id = threading.get_ident()
+        self._thread_id = self.reactor.thread = threading.get_ident()
         sys.set_asyncgen_hooks(firstiter=self._asyncgen_begins, finalizer=self._asyncgen_is_dropped)
         stdlib.set_running_loop(self)
         self._watch_signals()
 
     def _run_forever_cleanup(self) -> None:
+        try:
+            self.reactor.flush()  # SystemExit or KeyboardInterrupt has ended the turn
+        finally:
+            self._end_run()
+
+    def _end_run(self) -> None:
         self._stopping = False
         self._thread_id = None
+        self.reactor.thread = 0
         self._unwatch_signals()
         stdlib.set_running_loop(None)
         self._track_origins(False)
@@ -128,6 +135,7 @@ class EventLoop(Datagrams, Signals, Subprocesses, SendFiles, asyncio.AbstractEve
             return
         if self._debug:
             stdlib.logger().debug("Close %r", self)
+        self.reactor.flush()
         self._close_signals()
         self._closed = True
         self._discard()

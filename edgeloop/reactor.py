@@ -19,6 +19,13 @@ QUIET_WAITS = 16
 QUIET_SECONDS = 20e-6
 TURNS_A_CLOCK = 8
 
+# Rule 5. A callback that ends so soon after its first write would have lost nothing by having its writes gathered; no byte
+# that is gathered waits longer than that for other callbacks.
+SHORT_SECONDS = 100e-6
+LONG_SECONDS = 1e-3  # who goes on computing for longer than that after a write has its next writes sent at once
+EARNED = 4  # so many short callbacks in a row, and a connection's writes are gathered
+CAUTIOUS_CALLBACKS = 64  # after a callback that was not short, so many others have theirs sent when they end
+
 _NOTHING: list[Channel] = []
 
 _reactors: weakref.WeakSet[Reactor] = weakref.WeakSet()
@@ -35,18 +42,24 @@ class Channel:
         self.fd = fd
         self.readable = False
         self.writable = True  # until a call says otherwise: a new socket has room
-        self.hung = False  # RDHUP, HUP or ERR came: a short read is not the end (rule 2)
+        self.hung = False  # RDHUP, HUP, ERR or PRI came: a short read is not the end (rule 2)
+        self.urgent = False  # PRI was among them
         self.deferred = False
         self.marked = False
         self.added = False
         self.interest = 0
         self.born = 0
+        self.credit = 0  # the callbacks of late that ended at once after a write (rule 5)
 
     def on_ready(self) -> None:
         """React to ``readable``, ``writable``; called for each event and for each deferral."""
 
     def flush(self) -> None:
-        """Send what this turn has gathered; called once for each ``Reactor.mark``."""
+        """Send what was gathered; called once for each ``Reactor.mark``."""
+
+    def push(self) -> None:
+        """Send what was gathered, in the middle of a callback: call none of the program's."""
+        self.flush()
 
     def on_called(self) -> None:
         """Have the kernel look again; called once for each ``Reactor.mark_queued``."""
@@ -71,8 +84,14 @@ class Reactor:
         self.quiet = 0  # waits in a row after skipped turns that brought nothing
         self.asked = 0.0  # when the first turn was skipped since the last wait
         self.skips = 0  # how many turns were after that
+        self.thread = 0  # that runs the loop, as threading.get_ident names it
         self.leftover: list[Channel] = []
         self.marked: list[Channel] = []
+        self.marked_at = 0.0  # when the first of them was
+        self.judged = 0  # how many of them were marked by callbacks that have ended
+        self.judged_at = 0.0  # when the last of these ended
+        self.cautious = 0  # so many callbacks' writes are not gathered beyond their end
+        self.late = False  # what is let go of has waited for longer than LONG_SECONDS
         self.queued: list[Channel] = []
         _reactors.add(self)
 
@@ -152,10 +171,20 @@ class Reactor:
             channel.deferred = True
             self.leftover.append(channel)
 
+    def may_gather(self, channel: Channel) -> bool:
+        """Whether what the channel is given may wait to leave with more: earned, and in a callback of the loop (rule 5)."""
+        return channel.credit >= EARNED and self.thread == kernel.this_thread()
+
+    def may_send(self) -> bool:
+        """Whether the calling thread may send what is gathered: the one that runs the loop, if one does."""
+        return not self.thread or self.thread == kernel.this_thread()
+
     def mark(self, channel: Channel) -> None:
-        """Have ``flush`` called before the next wait, so that the writes of one turn leave together (rule 5)."""
+        """Have ``flush`` called soon, before the next wait at the latest, and the callback judged by its end (rule 5)."""
         self.stirred = True
         if not channel.marked:
+            if not self.marked:
+                self.marked_at = kernel.now()
             channel.marked = True
             self.marked.append(channel)
 
@@ -171,11 +200,38 @@ class Reactor:
             self.woken = True
             self.poller.wake()
 
+    def callback_ended(self) -> None:
+        """Judge the callback by those it marked, and let go of what may wait no longer. Called where any are (rule 5)."""
+        now = kernel.now()
+        # Its length is known from its first write on, or, if others were marked before, from the end of the last one on.
+        elapsed = now - (self.judged_at if self.judged else self.marked_at)
+        while self.judged < len(self.marked):
+            channel = self.marked[self.judged]
+            self.judged += 1
+            if elapsed > LONG_SECONDS:
+                channel.credit = 0
+            elif elapsed < SHORT_SECONDS and channel.credit < EARNED:
+                channel.credit += 1
+        self.judged_at = now
+        waited = now - self.marked_at
+        if elapsed >= SHORT_SECONDS:
+            self.cautious = CAUTIOUS_CALLBACKS
+        elif self.cautious:
+            self.cautious -= 1
+        elif waited < SHORT_SECONDS:
+            return
+        self.late = waited > LONG_SECONDS
+        try:
+            self.flush()
+        finally:
+            self.late = False
+
     def flush(self) -> None:
         """Let each marked channel send what it gathered."""
         while self.marked:
             marked = self.marked
             self.marked = []
+            self.judged = 0
             index = 0
             try:
                 for channel in marked:
@@ -185,6 +241,12 @@ class Reactor:
             except BaseException:
                 self.marked[:0] = marked[index:]
                 raise
+
+    def push(self) -> None:
+        """Let each marked channel send what it gathered, in the middle of a callback: none of the program's is called."""
+        if self.may_send():
+            for channel in list(self.marked):
+                channel.push()
 
     def look_again_at_queued(self) -> None:
         """The turn's news has been run: what the callbacks left unread is to be told again (rule 10)."""
@@ -270,13 +332,19 @@ class Reactor:
                         channel.writable = True
                     if mask & kernel.EPOLL_HANGUP:
                         channel.hung = True
+                    if mask & kernel.EPOLL_URGENT:
+                        channel.urgent = True
                 if not channel.deferred:  # else its turn comes below: one buffer each (rule 3)
                     channel.on_ready()
+                    if self.marked:
+                        self.callback_ended()
             for channel in leftover:
                 done += 1
                 channel.deferred = False
                 if channel.added:
                     channel.on_ready()
+                    if self.marked:
+                        self.callback_ended()
         finally:
             if done < len(leftover):
                 self.leftover[:0] = leftover[done:]
@@ -284,9 +352,16 @@ class Reactor:
     def disown(self) -> None:
         """After a fork, in the child: the set is the parent's, and only our copy of its descriptor is ours (rule 11)."""
         self.foreign = True
+        self.thread = 0
 
     def _refuse(self) -> None:
         raise RuntimeError("this event loop belongs to the process that this one was forked from")
+
+
+def _before_fork() -> None:
+    # What is gathered would be in both processes: neither may lose it, nor both send it.
+    for reactor in list(_reactors):
+        reactor.push()
 
 
 def _after_fork_in_child() -> None:
@@ -294,4 +369,4 @@ def _after_fork_in_child() -> None:
         reactor.disown()
 
 
-os.register_at_fork(after_in_child=_after_fork_in_child)
+os.register_at_fork(before=_before_fork, after_in_child=_after_fork_in_child)

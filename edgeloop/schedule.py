@@ -302,6 +302,8 @@ class Scheduler(HandleSource):
                 self._warn_if_slow(handle, kernel.now() - start)
             if over:
                 self._keep(handle)
+            if self.reactor.marked:
+                self.reactor.callback_ended()
         finally:
             del handle  # as in _run_batch
 
@@ -329,6 +331,8 @@ class Scheduler(HandleSource):
                     self._warn_if_slow(handle, kernel.now() - start)
                 if over:
                     self._keep(handle)
+                if self.reactor.marked:
+                    self.reactor.callback_ended()
         finally:
             if done == size:
                 kernel.empty(batch)

@@ -73,7 +73,7 @@ class SocketCalls(Resolver):
             if not isinstance(fd, int):
                 return
         channel = self.reactor.find(fd)
-        if channel is not None and not isinstance(channel, Watch):
+        if channel is not None and not isinstance(channel, Watch) and not getattr(channel, "is_gone", bool)():
             is_closing = getattr(channel, "is_closing", None)
             if is_closing is None or not is_closing():
                 raise RuntimeError(f"File descriptor {fd!r} is used by transport {channel!r}")

@@ -312,6 +312,7 @@ class WriterCore:
             return False
         if type(self._transport) is StreamTransport:
             transport = self._transport
+            transport.push()  # what was drained, the kernel has
             return not transport._closing
         return not self._transport.is_closing()
 
