@@ -24,7 +24,7 @@ TURNS_A_CLOCK = 8
 SHORT_SECONDS = 100e-6
 LONG_SECONDS = 1e-3  # who goes on computing for longer than that after a write has its next writes sent at once
 EARNED = 4  # so many short callbacks in a row, and a connection's writes are gathered
-CAUTIOUS_CALLBACKS = 64  # after a callback that was not short, so many others have theirs sent when they end
+CAUTIOUS_CALLBACKS = 16  # after a callback that was not short, so many others have theirs sent when they end
 
 _NOTHING: list[Channel] = []
 
