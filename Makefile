@@ -3,14 +3,15 @@
 # make check     the same on one Python: make check PYTHON=python3.13
 # make compat    asyncio's own tests on edgeloop, in both editions on each Python there is
 # make projects  other projects' test suites on edgeloop: make projects WHICH="aiohttp trio" PYTHON=python3.13
-# make bench     every loop compared in every cell, half an hour, with a page and charts; some: make bench WHAT="echo streams"
+# make weather   every system call of the scenarios in tests/weather fails once, in each way it can; re-entry, 200 seeds
+# make bench     every loop compared in every cell, three quarters of an hour, with a page and charts; some: make bench WHAT="echo streams"
 
 PYTHON ?= python3
 VERSIONS ?= 3.11 3.12 3.13 3.14 3.15
 WHAT ?=
 WHICH ?= all
 
-.PHONY: example test check compat projects bench clean
+.PHONY: example test check compat projects weather bench clean
 
 example: .venv/default/ready
 	.venv/default/bin/python examples/aiohttp_app.py
@@ -26,6 +27,10 @@ compat:
 
 projects:
 	.ci/projects $(PYTHON) $(WHICH)
+
+weather: .venv/default/ready
+	WEATHER=whole .venv/default/bin/python -m pytest -q -n auto tests/weather
+	WEATHER=whole EDGELOOP_PURE=1 .venv/default/bin/python -m pytest -q -n auto tests/weather
 
 bench:
 	"$$(.ci/pythons $(PYTHON))" -m benchmarks --peers $(or $(WHAT),--write)

@@ -7,6 +7,8 @@ Everything that is not about the extension modules stands in pyproject.toml.
 from __future__ import annotations
 
 import os
+import re
+import runpy
 import sys
 from pathlib import Path
 
@@ -15,6 +17,9 @@ from setuptools.command.build_ext import build_ext
 
 if not sys.platform.startswith("linux"):
     sys.exit(f"edgeloop needs Linux, for epoll; this is {sys.platform}")
+
+# Before it, the code that Cython makes lets go of an attribute's old value first, and what runs then finds it there.
+OLDEST_CYTHON = (3, 3, 1)
 
 # Hot rooms only: what works once per connection or once per loop stays plain Python.
 COMPILED = (
@@ -77,9 +82,19 @@ def room_headers_changed() -> bool:
 
 def extensions() -> list[Extension]:
     """The extension modules, one for each hot room."""
-    if os.environ.get("EDGELOOP_PURE", "0") not in ("", "0"):
-        return []
+    try:
+        if runpy.run_path("edgeloop/_pure.py")["is_asked_for"]():
+            return []
+    except ValueError as exc:
+        sys.exit(str(exc))
+    from Cython import __version__ as cython
     from Cython.Build import cythonize
+
+    if tuple(int(part) for part in re.findall(r"\d+", cython)[:3]) < OLDEST_CYTHON:
+        needed = ".".join(map(str, OLDEST_CYTHON))
+        sys.exit(
+            f"edgeloop needs Cython {needed} to be compiled, or it would use objects after their end; this is {cython}"
+        )
 
     modules = [
         Extension(

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from benchmarks import charts, machine, profiling, report, table
-from benchmarks.cells import CELLS, CONNECTIONS, FAMILIES, SIZES, Cell
+from benchmarks.cells import CELLS, CONNECTIONS, FAMILIES, SIZES, Cell, variants
 from benchmarks.loops import NAMES, packages
 from benchmarks.processes import Bench, MeasurementError, availability, compiled
 from benchmarks.rounds import compare, say
@@ -21,7 +21,7 @@ from benchmarks.rounds import compare, say
 PROFILE = "profile"
 ALL = "all"
 SHORTEST_ROUND = 0.1
-#: Rounds and their seconds: with every peer the usual cells take about half an hour, or eight minutes.
+#: Rounds and their seconds: with every peer the usual cells take about three quarters of an hour, or twelve minutes.
 USUAL = (5, 0.4)
 QUICK = (2, 0.2)
 QUICK_CONNECTIONS = 2000
@@ -30,14 +30,14 @@ CHECKOUT = Path(__file__).resolve().parents[1]
 
 
 def parser() -> argparse.ArgumentParser:
-    shown = [cell for cell in CELLS.values() if cell in FAMILIES or "-" not in cell.name]
-    cells = "\n".join(f"  {cell.name:<13} {cell.title}" for cell in shown)
+    hidden = {variant.name for family in FAMILIES for variant in variants(family)}
+    cells = "\n".join(f"  {cell.name:<19} {cell.title}" for cell in CELLS.values() if cell.name not in hidden)
     families = ", ".join(cell.name for cell in FAMILIES)
     arguments = argparse.ArgumentParser(
         prog="python -m benchmarks",
         description=__doc__,
-        epilog=f"cells:\n{cells}\n  {ALL:<13} all of them\n"
-        f"  {PROFILE:<13} before a cell: a profile of its server, with perf, loop by loop\n\n"
+        epilog=f"cells:\n{cells}\n  {ALL:<19} all of them\n"
+        f"  {PROFILE:<19} before a cell: a profile of its server, with perf, loop by loop\n\n"
         f"{families} also as NAME-SIZE-CONNECTIONS,\nsuch as echo-16k-64: {', '.join(SIZES)} bytes,"
         f" {', '.join(map(str, CONNECTIONS))} connections",
         formatter_class=argparse.RawDescriptionHelpFormatter,

@@ -8,11 +8,15 @@ from dataclasses import dataclass, replace
 
 from benchmarks.loops import LIMIT, LOOPS
 from benchmarks.measuring import (
+    Burst,
     Conversation,
     Figures,
+    FirstByte,
+    Flooded,
     Idle,
     Workload,
     asking,
+    coldstart,
     fairness,
     growth,
     in_process,
@@ -27,7 +31,8 @@ class Column:
 
     ``compared``: the table also gives its ratio to the reference loops. ``pooled``: the mean of the rounds is shown in
     place of the median, for figures that the kernel samples so coarsely that only many samples together say something.
-    ``counted``: it is CPU time for an operation, and part of the sum over all cells.
+    ``counted``: it is CPU time for an operation, and part of the sum over all cells. ``awaited``: it has its place in the
+    table of what a peer waits for.
     """
 
     key: str
@@ -36,6 +41,7 @@ class Column:
     compared: bool = False
     pooled: bool = False
     counted: bool = False
+    awaited: bool = False
 
     def summary(self, samples: Sequence[float]) -> float:
         return statistics.fmean(samples) if self.pooled else statistics.median(samples)
@@ -267,6 +273,70 @@ AT_REST = (
     ),
 )
 
+
+def awaited(key: str, heading: str, digits: int = 0) -> Column:
+    return Column(key, heading, digits, compared=True, awaited=True)
+
+
+def flooded(name: str, title: str, unit: str, measure: Flooded, limited: bool = False) -> Cell:
+    columns = (
+        awaited("p50", "ping p50 us"),
+        awaited("p99", "ping p99 us"),
+        awaited("flood_us", f"CPU us/{unit}", 2),
+        Column("rate", f"{unit}/s", 0),
+        Column("busy", "busy %", 0),
+    )
+    return Cell(name, f"a ping while {title}", columns, measure, limited=limited)
+
+
+def first_byte(name: str, how: str, measure: FirstByte, limited: bool = True) -> Cell:
+    columns = (
+        awaited("first", "first us"),
+        awaited("after_short", "after short us"),
+        awaited("mean", "mean us"),
+        awaited("p99", "p99 us"),
+        Column("cpu_us", "CPU us/req", 0),
+    )
+    title = "a handler computes after each piece that it writes: how late the pieces arrive"
+    return Cell(name, f"{title}; {how}", columns, measure, limited=limited)
+
+
+BURST = (awaited("mean", "mean us"), awaited("p99", "p99 us"), Column("cpu_us", "CPU us/req", 1))
+#: How long somebody waits for an answer.
+WAITED_FOR = (
+    *(
+        Cell(
+            f"burst-{connections}-{work}",
+            f"requests at once, each {work} us of work: time to the answer",
+            BURST,
+            Burst(work),
+            connections,
+        )
+        for connections in (32, 256)
+        for work in (0, 50, 200)
+    ),
+    first_byte("firstbyte", "Protocol", FirstByte("tokens")),
+    first_byte("firstbytestreams", "streams", FirstByte("tokenstreams")),
+    first_byte("firstbyteownstreams", "the loop's own streams", FirstByte("tokenownstreams")),
+    first_byte("firstbyteunix", "Protocol, Unix socket", FirstByte("tokenunix")),
+    first_byte("firstbytetls", "Protocol over TLS", FirstByte("tokentls", tls=True), limited=False),
+    flooded("connflood", "others connect and reset", "conn", Flooded("connflood", "connections"), limited=True),
+    flooded("dgramflood", "datagrams pour in", "dgram", Flooded("dgramflood", "datagrams"), limited=True),
+    flooded("handshakeflood", "others shake hands", "handshake", Flooded("handshakeflood", "handshakes", tls=True)),
+    flooded("threadflood", "two threads call call_soon_threadsafe", "call", Flooded("threadflood", crowded=True)),
+    flooded("signalflood", "signals arrive", "signal", Flooded("signalflood", "signals")),
+    flooded("timerflood", "5,000 timers are due each millisecond", "timer", Flooded("timerflood")),
+    flooded("childflood", "children are started and end", "child", Flooded("childflood", crowded=True)),
+    flooded("sendfileflood", "sendfile to a peer goes on and on", "MiB", Flooded("sendfileflood", "bytes")),
+    Cell(
+        "coldstart",
+        "from the start of the process to the first answer",
+        (awaited("ms", "ms", 1), awaited("cpu_ms", "CPU ms", 1)),
+        coldstart,
+        connected=False,
+    ),
+)
+
 CELLS: dict[str, Cell] = {
     cell.name: cell
     for cell in (
@@ -275,5 +345,6 @@ CELLS: dict[str, Cell] = {
         *OVER_CONNECTIONS,
         *(replace(cell, limited=False, connected=False) for cell in INSIDE),
         *AT_REST,
+        *WAITED_FOR,
     )
 }

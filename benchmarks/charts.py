@@ -68,6 +68,13 @@ CHARTS = {
     "callsoon": ("callsoon", "batch_ns", "call_soon and its callback", "CPU ns"),
     "sleeps": ("sleeps", "off_us", "How far off its end a sleep of 200 µs is, mean", "µs"),
     "idle": ("idle", "pss", "Memory of an idle TCP connection", "bytes"),
+    "burst": ("burst-32-200", "mean", "32 requests at once, each 200 µs of work", "mean µs to the answer"),
+    "firstbyte": ("firstbyte", "mean", "A handler computes after each piece that it writes", "mean µs a piece is late"),
+    "connflood": ("connflood", "p99", "A ping while others connect and reset", "µs, 99 %"),
+    "dgramflood": ("dgramflood", "p99", "A ping while datagrams pour in", "µs, 99 %"),
+    "handshakeflood": ("handshakeflood", "p99", "A ping while others make TLS handshakes", "µs, 99 %"),
+    "threadflood": ("threadflood", "p99", "A ping while two threads call call_soon_threadsafe", "µs, 99 %"),
+    "coldstart": ("coldstart", "ms", "From the start of the process to its first answer", "ms"),
 }
 SUMMARY = "all"
 

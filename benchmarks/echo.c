@@ -4,6 +4,8 @@
  *     echo sink  SIZE [WHERE]      sends one byte for each SIZE bytes received
  *     echo fetch SIZE [WHERE]      sends SIZE bytes for each 8 bytes received
  *     echo http  SIZE [WHERE]      answers each request without a body with "Hello, world!"
+ *     echo work  SIZE [WHERE]      computes for as many microseconds as the first 8 of 64 bytes say, then sends them back
+ *     echo token SIZE [WHERE]      four times: sends 64 bytes, then computes as above
  *
  * Listens on a free port of 127.0.0.1, or on the Unix socket WHERE if that is a path, prints which, and runs until it
  * is killed or its parent is gone. With "busy" for WHERE it never sleeps, so that a client never waits for its waking.
@@ -18,6 +20,7 @@
 #include <netinet/tcp.h>
 #include <signal.h>
 #include <stdbool.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -25,11 +28,12 @@
 #include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/un.h>
+#include <time.h>
 #include <unistd.h>
 
-enum { EVENTS = 256, READ_SIZE = 256 * 1024, REQUEST_SIZE = 8 };
+enum { EVENTS = 256, READ_SIZE = 256 * 1024, REQUEST_SIZE = 8, PIECE = 64, PIECES = 4 };
 
-enum service { ECHO, SINK, FETCH, HTTP };
+enum service { ECHO, SINK, FETCH, HTTP, WORK, TOKEN };
 
 struct connection {
     int fd;
@@ -124,10 +128,34 @@ static bool answer_requests(struct connection *connection, size_t received)
     return true;
 }
 
+static double now(void)
+{
+    struct timespec time;
+    clock_gettime(CLOCK_MONOTONIC, &time);
+    return time.tv_sec + time.tv_nsec * 1e-9;
+}
+
+static bool compute_and_answer(struct connection *connection, size_t received)
+{
+    uint64_t microseconds;
+    memcpy(&microseconds, buffer, sizeof microseconds);
+    for (int i = 0; i < (service == TOKEN ? PIECES : 1); i++) {
+        char piece[PIECE];
+        memset(piece, i, sizeof piece);
+        if (service == TOKEN && !transmit(connection, piece, sizeof piece))
+            return false;
+        for (double end = now() + microseconds * 1e-6; microseconds && now() < end;)
+            continue;
+    }
+    return service == TOKEN || transmit(connection, buffer, received);
+}
+
 static bool answer(struct connection *connection, size_t received)
 {
     if (service == HTTP)
         return answer_requests(connection, received);
+    if (service == WORK || service == TOKEN)
+        return compute_and_answer(connection, received);
     static char acknowledgements[READ_SIZE];
     if (service == ECHO)
         return transmit(connection, buffer, received);
@@ -210,8 +238,9 @@ static void listen_and_say_where(const char *path)
 
 static bool choose(const char *name)
 {
-    static const char *const names[] = {[ECHO] = "echo", [SINK] = "sink", [FETCH] = "fetch", [HTTP] = "http"};
-    for (service = ECHO; service <= HTTP; service++)
+    static const char *const names[] = {[ECHO] = "echo", [SINK] = "sink", [FETCH] = "fetch", [HTTP] = "http",
+                                        [WORK] = "work", [TOKEN] = "token"};
+    for (service = ECHO; service <= TOKEN; service++)
         if (!strcmp(name, names[service]))
             return true;
     return false;
@@ -221,7 +250,7 @@ int main(int argc, char **argv)
 {
     prctl(PR_SET_PDEATHSIG, SIGKILL);
     if (argc != 3 && argc != 4) {
-        fprintf(stderr, "usage: echo echo|sink|fetch|http SIZE [PATH|busy]\n");
+        fprintf(stderr, "usage: echo echo|sink|fetch|http|work|token SIZE [PATH|busy]\n");
         return 2;
     }
     bool busy = argc == 4 && !strcmp(argv[3], "busy");

@@ -10,20 +10,15 @@
 #define _GNU_SOURCE
 #include "figures.h"
 #include "peer.h"
+#include "samples.h"
 
-enum { CHUNK = 16 * 1024, MOST = 1 << 20 };
+enum { CHUNK = 16 * 1024 };
 
 static struct peer small, large;
 static size_t size;
 static char *request, *reply, chunk[CHUNK], scratch[8 * CHUNK];
 static uint64_t poured;
-static float taken[MOST];
-
-static int by_size(const void *one, const void *other)
-{
-    float difference = *(const float *)one - *(const float *)other;
-    return (difference > 0) - (difference < 0);
-}
+static struct samples samples;
 
 /* A little of the flood at a time, so that the small reply is looked for often. */
 static void pour(void)
@@ -64,14 +59,13 @@ static double ask(bool flooding)
 
 static void measure(bool flooding, double seconds, double *half, double *most)
 {
-    size_t count = 0;
-    for (double end = now() + seconds; count < MOST && now() < end; requests++) {
+    samples.count = 0;
+    for (double end = now() + seconds; now() < end; requests++) {
         request[requests % size] ^= 1 + requests;
-        taken[count++] = ask(flooding) * 1e6;
+        add_sample(&samples, ask(flooding) * 1e6);
     }
-    qsort(taken, count, sizeof *taken, by_size);
-    *half = taken[count / 2];
-    *most = taken[count * 99 / 100];
+    *half = percentile(&samples, 50);
+    *most = percentile(&samples, 99);
 }
 
 int main(int argc, char **argv)

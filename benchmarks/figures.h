@@ -79,7 +79,7 @@ static void print_figures(struct reading before, struct reading after)
     int64_t server_waited = after.server_waited - before.server_waited;
     int64_t load_waited = after.load_waited - before.load_waited;
     printf("{\"requests\": %lu, \"seconds\": %.6f, \"cpu_ns\": %ld, \"ticks_ns\": %ld, \"user_ns\": %ld, "
-           "\"waited_ns\": %ld", after.requests - before.requests, after.time - before.time, after.cpu - before.cpu,
+           "\"waited_ns\": %ld, \"load_waited_ns\": %ld", after.requests - before.requests, after.time - before.time, after.cpu - before.cpu,
            after.ticks - before.ticks, after.user - before.user,
-           server_waited > load_waited ? server_waited : load_waited);
+           server_waited > load_waited ? server_waited : load_waited, load_waited);
 }

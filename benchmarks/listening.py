@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import importlib
 import socket
 import ssl
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 BACKLOG = 4096
@@ -26,6 +27,13 @@ async def listen(protocol: Callable[[], asyncio.BaseProtocol], context: ssl.SSLC
     return port_of(server.sockets[0])
 
 
+async def listen_on_path(protocol: Callable[[], asyncio.BaseProtocol], folder: Path) -> str:
+    """Serve on a Unix socket in the folder. Its path is returned."""
+    path = str(folder / "socket")
+    keep.append(await asyncio.get_running_loop().create_unix_server(protocol, path, backlog=BACKLOG))
+    return path
+
+
 def port_of(listener: socket.socket) -> int:
     port: int = listener.getsockname()[1]
     return port
@@ -35,3 +43,10 @@ def server_context(folder: Path) -> ssl.SSLContext:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(folder / CERTIFICATE)
     return context
+
+
+def own_start_server() -> Callable[..., Awaitable[asyncio.Server]]:
+    """``start_server`` of the running loop's package, asyncio's where that has none."""
+    package = importlib.import_module(type(asyncio.get_running_loop()).__module__.partition(".")[0])
+    found: Callable[..., Awaitable[asyncio.Server]] = getattr(package, "start_server", asyncio.start_server)
+    return found

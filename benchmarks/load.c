@@ -17,6 +17,7 @@
  *     cpu_ns             CPU time of process PID in the meantime, user and system, all threads
  *     ticks_ns, user_ns  the same sampled by the kernel's tick: only good for the share of user time
  *     waited_ns          how long PID's first thread or the load had to wait for a CPU, the longer of both
+ *     load_waited_ns     the load's alone
  *
  * CPU time is read from the CPU-time clock of PID here, so that it covers the same moments as the count of requests.
  */

@@ -13,12 +13,13 @@ from benchmarks.processes import (
     MeasurementError,
     Server,
     answering,
+    counted,
     first_line,
     inside,
     load,
     loading,
     serving,
-    small_among_large,
+    started,
 )
 
 Figures = dict[str, float]
@@ -49,19 +50,19 @@ class Conversation:
     def __call__(self, bench: Bench, name: str, work: Workload) -> Figures:
         raise_descriptor_limit(work.connections + SPARE_DESCRIPTORS)
         with serving(bench, self.service, name, work.size) as server:
-            counted = load(bench, server, self.kind, work.connections, work.size, work.seconds)
-        amount = counted["requests"] * (work.size / 2**20 if self.in_mebibytes else 1)
+            found = load(bench, server, self.kind, work.connections, work.size, work.seconds)
+        amount = found["requests"] * (work.size / 2**20 if self.in_mebibytes else 1)
         if not amount:
             raise MeasurementError(f"not one request was answered within {work.seconds} s")
-        cpu = counted["cpu_ns"] / amount / 1000
+        cpu = found["cpu_ns"] / amount / 1000
         return {
             "cpu_us": cpu,
             # Without a single tick in the round there is no sample of the share of user time.
-            "user_us": cpu * counted["user_ns"] / (counted["ticks_ns"] or 1),
-            "rate": amount / counted["seconds"],
+            "user_us": cpu * found["user_ns"] / (found["ticks_ns"] or 1),
+            "rate": amount / found["seconds"],
             "per_cpu": 1e6 / cpu,
-            "busy": 100 * counted["cpu_ns"] / counted["seconds"] / 1e9,
-            "waited": 100 * counted["waited_ns"] / counted["seconds"] / 1e9,
+            "busy": share(found, "cpu_ns"),
+            "waited": share(found, "waited_ns"),
         }
 
 
@@ -110,11 +111,91 @@ def rest(server: Server, work: Workload, before: dict[str, int]) -> Figures:
 
 def fairness(bench: Bench, name: str, work: Workload) -> Figures:
     with serving(bench, "echo", name, work.size) as server:
-        counted = small_among_large(bench, server, work.size, 2 * work.seconds)
+        seconds = 2 * work.seconds
+        found = counted(bench, "fairness", server.address, server.pid, work.size, seconds, seconds=seconds)
     return {
-        **{key: counted[key] for key in ("calm_p50", "calm_p99", "flood_p50", "flood_p99", "mebibytes")},
-        "factor": counted["flood_p99"] / counted["calm_p99"],
-        "waited": 100 * counted["waited_ns"] / counted["seconds"] / 1e9,
+        **{key: found[key] for key in ("calm_p50", "calm_p99", "flood_p50", "flood_p99", "mebibytes")},
+        "factor": found["flood_p99"] / found["calm_p99"],
+        "waited": share(found, "waited_ns"),
+    }
+
+
+@dataclass(frozen=True)
+class Burst:
+    """How long the answers to many requests take that come at once, each of which takes ``work`` us to compute."""
+
+    work: int
+
+    def __call__(self, bench: Bench, name: str, work: Workload) -> Figures:
+        raise_descriptor_limit(work.connections + SPARE_DESCRIPTORS)
+        with serving(bench, "work", name, 1) as server:
+            times = (work.seconds / 5, work.seconds)
+            arguments = (server.address, server.pid, work.connections, self.work, *times)
+            found = counted(bench, "burst", *arguments, seconds=work.seconds)
+        return {**{key: found[key] for key in ("mean", "p50", "p99")}, **shares(found)}
+
+
+@dataclass(frozen=True)
+class FirstByte:
+    """When the pieces of an answer arrive whose handler computes between them. ``service`` is one of computing.py's."""
+
+    service: str
+    tls: bool = False
+
+    def __call__(self, bench: Bench, name: str, work: Workload) -> Figures:
+        with serving(bench, self.service, name, 1) as server:
+            address = f"tls:{server.address}" if self.tls else server.address
+            times = (work.seconds / 5, work.seconds)
+            found = counted(bench, "firstbyte", address, server.pid, *times, seconds=work.seconds)
+        return {**{key: found[key] for key in ("first", "after_short", "mean", "p99")}, **shares(found)}
+
+
+@dataclass(frozen=True)
+class Flooded:
+    """How long a ping takes while something floods the server. ``service`` is one of flooded.py's, ``kind`` floods.c's.
+
+    ``crowded``: the server's own threads or children share its core, so that its waiting says nothing about others.
+    """
+
+    service: str
+    kind: str = "none"
+    tls: bool = False
+    crowded: bool = False
+
+    def __call__(self, bench: Bench, name: str, work: Workload) -> Figures:
+        with serving(bench, self.service, name, 1) as server:
+            ping, flooded = server.address.split()
+            flooded = f"tls:{flooded}" if self.tls else flooded
+            times = (work.seconds / 5, work.seconds)
+            found = counted(bench, "floods", self.kind, ping, flooded, server.pid, *times, seconds=work.seconds)
+        if not found["flood"]:
+            raise MeasurementError(f"nothing of the flood was dealt with in {work.seconds} s")
+        return {
+            "p50": found["p50"],
+            "p99": found["p99"],
+            "flood_us": found["cpu_ns"] / found["flood"] / 1000,
+            "rate": found["flood"] / found["seconds"],
+            "busy": share(found, "cpu_ns"),
+            "waited": share(found, "load_waited_ns" if self.crowded else "waited_ns"),
+        }
+
+
+def coldstart(bench: Bench, name: str, work: Workload) -> Figures:
+    found = started(bench, name, work.seconds)
+    return {"ms": found["ms"], "cpu_ms": found["cpu_ms"], "waited": share(found, "waited_ns")}
+
+
+def share(found: dict[str, float], key: str) -> float:
+    """What was counted in nanoseconds, in percent of the time."""
+    return 100 * found[key] / found["seconds"] / 1e9
+
+
+def shares(found: dict[str, float]) -> Figures:
+    """What every conversation has: CPU time of a request, and how much of the time was taken."""
+    return {
+        "cpu_us": found["cpu_ns"] / found["requests"] / 1000,
+        "busy": share(found, "cpu_ns"),
+        "waited": share(found, "waited_ns"),
     }
 
 

@@ -16,14 +16,26 @@ from pathlib import Path
 from typing import cast
 
 from benchmarks.listening import CERTIFICATE
-from benchmarks.loops import LIMIT, environment
+from benchmarks.loops import LIMIT, LOOPS, environment
 from benchmarks.machine import Cores, pinned
 
 HERE = Path(__file__).parent
 ROOT = HERE.parent
 START_SECONDS = 30.0
-#: The C programs. The load is built without TLS where OpenSSL's headers are missing.
-PROGRAMS = ("echo", "load", "echo_datagrams", "datagrams", "fairness")
+#: The C programs. Those that can talk TLS are built without it where OpenSSL's headers are missing.
+PROGRAMS = (
+    "echo",
+    "echo_datagrams",
+    "echo_floods",
+    "load",
+    "datagrams",
+    "fairness",
+    "burst",
+    "firstbyte",
+    "floods",
+    "coldstart",
+)
+WITH_TLS = ("load", "firstbyte", "floods")
 TLS = ("-DWITH_TLS", "-lssl", "-lcrypto")
 #: The C program and its service, by the service of server.py whose limit that is.
 NATIVE = {
@@ -34,6 +46,10 @@ NATIVE = {
     "fetch": ("echo", "fetch"),
     "datagrams": ("echo_datagrams", "echo"),
     "count": ("echo_datagrams", "count"),
+    "work": ("echo", "work"),
+    **dict.fromkeys(("tokens", "tokenstreams", "tokenownstreams", "tokenunix"), ("echo", "token")),
+    "connflood": ("echo_floods", "connections"),
+    "dgramflood": ("echo_floods", "datagrams"),
 }
 
 
@@ -73,7 +89,7 @@ def compiled() -> Iterator[Path]:
 def compile_one(folder: Path, name: str) -> None:
     command = ["gcc", "-O2", "-Wall", "-o", str(folder / name), str(HERE / f"{name}.c")]
     try:
-        if name == "load" and subprocess.run([*command, *TLS], capture_output=True).returncode == 0:
+        if name in WITH_TLS and subprocess.run([*command, *TLS], capture_output=True).returncode == 0:
             return
         subprocess.run(command, check=True, capture_output=True, text=True)
     except FileNotFoundError as error:
@@ -172,7 +188,7 @@ def serving(bench: Bench, service: str, name: str, size: int) -> Iterator[Server
             program, native = NATIVE[service]
             command = [str(bench.programs / program), native]
             command += [str(size)] if program == "echo" else []
-            command += [f"{own}/socket"] if service == "unix" else []
+            command += [f"{own}/socket"] if service in ("unix", "tokenunix") else []
         else:
             Path(own, CERTIFICATE).symlink_to(bench.programs / CERTIFICATE)
             command = [bench.python(name), "-m", "benchmarks.server", service, name, str(size), own]
@@ -215,10 +231,22 @@ def load(bench: Bench, server: Server, kind: str, connections: int, size: int, s
         return figures
 
 
-def small_among_large(bench: Bench, server: Server, size: int, seconds: float) -> dict[str, float]:
-    """What fairness.c measured, in about ``seconds``."""
-    command = [str(bench.programs / "fairness"), server.address, str(server.pid), str(size), str(seconds)]
+def counted(bench: Bench, program: str, *arguments: object, seconds: float) -> dict[str, float]:
+    """What one of PROGRAMS measured from the load's core, in about ``seconds``."""
+    command = [str(bench.programs / program), *map(str, arguments)]
     with running(command, bench.cores.load, LIMIT, bench.nice) as process:
+        figures: dict[str, float] = json.loads(first_line(process, 2 * seconds + START_SECONDS))
+        return figures
+
+
+def started(bench: Bench, name: str, seconds: float) -> dict[str, float]:
+    """What coldstart.c measured: a server that is started again and again."""
+    package = None if name == LIMIT else LOOPS[name].package or "asyncio"
+    command = [str(bench.programs / "echo"), "echo", "1"]
+    if package is not None:
+        command = [bench.python(name), "-m", "benchmarks.coldstart", package]
+    command = [str(bench.programs / "coldstart"), str(bench.cores.server), str(seconds), *command]
+    with running(command, bench.cores.load, name, bench.nice) as process:
         figures: dict[str, float] = json.loads(first_line(process, 2 * seconds + START_SECONDS))
         return figures
 

@@ -35,6 +35,7 @@ class Row:
     counted: bool
     pooled: bool
     samples: dict[str, list[float]]
+    awaited: bool = False
 
     def value(self, loop: str) -> float | None:
         found = self.samples.get(loop)
@@ -125,9 +126,15 @@ def markdown(document: Document) -> list[str]:
         "",
         *together(found, loops),
         "",
+        "## What a peer waits for",
+        "",
+        "Times to the answer; what one item of a flood takes stands with the pings that wait beside it.",
+        "",
+        *comparison([row for row in found if row.awaited], loops),
+        "",
         "## Time, memory, fairness",
         "",
-        *comparison([row for row in found if row.compared and not row.counted], loops),
+        *comparison([row for row in found if row.compared and not row.counted and not row.awaited], loops),
         "",
         "## Throughput, and what else was counted",
         "",

@@ -14,13 +14,14 @@ write a server:
     fetch                            SIZE bytes for each 8 bytes received
     datagrams, count                 those of echo_datagrams.c, in datagrams.py
     http, fastapi                    web applications that answer "Hello, world!", in web.py
+    work, token...                   those of computing.py
+    ...flood                         those of flooded.py, which print two ports
 """
 
 from __future__ import annotations
 
 import asyncio
 import ctypes
-import importlib
 import signal
 import socket
 import ssl
@@ -29,8 +30,17 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import cast
 
-from benchmarks import datagrams, web
-from benchmarks.listening import BACKLOG, background, keep, listen, port_of, server_context
+from benchmarks import computing, datagrams, flooded, web
+from benchmarks.listening import (
+    BACKLOG,
+    background,
+    keep,
+    listen,
+    listen_on_path,
+    own_start_server,
+    port_of,
+    server_context,
+)
 from benchmarks.loops import factory_or_exit
 
 READ_SIZE = 64 * 1024
@@ -116,9 +126,7 @@ async def serve_tls(size: int, folder: Path) -> int:
 
 
 async def serve_unix(size: int, folder: Path) -> str:
-    path = str(folder / "socket")
-    keep.append(await asyncio.get_running_loop().create_unix_server(Echo, path, backlog=BACKLOG))
-    return path
+    return await listen_on_path(Echo, folder)
 
 
 async def serve_waiting(size: int, folder: Path) -> int:
@@ -151,12 +159,6 @@ async def serve_tls_streams(size: int, folder: Path) -> int:
 
 async def serve_tls_own_streams(size: int, folder: Path) -> int:
     return await listen_with_streams(own_start_server(), server_context(folder))
-
-
-def own_start_server() -> Callable[..., Awaitable[asyncio.Server]]:
-    package = importlib.import_module(type(asyncio.get_running_loop()).__module__.partition(".")[0])
-    found: Callable[..., Awaitable[asyncio.Server]] = getattr(package, "start_server", asyncio.start_server)
-    return found
 
 
 async def listen_with_streams(
@@ -218,7 +220,9 @@ SERVICES: dict[str, Callable[[int, Path], Awaitable[int | str]]] = {
     "waiting": serve_waiting,
     "sink": serve_sink,
     "fetch": serve_fetch,
+    **computing.SERVICES,
     **datagrams.SERVICES,
+    **flooded.SERVICES,
     **web.SERVICES,
 }
 

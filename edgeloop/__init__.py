@@ -4,7 +4,7 @@
     edgeloop.run(main())
 
 ``EDITION`` is "compiled" or "pure": the same source, compiled by Cython or not. ``EDGELOOP_PURE=1`` in the environment
-selects the pure one.
+selects the pure one; where it runs because there is no other, a RuntimeWarning says why.
 
 PYTEST_DONT_REWRITE: pytest would warn that it can't, wherever this was imported before it (``python -m edgeloop -m pytest``).
 """
@@ -12,7 +12,7 @@ PYTEST_DONT_REWRITE: pytest would warn that it can't, wherever this was imported
 from __future__ import annotations
 
 import sys
-from typing import Any
+from typing import TYPE_CHECKING
 
 if not sys.platform.startswith("linux"):
     raise ImportError(f"edgeloop needs Linux, for epoll; this is {sys.platform}")
@@ -37,9 +37,23 @@ __all__ = [
 ]
 
 
-def __getattr__(name: str) -> Any:
-    # Policies are deprecated since Python 3.14 and gone in 3.16: the class is made when it is asked for, so that the
-    # import neither warns nor fails.
-    if name == "EventLoopPolicy":
-        return policy_class()
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+if TYPE_CHECKING:
+    # A checker sees the class where policies are, and no other names.
+    if sys.version_info < (3, 16):
+        from asyncio import DefaultEventLoopPolicy
+
+        class EventLoopPolicy(DefaultEventLoopPolicy):
+            """asyncio's policy with edgeloop's loop."""
+
+else:
+
+    def __getattr__(name):
+        # Policies are deprecated since Python 3.14 and gone in 3.16: the class is made when it is asked for, so that the
+        # import neither warns nor fails.
+        if name == "EventLoopPolicy":
+            return policy_class()
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *(["EventLoopPolicy"] if sys.version_info < (3, 16) else [])})

@@ -104,6 +104,7 @@ class Connections(SocketCalls):
         check_tls_timeouts(ssl, ssl_handshake_timeout, ssl_shutdown_timeout)
         if sock is not None:
             check_not_tls(sock)
+        is_ours = sock is None
         if happy_eyeballs_delay is not None and interleave is None:
             interleave = 1
         if host is not None or port is not None:
@@ -119,7 +120,7 @@ class Connections(SocketCalls):
         elif sock.type != socket.SOCK_STREAM:
             raise ValueError(f"A Stream Socket was expected, got {sock!r}")
         transport, protocol = await self._connected(
-            sock, protocol_factory, ssl, server_hostname, False, ssl_handshake_timeout, ssl_shutdown_timeout
+            sock, protocol_factory, ssl, server_hostname, False, ssl_handshake_timeout, ssl_shutdown_timeout, is_ours
         )
         if self._debug:
             stdlib.logger().debug(
@@ -138,6 +139,7 @@ class Connections(SocketCalls):
     ) -> socket.socket:
         errors: list[OSError] = []
         sock: socket.socket | None = None
+        connected: list[socket.socket] = []
         try:
             if delay is None:
                 for info in found:
@@ -147,12 +149,23 @@ class Connections(SocketCalls):
                     except OSError:
                         continue
             else:
-                attempts = (functools.partial(self._connect_one, errors, info, local) for info in found)
+
+                async def attempt(info: AddressInfo, errors: list[OSError]) -> socket.socket:
+                    connected.append(await self._connect_one(errors, info, local))
+                    return connected[-1]
+
+                attempts = (functools.partial(attempt, info, errors) for info in found)
                 sock = (await stdlib.staggered_race(attempts, delay, loop=self))[0]
             if sock is None:
                 raise _failure(errors, all_errors)
             return sock
+        except BaseException:
+            sock = None
+            raise
         finally:
+            for other in connected:  # one that came in second, or first in a race that was cancelled then
+                if other is not sock:
+                    other.close()
             del errors  # they refer to this frame
 
     async def _connect_one(
@@ -190,19 +203,24 @@ class Connections(SocketCalls):
         ssl_handshake_timeout: float | None = None,
         ssl_shutdown_timeout: float | None = None,
     ) -> Connection:
-        """Connect to a Unix socket by ``path``, or take a connected ``sock``; the transport and the protocol."""
+        """Connect to a Unix socket by ``path``, or take a connected ``sock``; the transport and the protocol.
+
+        A full backlog is waited for, as ``sock_connect`` does.
+        """
         if ssl and server_hostname is None:
             raise ValueError("you have to pass server_hostname when using ssl")
         if not ssl and server_hostname is not None:
             raise ValueError("server_hostname is only meaningful with ssl")
         check_tls_timeouts(ssl, ssl_handshake_timeout, ssl_shutdown_timeout)
+        is_ours = sock is None
         if path is not None:
             if sock is not None:
                 raise ValueError("path and sock can not be specified at the same time")
+            path = os.fspath(path)
             sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
             try:
                 sock.setblocking(False)
-                await self.sock_connect(sock, os.fspath(path))
+                await self.sock_connect(sock, path)
             except BaseException:
                 sock.close()
                 raise
@@ -211,7 +229,7 @@ class Connections(SocketCalls):
         elif sock.family != socket.AF_UNIX or sock.type != socket.SOCK_STREAM:
             raise ValueError(f"A UNIX Domain Stream Socket was expected, got {sock!r}")
         return await self._connected(
-            sock, protocol_factory, ssl, server_hostname, False, ssl_handshake_timeout, ssl_shutdown_timeout
+            sock, protocol_factory, ssl, server_hostname, False, ssl_handshake_timeout, ssl_shutdown_timeout, is_ours
         )
 
     async def connect_accepted_socket(
@@ -229,7 +247,7 @@ class Connections(SocketCalls):
         check_tls_timeouts(ssl, ssl_handshake_timeout, ssl_shutdown_timeout)
         check_not_tls(sock)
         transport, protocol = await self._connected(
-            sock, protocol_factory, ssl, "", True, ssl_handshake_timeout, ssl_shutdown_timeout
+            sock, protocol_factory, ssl, "", True, ssl_handshake_timeout, ssl_shutdown_timeout, False
         )
         if self._debug:
             stdlib.logger().debug("%r handled: (%r, %r)", transport.get_extra_info("socket"), transport, protocol)
@@ -244,10 +262,11 @@ class Connections(SocketCalls):
         server_side: bool,
         handshake_timeout: float | None,
         shutdown_timeout: float | None,
+        is_ours: bool,
     ) -> Connection:
         """Give a connected socket its protocol and transport, and wait until both know each other.
 
-        The socket is closed if there is to be no transport: nobody would be left to do it.
+        If there is to be no transport, a socket that the loop has made is closed, and one that was given is its owner's.
         """
         try:
             sock.setblocking(False)
@@ -269,7 +288,8 @@ class Connections(SocketCalls):
             else:
                 transport = self._stream_transport(sock, protocol, waiter)
         except BaseException:
-            sock.close()
+            if is_ours:
+                sock.close()
             raise
         try:
             await waiter

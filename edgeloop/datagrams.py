@@ -101,14 +101,14 @@ class Datagrams(Servers):
         try:
             self._check_not_a_transport(sock.fileno())
             protocol: Any = protocol_factory()
+            context = contextvars.copy_context()
+            waiter = self.create_future()
+            transport = DatagramTransport(self, sock, protocol, context, remote, given=not is_ours)
+            self.call_soon(transport.begin, waiter, context=context)
         except BaseException:
             if is_ours:
                 sock.close()
             raise
-        context = contextvars.copy_context()
-        transport = DatagramTransport(self, sock, protocol, context, remote)
-        waiter = self.create_future()
-        self.call_soon(transport.begin, waiter, context=context)
         if self._debug:
             stdlib.logger().log(
                 logging.INFO if local_addr else logging.DEBUG,

@@ -29,7 +29,7 @@ def _aiohttp_worker() -> type[Any]:
         """aiohttp's worker, for ``aiohttp.web`` applications and coroutine functions that return one."""
 
         def init_process(self) -> None:
-            policy.install()  # it asks asyncio for a new loop
+            policy.make_default()  # it asks asyncio for a new loop
             super().init_process()
 
     return AiohttpWorker
@@ -55,7 +55,7 @@ def _asgi_worker() -> type[Any]:
         """gunicorn's own worker for ASGI applications; it takes the place of its setting ``asgi_loop``."""
 
         def init_process(self) -> None:
-            policy.install()
+            policy.make_default()
             self.cfg.set("asgi_loop", "asyncio")  # the choice that asks asyncio for a new loop
             super().init_process()
 

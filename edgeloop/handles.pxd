@@ -12,9 +12,15 @@ cdef class Handle:
     cdef public object _source_traceback
     cdef public object _repr
     cdef object __weakref__
+    @cython.locals(handle=Handle, args=tuple)
     cpdef cancel(self)
     cpdef report(self, exc)
     cdef settle(self)
+
+
+cdef class SharedHandle(Handle):
+    cdef object _lock
+    cpdef cancel(self)
 
 
 cdef class TimerHandle(Handle):
@@ -26,10 +32,11 @@ cdef class TimerHandle(Handle):
 cdef class HandleSource:
     cdef public bint _debug
     cdef Py_ssize_t _cancelled_timers
-    cdef Handle _spare
-    cdef TimerHandle _spare_timer
-    cdef Py_ssize_t _spares
-    cdef Py_ssize_t _spare_timers
+    cdef list _spares
+    cdef list _spare_timers
+    cdef Py_ssize_t _spare_room
+    cdef Py_ssize_t _spare_count
+    cdef Py_ssize_t _spare_timer_count
     @cython.locals(handle=Handle)
     cdef Handle _handle(self, callback, tuple args, context)
     @cython.locals(timer=TimerHandle)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import os
+import threading
 import traceback
 from collections.abc import Callable
 from typing import Any
@@ -60,11 +61,17 @@ class Handle:
     def cancel(self) -> None:
         """Keep the callback from running; what has run already is not undone."""
         if not self._cancelled:
-            self._cancelled = True
-            if self._loop._debug:
-                self._repr = repr(self)  # while the callback can still be named
-            self._callback = None
-            self._args = None
+            handle = (
+                self  # who calls from C may have the only reference in an attribute, which what runs here may change
+            )
+            handle._cancelled = True
+            if handle._loop._debug:
+                handle._repr = repr(handle)  # while the callback can still be named
+            # Moved here first: what their end runs finds the handle as it will stay.
+            callback, args = handle._callback, handle._args
+            handle._callback = None
+            handle._args = None
+            del args, callback, handle
 
     def cancelled(self) -> bool:
         """Whether ``cancel`` was called."""
@@ -91,10 +98,15 @@ class Handle:
         return words
 
     def _run(self) -> None:
-        kernel.run(self, self._context, self._callback, self._args)
+        # For those who call it themselves, perhaps when it is cancelled: then None is called, and that is reported.
+        kernel.run(self, self._context, self._callback, () if self._args is None else self._args)
 
     def report(self, exc: BaseException) -> None:
         """Tell the loop's exception handler what the callback raised."""
+        owner = getattr(self._callback, "__self__", None)
+        if isinstance(owner, SharedHandle) and self._callback == owner.run_unless_cancelled:
+            owner.report(exc)  # it is in the queue for that one
+            return
         text = stdlib.describe_callback(self._callback, self._args or (), self._loop._debug)
         context = {"message": f"Exception in callback {text}", "exception": exc, "handle": self}
         if self._source_traceback:
@@ -109,6 +121,47 @@ class Handle:
         self._source_traceback = stack
 
 
+class SharedHandle(Handle):
+    """What ``call_soon_threadsafe`` returns from Python 3.14 on: any thread may cancel it, and waits while it runs.
+
+    It is not in the queue itself, but what calls its ``run_unless_cancelled``: so other handles know nothing of this.
+    """
+
+    def __init__(
+        self,
+        callback: Callable[..., object],
+        args: tuple[Any, ...],
+        loop: HandleSource,
+        context: contextvars.Context | None = None,
+    ) -> None:
+        Handle.__init__(self, callback, args, loop, context)
+        self._lock = threading.RLock()
+
+    def cancel(self) -> None:
+        """Keep the callback from running; if another thread runs it at this moment, wait until it has ended."""
+        with self._lock:
+            Handle.cancel(self)
+
+    def cancelled(self) -> bool:
+        """Whether ``cancel`` was called; waits as that does."""
+        with self._lock:
+            return self._cancelled
+
+    def _run(self) -> None:
+        with self._lock:
+            if not self._cancelled:
+                Handle._run(self)
+
+    def run_unless_cancelled(self) -> None:
+        """Call back; in the handle's context already. What it raises is reported out of it: ``Handle.report``."""
+        with self._lock:
+            try:
+                if not self._cancelled:
+                    self._callback(*self._args)
+            finally:
+                del self  # as in kernel.run
+
+
 class TimerHandle(Handle):
     """A callback that waits for a time: asyncio.TimerHandle, as ``call_later`` and ``call_at`` return it."""
 
@@ -121,7 +174,7 @@ class TimerHandle(Handle):
         context: contextvars.Context | None = None,
     ) -> None:
         Handle.__init__(self, callback, args, loop, context)
-        self._when = when
+        self._when = float(when)
         self._scheduled = False
 
     @property  # type: ignore[misc]
@@ -183,11 +236,12 @@ class HandleSource:
     def __init__(self) -> None:
         self._debug = stdlib.debug_by_default()
         self._cancelled_timers = 0  # of those that wait
-        # Handles that have run and that nobody refers to, to be used again. Each has the next one as its callback.
-        self._spare: Handle | None = None
-        self._spare_timer: TimerHandle | None = None
-        self._spares = 0
-        self._spare_timers = 0
+        # Handles that have run and that nobody refers to, to be used again: the first so many places of each list.
+        self._spares: list[Any] = [None] * kernel.SPARE_HANDLES
+        self._spare_timers: list[Any] = [None] * kernel.SPARE_HANDLES
+        self._spare_room = kernel.SPARE_HANDLES  # none once the loop is closed
+        self._spare_count = 0
+        self._spare_timer_count = 0
 
     def call_exception_handler(self, context: dict[str, Any]) -> None:
         """Report what nobody can catch; the loop says how."""
@@ -196,10 +250,10 @@ class HandleSource:
     def _handle(
         self, callback: Callable[..., object], args: tuple[Any, ...], context: contextvars.Context | None
     ) -> Handle:
-        if self._spare is not None:
-            handle = self._spare
-            self._spare = handle._callback
-            self._spares -= 1
+        if self._spare_count:
+            self._spare_count -= 1
+            handle: Handle = kernel.swap_out(self._spares, self._spare_count)
+            handle._cancelled = False
         else:
             # By __new__: compiled, a call of the class would pack the arguments into a tuple first.
             handle = Handle.__new__(Handle)
@@ -217,10 +271,13 @@ class HandleSource:
     def _timer(
         self, when: float, callback: Callable[..., object], args: tuple[Any, ...], context: contextvars.Context | None
     ) -> TimerHandle:
-        if self._spare_timer is not None:
-            timer = self._spare_timer
-            self._spare_timer = timer._callback
-            self._spare_timers -= 1
+        when = float(when)
+        if when != when:
+            raise ValueError(f"a timer needs a number of seconds, not {when!r}")
+        if self._spare_timer_count:
+            self._spare_timer_count -= 1
+            timer: TimerHandle = kernel.swap_out(self._spare_timers, self._spare_timer_count)
+            timer._cancelled = False
         else:
             timer = TimerHandle.__new__(TimerHandle)
             timer._loop = self
@@ -240,28 +297,24 @@ class HandleSource:
         # Nobody refers to it any more: it will do for another callback.
         if handle._repr is not None or handle._source_traceback is not None:
             return  # debug mode's
-        if type(handle) is Handle:
-            if self._spares == kernel.SPARE_HANDLES:
-                return
-            handle._callback = self._spare
-            self._spare = handle
-            self._spares += 1
-        elif type(handle) is TimerHandle:
-            if self._spare_timers == kernel.SPARE_HANDLES:
-                return
-            handle._callback = self._spare_timer
-            self._spare_timer = handle
-            self._spare_timers += 1
-        else:
-            return
+        # The end of what it held can run code that schedules, and let other threads run that do: until that is over, nobody
+        # may have the handle again, and how many spare ones there are isn't known.
+        handle._callback = None
         handle._args = None
         handle._context = None  # type: ignore[assignment]  # nobody sees it until it has another one
-        handle._cancelled = False
+        if type(handle) is Handle:
+            if self._spare_count < self._spare_room and kernel.unshared(handle):
+                kernel.swap_in(self._spares, self._spare_count, handle)
+                self._spare_count += 1
+        elif type(handle) is TimerHandle:
+            if self._spare_timer_count < self._spare_room and kernel.unshared(handle):
+                kernel.swap_in(self._spare_timers, self._spare_timer_count, handle)
+                self._spare_timer_count += 1
 
     def _timer_cancelled(self) -> None:
         self._cancelled_timers += 1
 
     def _drop_spares(self) -> None:
-        self._spare = None
-        self._spare_timer = None
-        self._spares = self._spare_timers = 0
+        self._spare_room = self._spare_count = self._spare_timer_count = 0
+        self._spares = []
+        self._spare_timers = []

@@ -1,6 +1,9 @@
 from cpython.exc cimport PyErr_CheckSignals, PyErr_SetFromErrno
-from cpython.object cimport PyObject
 from libc.errno cimport EAGAIN, EINTR, errno
+
+from edgeloop.kernel_interpreter cimport (
+    drop_dict, empty, has_company, has_dict, has_own, plain, swap_in, swap_out, take_last, type_version, unshared,
+)
 
 cdef enum:
     BUFFER_SIZE = 262144
@@ -10,9 +13,12 @@ cdef int EPOLL_INPUT
 cdef int EPOLL_READ
 cdef int EPOLL_WRITE
 cdef int EPOLL_HANGUP
+cdef int EPOLL_URGENT
 cdef int EPOLL_EDGE
 cdef int INTEREST_READ
 cdef int INTEREST_WRITE
+cdef int INTEREST_URGENT
+cdef int INTEREST_STREAM
 cdef int INTEREST_HANGUP
 cdef Py_ssize_t READ_SIZE
 cdef Py_ssize_t MOST_CHUNKS
@@ -37,6 +43,10 @@ cdef extern from *:
     }
     /* 0, or 1 with the exception set. */
     static inline int edgeloop_fails(PyObject *context, PyObject *callback, PyObject *args) {
+        if (args == Py_None) {
+            PyErr_SetString(PyExc_TypeError, "the handle has no arguments: somebody took them away");
+            return 1;
+        }
         PyObject *result = edgeloop_call(context, callback, ((PyTupleObject *)args)->ob_item, (size_t)PyTuple_GET_SIZE(args));
         if (result == NULL) return 1;
         Py_DECREF(result);
@@ -59,42 +69,11 @@ cdef extern from *:
         if (PyContext_Exit(context)) { Py_XDECREF(result); return NULL; }
         return result;
     }
-    static inline void edgeloop_drop_dict(PyObject *object) {
-        Py_ssize_t offset = Py_TYPE(object)->tp_dictoffset;
-        if (offset > 0) Py_CLEAR(*(PyObject **)((char *)object + offset));
-    }
-
-    /* Whether the caller's variable is the only thing that leads to the object, which a weak reference would do too. */
-    static inline int edgeloop_unshared(PyObject *object) {
-        return Py_REFCNT(object) == 1 && !*(PyObject **)((char *)object + Py_TYPE(object)->tp_weaklistoffset);
-    }
-
-    /* list.pop() that keeps the memory. */
-    static inline PyObject *edgeloop_take_last(PyObject *list) {
-        Py_ssize_t last = PyList_GET_SIZE(list) - 1;
-        PyObject *item = PyList_GET_ITEM(list, last);
-        Py_SET_SIZE((PyListObject *)list, last);
-        return item;
-    }
-
-    /* list.clear() for a list of None that will be filled again: it keeps its memory, if that is not much. */
-    static inline int edgeloop_empty(PyObject *list) {
-        PyListObject *items = (PyListObject *)list;
-        Py_ssize_t size = PyList_GET_SIZE(list);
-        if (items->allocated > 4096) return PyList_SetSlice(list, 0, size, NULL);
-        Py_SET_SIZE(items, 0);
-        while (size-- > 0) Py_DECREF(items->ob_item[size]);
-        return 0;
-    }
     """
-    void edgeloop_drop_dict(object)
-    PyObject** _PyObject_GetDictPtr(object)
     unsigned long PyThread_get_thread_ident()
-    bint unshared "edgeloop_unshared" (object object)
-    object take_last "edgeloop_take_last" (object list)
-    int empty "edgeloop_empty" (object list) except -1
     bint fails "edgeloop_fails" (object context, object callback, object args)
     int raised "edgeloop_raised" () except -1  # raises what is set already
+    int set_slice "PyList_SetSlice" (list items, Py_ssize_t low, Py_ssize_t high, void* put) except -1
     object call_none "edgeloop_call_none" (object context, object callback)
     object call_one "edgeloop_call_one" (object context, object callback, object argument)
     object call_method "edgeloop_call_method" (object context, object owner, object name, object argument)
@@ -102,22 +81,23 @@ cdef extern from *:
     object construct "PyObject_Call" (object cls, object args, object keywords)  # Cython would copy the dict first
 
 
-cdef inline bint has_own(owner, str name) except -1:
-    # Not by ``owner.__dict__``, which would make one.
-    cdef PyObject** place = _PyObject_GetDictPtr(owner)
-    return place != NULL and place[0] != NULL and name in <dict>place[0]
+cdef inline int drop_first(list items, Py_ssize_t count) except -1:
+    return set_slice(items, 0, count, NULL)
+
+
+cdef inline unsigned long this_thread() noexcept:
+    return PyThread_get_thread_ident()
 
 
 cdef inline bint is_this_thread(thread_id) except -1:
     return thread_id is not None and <unsigned long>thread_id == PyThread_get_thread_ident()
 
 
-cdef inline bint run(handle, context, callback, args) except -1:
-    """Call in the given context, and have ``report`` tell what it raises; whether the handle is nobody's any more."""
+cdef inline int run(handle, context, callback, args) except -1:
+    """Call in the given context, and have ``report`` tell what it raises."""
     if fails(context, callback, args):
         report(handle)
-        return False
-    return unshared(handle)
+    return 0
 
 
 cdef inline bint again() except -1:

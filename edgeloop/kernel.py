@@ -18,10 +18,14 @@ from typing import Any
 EPOLL_INPUT = select.EPOLLIN
 EPOLL_READ = select.EPOLLIN | select.EPOLLRDHUP | select.EPOLLHUP | select.EPOLLERR
 EPOLL_WRITE = select.EPOLLOUT | select.EPOLLHUP | select.EPOLLERR
-EPOLL_HANGUP = select.EPOLLRDHUP | select.EPOLLHUP | select.EPOLLERR
+# PRI with it: urgent data ends a read at its mark, and what is behind that is left (rule 2).
+EPOLL_HANGUP = select.EPOLLRDHUP | select.EPOLLHUP | select.EPOLLERR | select.EPOLLPRI
+EPOLL_URGENT = select.EPOLLPRI
 EPOLL_EDGE = select.EPOLLET
 INTEREST_READ = select.EPOLLIN | select.EPOLLRDHUP
 INTEREST_WRITE = select.EPOLLOUT
+INTEREST_URGENT = select.EPOLLPRI
+INTEREST_STREAM = INTEREST_READ | INTEREST_URGENT  # urgent data cuts reads short at its mark (rule 2)
 INTEREST_HANGUP = select.EPOLLRDHUP  # HUP and ERR are told unasked
 # As asyncio. It is over the 128 KiB from which glibc maps each block apart (mmap(2), page faults, munmap(2)), which would
 # treble the CPU time of a 1 KiB echo, but a loop has raised that limit: KEPT_HEAP in loop.py.
@@ -30,14 +34,15 @@ MOST_CHUNKS = 1024  # IOV_MAX
 SPARE_HANDLES = 0  # here the reference counts can't be known
 
 now = time.monotonic
+this_thread = get_ident
 copy_context = contextvars.copy_context
 take_last = list.pop
 call_none = contextvars.Context.run
 call_one = contextvars.Context.run
 
 
-def run(handle: Any, context: contextvars.Context, callback: Callable[..., Any], args: tuple[Any, ...]) -> bool:
-    """Call in the given context, and tell ``handle.report`` what it raises; whether the handle is nobody's any more.
+def run(handle: Any, context: contextvars.Context, callback: Callable[..., Any], args: tuple[Any, ...]) -> None:
+    """Call in the given context, and tell ``handle.report`` what it raises.
 
     SystemExit and KeyboardInterrupt are raised.
     """
@@ -50,7 +55,6 @@ def run(handle: Any, context: contextvars.Context, callback: Callable[..., Any],
     finally:
         # A traceback that a task keeps of its exception refers to this frame: it must not lead back to the task.
         del handle, callback, args
-    return False  # here that can't be known
 
 
 def call_method(context: contextvars.Context, owner: Any, name: str, argument: Any) -> Any:
@@ -68,8 +72,35 @@ def empty(items: list[Any]) -> None:
     items.clear()
 
 
+def drop_first(items: list[Any], count: int) -> None:
+    """Take so many items from the front of a list."""
+    del items[:count]
+
+
 def attributes_on_demand(owner: Any) -> None:
     """Nothing to do here: the interpreter does so by itself."""
+
+
+def swap_out(items: list[Any], place: int) -> Any:
+    """What the list has in this place, where it has None from now on."""
+    item = items[place]
+    items[place] = None
+    return item
+
+
+def swap_in(items: list[Any], place: int, item: Any) -> None:
+    """Put the item into this place of the list, where there is None."""
+    items[place] = item
+
+
+def type_version(owner: Any) -> int:
+    """A number that the object's class has until it, or a class it inherits from, is changed; 0: not known, as here."""
+    return 0
+
+
+def has_dict(owner: Any) -> bool:
+    """Whether the object may have attributes of its own."""
+    return True
 
 
 def has_own(owner: Any, name: str) -> bool:

@@ -11,20 +11,27 @@ from libc.stdint cimport uint32_t
 from posix.time cimport CLOCK_MONOTONIC, clock_gettime, timespec
 from posix.unistd cimport close as posix_close
 
+from edgeloop cimport kernel_interpreter
+
 cdef extern from "<sys/epoll.h>" nogil:
-    uint32_t EPOLLIN, EPOLLOUT, EPOLLRDHUP, EPOLLHUP, EPOLLERR, EPOLLET
+    uint32_t EPOLLIN, EPOLLOUT, EPOLLPRI, EPOLLRDHUP, EPOLLHUP, EPOLLERR, EPOLLET
 
 EPOLL_INPUT = EPOLLIN
 EPOLL_READ = EPOLLIN | EPOLLRDHUP | EPOLLHUP | EPOLLERR
 EPOLL_WRITE = EPOLLOUT | EPOLLHUP | EPOLLERR
-EPOLL_HANGUP = EPOLLRDHUP | EPOLLHUP | EPOLLERR
+# PRI with it: urgent data ends a read at its mark, and what is behind that is left (rule 2).
+EPOLL_HANGUP = EPOLLRDHUP | EPOLLHUP | EPOLLERR | EPOLLPRI
+EPOLL_URGENT = EPOLLPRI
 EPOLL_EDGE = <int>EPOLLET
 INTEREST_READ = EPOLLIN | EPOLLRDHUP
 INTEREST_WRITE = EPOLLOUT
+INTEREST_URGENT = EPOLLPRI
+INTEREST_STREAM = INTEREST_READ | INTEREST_URGENT  # urgent data cuts reads short at its mark (rule 2)
 INTEREST_HANGUP = EPOLLRDHUP  # HUP and ERR are told unasked
 READ_SIZE = BUFFER_SIZE
 MOST_CHUNKS = VECTOR_SIZE  # IOV_MAX
-SPARE_HANDLES = 1024  # kept by a loop; the free list that Cython knows is not to be had from a .pxd
+# Kept by a loop; the free list that Cython knows is not to be had from a .pxd.
+SPARE_HANDLES = 0 if kernel_interpreter.plain() else 1024
 
 
 cpdef double now() noexcept:
@@ -40,7 +47,7 @@ cpdef attributes_on_demand(owner):
     Cython makes one for each object of a class that declares it. Few ever need it, it takes memory, and the interpreter
     finds methods faster where there is none.
     """
-    edgeloop_drop_dict(owner)
+    kernel_interpreter.drop_dict(owner)
 
 
 cpdef check_signals():

@@ -14,6 +14,8 @@ Message = tuple[bytes, Any]
 
 MOST_DATAGRAMS = 64  # received with one call; a longer list to send is cut into as many at a time
 DATAGRAM_SIZE = 262144  # as the stdlib's: UDP has 65,527 bytes at most, a Unix socket what SO_SNDBUF allows
+# A socket that was given may have been set to block again by its owner.
+_FLAGS = socket.MSG_NOSIGNAL | socket.MSG_DONTWAIT
 
 
 class _Room(threading.local):
@@ -36,7 +38,7 @@ def recv_datagrams(fd: int, family: int, sock: socket.socket) -> list[Any]:
     view = _room.view
     try:
         while len(arrived) < 2 * MOST_DATAGRAMS:
-            count, address = sock.recvfrom_into(view)
+            count, address = sock.recvfrom_into(view, 0, socket.MSG_DONTWAIT)
             arrived.append(view[:count].tobytes())
             arrived.append(address)
     except BlockingIOError:
@@ -51,9 +53,9 @@ def send_datagram(fd: int, family: int, sock: socket.socket, data: bytes, addres
     """Send one message; whether it went, False if the call would block."""
     try:
         if address is None:
-            sock.send(data)
+            sock.send(data, _FLAGS)
         else:
-            sock.sendto(data, address)
+            sock.sendto(data, _FLAGS, address)
     except BlockingIOError:
         return False
     return True
@@ -68,6 +70,8 @@ def send_datagrams(
     """
     index = first
     try:
+        if index < 0:
+            raise IndexError("the first message's index is negative")
         while index < len(messages) and send_datagram(fd, family, sock, *messages[index]):
             index += 1
     except BaseException as exc:

@@ -9,9 +9,10 @@ address, is left to the socket object, which knows them all.
 
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
 from cpython.exc cimport PyErr_CheckSignals
-from cpython.ref cimport Py_INCREF, Py_XDECREF, PyObject
+from cpython.ref cimport Py_DECREF, Py_INCREF, Py_XDECREF, PyObject
 from libc.errno cimport EAGAIN, EINTR, errno
 from libc.stdint cimport uint32_t, uintptr_t
+from libc.stdlib cimport free, malloc
 from libc.string cimport memcmp, memcpy, memset, strlen
 
 from edgeloop cimport kernel_sockets
@@ -160,7 +161,7 @@ cdef list recv_by_object(sock):
     cdef list arrived = []
     try:
         while len(arrived) < 2 * BATCH:
-            arrived.extend(sock.recvfrom(MOST_BYTES))
+            arrived.extend(sock.recvfrom(MOST_BYTES, MSG_DONTWAIT))
     except BlockingIOError:
         pass
     except OSError as exc:
@@ -256,11 +257,13 @@ cpdef bint send_datagram(int fd, int family, sock, bytes data, address) except -
     cdef sockaddr_storage name
     cdef socklen_t length
     cdef ssize_t count
+    if data is None:
+        raise TypeError("a message's data must be bytes")
     if address is not None:
         length = name_of(family, address, &name)
         if length == 0:
             try:
-                sock.sendto(data, address)
+                sock.sendto(data, SEND_FLAGS, address)
             except BlockingIOError:
                 return False
             return True
@@ -279,6 +282,8 @@ cdef struct Letters:
     mmsghdr headers[BATCH]
     iovec data[BATCH]
     sockaddr_storage names[BATCH]
+    PyObject* held[BATCH]  # the data: to read an address may run code that takes a message out of the list
+    int count
 
 
 cpdef tuple send_datagrams(int fd, int family, sock, list messages, Py_ssize_t first):
@@ -287,18 +292,26 @@ cpdef tuple send_datagrams(int fd, int family, sock, list messages, Py_ssize_t f
     No exception at an index within the list: that one would block. The length of the list: all went.
     """
     cdef Py_ssize_t index = first
-    cdef int gathered, sent
-    cdef Letters letters
+    cdef int sent
+    # Not on the stack: a thread's may be small, threading.stack_size().
+    cdef Letters* letters = <Letters*>malloc(sizeof(Letters))
+    if letters == NULL:
+        return index, MemoryError()
+    letters.count = 0
     try:
+        if index < 0:
+            raise IndexError("the first message's index is negative")
         while index < len(messages):
-            gathered = gather(family, messages, index, &letters)
-            if gathered < 2:
-                message = <tuple>messages[index]
-                if not send_datagram(fd, family, sock, message[0], message[1]):
+            gather(family, messages, index, letters)
+            if letters.count < 2:
+                let_go(letters)
+                message = messages[index]
+                if not send_datagram(fd, family, sock, data_of(message), message[1]):
                     break
                 index += 1
                 continue
-            sent = sendmmsg(fd, letters.headers, gathered, SEND_FLAGS)
+            sent = sendmmsg(fd, letters.headers, letters.count, SEND_FLAGS)
+            let_go(letters)
             if sent > 0:
                 # Fewer than asked: the next one's error is lost, sendmmsg(2); tried again as the first, it tells.
                 index += sent
@@ -310,33 +323,55 @@ cpdef tuple send_datagrams(int fd, int family, sock, list messages, Py_ssize_t f
                 return index, failure(errno)
     except BaseException as exc:
         return index, exc
+    finally:
+        let_go(letters)
+        free(letters)
     return index, None
 
 
+cdef bytes data_of(message):
+    if type(message) is not tuple or len(<tuple>message) != 2 or type((<tuple>message)[0]) is not bytes:
+        raise TypeError("a message must be a tuple of its data, which is bytes, and its address")
+    return (<tuple>message)[0]
+
+
+cdef void let_go(Letters* letters) noexcept:
+    cdef int error = errno
+    while letters.count:
+        letters.count -= 1
+        Py_DECREF(<object>letters.held[letters.count])
+    (&errno)[0] = error
+
+
 cdef int gather(int family, list messages, Py_ssize_t first, Letters* letters) except -1:
-    """Prepare a sendmmsg; the number of messages it is for. Runs no code but this: no message can go away meanwhile.
+    """Prepare a sendmmsg of the messages from the first on. ``let_go`` comes after it, also when it raises.
 
     None to a connected socket's peer: an ICMP answer to one of them fails the next, which is then not sent; sendmmsg(2)
     would swallow that error. One by one, each error finds its message, and costs no more where it was measured.
     """
     cdef int count = 0
     cdef socklen_t length
-    cdef tuple message
+    cdef bytes data
     cdef msghdr* header
     while count < BATCH and first + count < len(messages):
-        message = <tuple>messages[first + count]
-        if message[1] is None:
+        message = messages[first + count]
+        data = data_of(message)
+        address = (<tuple>message)[1]
+        if address is None:
             break
-        length = name_of(family, message[1], &letters.names[count])
+        length = name_of(family, address, &letters.names[count])
         if length == 0:
             break
-        letters.data[count].iov_base = PyBytes_AS_STRING(message[0])
-        letters.data[count].iov_len = PyBytes_GET_SIZE(message[0])
+        letters.data[count].iov_base = PyBytes_AS_STRING(data)
+        letters.data[count].iov_len = PyBytes_GET_SIZE(data)
         header = &letters.headers[count].msg_hdr
         memset(header, 0, sizeof(msghdr))
         header.msg_name = &letters.names[count]
         header.msg_namelen = length
         header.msg_iov = &letters.data[count]
         header.msg_iovlen = 1
+        Py_INCREF(data)
+        letters.held[count] = <PyObject*>data
         count += 1
-    return count
+        letters.count = count
+    return 0

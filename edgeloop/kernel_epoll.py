@@ -42,8 +42,13 @@ class Poller:
 
     def __init__(self) -> None:
         self._epoll = select.epoll()
-        self._waker: _Waker | None = _Waker(os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC))
-        self._epoll.register(self._waker.fd, kernel.INTEREST_READ | kernel.EPOLL_EDGE)
+        self._waker: _Waker | None = None
+        try:
+            self._waker = _Waker(os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC))
+            self._epoll.register(self._waker.fd, kernel.INTEREST_READ | kernel.EPOLL_EDGE)
+        except BaseException:
+            self.close()  # at once: the traceback refers to this frame, and keeps us as long as somebody keeps it
+            raise
         self.fds: list[int] = []
         self.masks: list[int] = []
 

@@ -6,9 +6,8 @@ A part of the kernel room. Only an epoll_wait that may sleep releases the GIL: r
 from cpython.exc cimport PyErr_CheckSignals, PyErr_SetFromErrno
 from libc.errno cimport EAGAIN, EBADF, EINTR, ENOENT, ENOSYS, EPERM, errno
 from libc.math cimport ceil
-from libc.stdint cimport uint32_t, uint64_t
+from libc.stdint cimport int64_t, uint32_t, uint64_t
 from libc.stdlib cimport free, malloc
-from posix.time cimport timespec
 from posix.unistd cimport close, write
 
 from edgeloop cimport kernel
@@ -35,27 +34,29 @@ cdef extern from "<sys/prctl.h>" nogil:
 
 cdef extern from *:
     """
+    #include <stdint.h>
     #include <sys/epoll.h>
     #include <sys/syscall.h>
-    #include <time.h>
     #include <unistd.h>
     #ifndef SYS_epoll_pwait2
     #define SYS_epoll_pwait2 441  /* the same number on every architecture: all calls since 424 are */
     #endif
 
-    static int edgeloop_epoll_pwait2(int epfd, struct epoll_event *events, int most, struct timespec *timeout) {
-        /* The kernel wants its own 64-bit timespec, which is the C library's wherever long has 64 bits. */
+    /* The kernel's __kernel_timespec: 64 bits each, also where the C library's long and time_t have 32. */
+    struct edgeloop_timespec {
+        int64_t tv_sec;
+        int64_t tv_nsec;
+    };
+    _Static_assert(sizeof(struct edgeloop_timespec) == 16, "the kernel's timespec has 64 bits for each");
+
+    static int edgeloop_epoll_pwait2(int epfd, struct epoll_event *events, int most, struct edgeloop_timespec *timeout) {
         return (int)syscall(SYS_epoll_pwait2, epfd, events, most, timeout, NULL, 0);
     }
-
-    /* Whether the interpreter has other threads, who may be waiting for it. */
-    static int edgeloop_has_company(void) {
-        PyThreadState *own = PyThreadState_Get();
-        return own->next != NULL || own->prev != NULL;
-    }
     """
-    bint edgeloop_has_company()
-    int edgeloop_epoll_pwait2(int epfd, epoll_event* events, int most, timespec* timeout) nogil
+    struct edgeloop_timespec:
+        int64_t tv_sec
+        int64_t tv_nsec
+    int edgeloop_epoll_pwait2(int epfd, epoll_event* events, int most, edgeloop_timespec* timeout) nogil
 
 # One turn's events; the kernel keeps what does not fit and gives it next time, the longest waiting first.
 cdef enum:
@@ -121,7 +122,8 @@ cdef class Poller:
     cdef int _control(self, int op, int fd, int mask) noexcept:
         cdef epoll_event event
         event.events = <uint32_t>mask
-        event.data.u64 = <uint64_t>fd
+        event.data.u64 = 0
+        event.data.fd = fd  # what wait() reads: on a big-endian machine not the half that a small u64 fills
         return epoll_ctl(self._fd, op, fd, &event)
 
     cpdef add(self, int fd, int mask):
@@ -145,9 +147,9 @@ cdef class Poller:
         cdef int count, error, i
         cdef int milliseconds
         cdef double shorter
-        cdef timespec limit
+        cdef edgeloop_timespec limit
         cdef epoll_event* events = <epoll_event*>self._events
-        if timeout == 0 and not edgeloop_has_company():
+        if timeout == 0 and not kernel.has_company():
             count = epoll_wait(self._fd, events, self._size, 0)
             error = errno
         elif timeout == 0:
@@ -166,8 +168,8 @@ cdef class Poller:
                 if self._slack < 0:
                     self._slack = max(prctl(PR_GET_TIMERSLACK), 0) * 1e-9
                 shorter = without_slack(timeout, self._slack)
-                limit.tv_sec = <long>shorter
-                limit.tv_nsec = <long>ceil((shorter - limit.tv_sec) * 1e9)
+                limit.tv_sec = <int64_t>shorter
+                limit.tv_nsec = <int64_t>ceil((shorter - limit.tv_sec) * 1e9)
                 if limit.tv_nsec >= 1000000000:
                     limit.tv_sec += 1
                     limit.tv_nsec = 0
@@ -204,7 +206,7 @@ cdef class Poller:
         cdef int error
         if self._waker < 0:
             return
-        if not edgeloop_has_company():
+        if not kernel.has_company():
             written = write(self._waker, &one, sizeof(one))
             error = errno
         else:

@@ -16,6 +16,9 @@ cdef extern from "<sys/socket.h>" nogil:
         socklen_t msg_namelen
         iovec* msg_iov
         size_t msg_iovlen
+        void* msg_control
+        size_t msg_controllen
+        int msg_flags
     struct mmsghdr:
         msghdr msg_hdr
         unsigned int msg_len
@@ -27,9 +30,10 @@ cdef extern from "<sys/socket.h>" nogil:
     ssize_t c_send "send" (int fd, const void* buffer, size_t size, int flags)
     ssize_t c_sendto "sendto" (int fd, const void* buffer, size_t size, int flags, const sockaddr* to, socklen_t length)
     ssize_t sendmsg(int fd, const msghdr* message, int flags)
+    ssize_t recvmsg(int fd, msghdr* message, int flags)
     int recvmmsg(int fd, mmsghdr* messages, unsigned int count, int flags, timespec* timeout)
     int sendmmsg(int fd, mmsghdr* messages, unsigned int count, int flags)
-    int SOCK_NONBLOCK, SOCK_CLOEXEC, MSG_NOSIGNAL, MSG_DONTWAIT, AF_INET, AF_INET6, AF_UNIX
+    int SOCK_NONBLOCK, SOCK_CLOEXEC, MSG_NOSIGNAL, MSG_DONTWAIT, MSG_CTRUNC, AF_INET, AF_INET6, AF_UNIX
 
 cdef extern from "<netinet/in.h>" nogil:
     struct in_addr:

@@ -1,6 +1,7 @@
 """The system calls on stream sockets, and addresses, of the pure edition; ``kernel_sockets.pyx`` is the compiled edition's.
 
-A part of the kernel room.
+A part of the kernel room. The calls go through a socket object, which alone has MSG_DONTWAIT: none of them waits for a socket
+that somebody else has set to block; only accept(2) does, without the GIL. The compiled edition needs the descriptor alone.
 """
 
 from __future__ import annotations
@@ -31,39 +32,79 @@ _CONNECTION_GONE = frozenset(
 )
 
 
-def recv(fd: int) -> bytes | None:
+def object_for(fd: int, sock: Any, family: int) -> Any:
+    """The socket object that the calls below take: ``sock``, or one that owns the descriptor from now on."""
+    if sock is None:
+        sock = socket.socket(family, socket.SOCK_STREAM, 0, fd)
+        sock.setblocking(False)
+    elif sock.gettimeout():
+        sock.setblocking(False)  # with a time limit, the object would wait on its own account
+    return sock
+
+
+def recv(fd: int, sock: socket.socket) -> bytes | None:
     """Read at most READ_SIZE bytes: ``b""`` at the end of the stream, None if the call would block."""
     try:
-        return os.read(fd, READ_SIZE)
+        return sock.recv(READ_SIZE, socket.MSG_DONTWAIT)
     except BlockingIOError:
         return None
 
 
-def recv_large(fd: int) -> bytes | None:
+def recv_large(fd: int, sock: socket.socket) -> bytes | None:
     """``recv`` where much is expected: there is no other way here."""
-    return recv(fd)
+    return recv(fd, sock)
 
 
-def recv_into(fd: int, buffer: Any) -> int:
+def recv_into(fd: int, sock: socket.socket, buffer: Any) -> int:
     """Read into a writable buffer: the count, 0 at the end of the stream, -1 if the call would block."""
     try:
-        return os.readv(fd, [buffer])
+        return sock.recv_into(buffer, 0, socket.MSG_DONTWAIT)
     except BlockingIOError:
         return -1
 
 
-def send(fd: int, data: Any) -> int:
+def closed_by_owner() -> OSError:
+    """What the call on a closed socket would raise (EBADF): its number may be a stranger's by now."""
+    return OSError(errno.EBADF, os.strerror(errno.EBADF))
+
+
+def byte_size(buffer: Any) -> int:
+    """How many bytes a buffer has, whatever the size of its items."""
+    return memoryview(buffer).nbytes
+
+
+def recv_message(fd: int, sock: socket.socket) -> tuple[bytes, bool] | None:
+    """``recv`` on a Unix socket: the data, and whether more may wait than a short read says; None if it would block."""
+    # Without room for control messages: the kernel closes the descriptors that come, and MSG_CTRUNC tells of them, as it
+    # does of a writer's credentials, SO_PASSCRED in unix(7). Both end a read.
+    try:
+        data, _, flags, _ = sock.recvmsg(READ_SIZE, 0, socket.MSG_DONTWAIT)
+    except BlockingIOError:
+        return None
+    return data, flags & socket.MSG_CTRUNC != 0
+
+
+def recv_message_into(fd: int, sock: socket.socket, buffer: Any) -> tuple[int, bool]:
+    """``recv_into`` on a Unix socket: the count, -1 if the call would block, and whether more may wait than it says."""
+    try:
+        count, _, flags, _ = sock.recvmsg_into((buffer,), 0, socket.MSG_DONTWAIT)
+    except BlockingIOError:
+        return -1, False
+    return count, flags & socket.MSG_CTRUNC != 0
+
+
+def send(fd: int, sock: socket.socket, data: Any) -> int:
     """Write from a buffer: the count, -1 if the call would block."""
     try:
-        return os.write(fd, data)
+        return sock.send(data, socket.MSG_DONTWAIT)
     except BlockingIOError:
         return -1
 
 
-def send_many(fd: int, chunks: list[Any]) -> int:
+def send_many(fd: int, sock: socket.socket, chunks: list[Any]) -> int:
     """Write the first IOV_MAX of the buffers in one call: the count, -1 if the call would block."""
     try:
-        return os.writev(fd, chunks[:MOST_CHUNKS])
+        return sock.sendmsg(chunks[:MOST_CHUNKS], (), socket.MSG_DONTWAIT)
     except BlockingIOError:
         return -1
 

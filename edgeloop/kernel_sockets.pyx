@@ -1,27 +1,42 @@
 """The system calls on stream sockets, and addresses, of the compiled edition; ``kernel_sockets.py`` is the pure edition's.
 
-A part of the kernel room. The calls are made with the GIL held, because releasing it costs more than the call.
+A part of the kernel room. The calls are made with the GIL held, because releasing it costs more than the call. None may block
+then, whatever somebody else has set the descriptor to: MSG_DONTWAIT, and accept(2), which has no such flag, asks before. The socket
+object that the calls take is for the pure edition.
 """
 
-from cpython.buffer cimport PyBUF_SIMPLE, PyBUF_WRITABLE, PyBuffer_Release, PyObject_GetBuffer
+from cpython.buffer cimport PyBUF_FULL_RO, PyBUF_SIMPLE, PyBUF_WRITABLE, PyBuffer_Release, PyObject_GetBuffer
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
 from cpython.exc cimport PyErr_CheckSignals, PyErr_SetFromErrno
 from cpython.ref cimport PyObject, Py_XDECREF
 from libc.errno cimport (
-    EAGAIN, ECONNABORTED, EHOSTDOWN, EHOSTUNREACH, EINTR, EMFILE, ENETDOWN, ENETUNREACH, ENFILE, ENOBUFS, ENOMEM,
+    EAGAIN, EBADF, ECONNABORTED, EHOSTDOWN, EHOSTUNREACH, EINTR, EMFILE, ENETDOWN, ENETUNREACH, ENFILE, ENOBUFS, ENOMEM,
     ENOPROTOOPT, EOPNOTSUPP, EPERM, EPROTO, errno,
 )
 from libc.string cimport memset
+from posix.fcntl cimport F_GETFL, O_NONBLOCK, fcntl
 from posix.unistd cimport close
 
-from edgeloop.kernel cimport BUFFER_SIZE, again
+from edgeloop.kernel cimport BUFFER_SIZE, again, has_company
 from edgeloop.kernel_headers cimport (
-    AF_INET, AF_INET6, AF_UNIX, MSG_NOSIGNAL, SOCK_CLOEXEC, SOCK_NONBLOCK, accept4, c_recv, c_send, getsockname, inet_ntop,
-    msghdr, ntohl, ntohs, sendmsg, sockaddr, sockaddr_in, sockaddr_in6, sockaddr_storage, sockaddr_un, socklen_t,
+    AF_INET, AF_INET6, AF_UNIX, MSG_CTRUNC, MSG_DONTWAIT, MSG_NOSIGNAL, SOCK_CLOEXEC, SOCK_NONBLOCK, accept4, c_recv, c_send,
+    getsockname, inet_ntop, iovec, msghdr, ntohl, ntohs, recvmsg, sendmsg, sockaddr, sockaddr_in, sockaddr_in6, sockaddr_storage, sockaddr_un, socklen_t,
 )
 from edgeloop.kernel_vectors cimport Vectors, gather, release
 
+cdef extern from "<poll.h>" nogil:
+    struct pollfd:
+        int fd
+        short events
+        short revents
+    int poll(pollfd* descriptors, unsigned long count, int timeout)
+    int POLLIN
+
 cdef extern from "Python.h":
+    bint PyMemoryView_Check(object thing)
+    Py_buffer* PyMemoryView_GET_BUFFER(object view)
+    bint PyByteArray_CheckExact(object thing)
+    Py_ssize_t PyByteArray_GET_SIZE(object array)
     PyObject* PyBytes_FromStringAndSize_unfilled "PyBytes_FromStringAndSize" (const char* data, Py_ssize_t size) except NULL
     int _PyBytes_Resize(PyObject** data, Py_ssize_t size) except -1
 
@@ -35,24 +50,24 @@ exhausted = frozenset((EMFILE, ENFILE, ENOBUFS, ENOMEM))
 """The errno values of accept(2) that mean: not now, but the connection waits on."""
 
 
-cpdef recv(int fd):
+cpdef recv(int fd, sock):
     """Read at most READ_SIZE bytes: ``b""`` at the end of the stream, None if the call would block."""
     cdef ssize_t count
     while True:
-        count = c_recv(fd, buffer_of_all, BUFFER_SIZE, 0)
+        count = c_recv(fd, buffer_of_all, BUFFER_SIZE, MSG_DONTWAIT)
         if count >= 0:
             return PyBytes_FromStringAndSize(buffer_of_all, count)
         if not again():
             return None
 
 
-cpdef recv_large(int fd):
+cpdef recv_large(int fd, sock):
     """``recv`` where much is expected: read straight into the bytes object, which is cut to what came."""
     cdef ssize_t count
     cdef PyObject* data = PyBytes_FromStringAndSize_unfilled(NULL, BUFFER_SIZE)
     try:
         while True:
-            count = c_recv(fd, PyBytes_AS_STRING(<object>data), BUFFER_SIZE, 0)
+            count = c_recv(fd, PyBytes_AS_STRING(<object>data), BUFFER_SIZE, MSG_DONTWAIT)
             if count >= 0:
                 _PyBytes_Resize(&data, count)  # sets data to NULL where it raises
                 return <object>data
@@ -62,14 +77,14 @@ cpdef recv_large(int fd):
         Py_XDECREF(data)
 
 
-cpdef Py_ssize_t recv_into(int fd, buffer) except -2:
+cpdef Py_ssize_t recv_into(int fd, sock, buffer) except -2:
     """Read into a writable buffer: the count, 0 at the end of the stream, -1 if the call would block."""
     cdef Py_buffer view
     cdef ssize_t count
     PyObject_GetBuffer(buffer, &view, PyBUF_WRITABLE)
     try:
         while True:
-            count = c_recv(fd, view.buf, view.len, 0)
+            count = c_recv(fd, view.buf, view.len, MSG_DONTWAIT)
             if count >= 0:
                 return count
             if not again():
@@ -78,7 +93,79 @@ cpdef Py_ssize_t recv_into(int fd, buffer) except -2:
         PyBuffer_Release(&view)
 
 
-cpdef Py_ssize_t send(int fd, data) except -2:
+cpdef closed_by_owner():
+    """What the call on a closed socket would raise (EBADF): its number may be a stranger's by now."""
+    return OSError(EBADF, os.strerror(EBADF))
+
+
+cpdef Py_ssize_t byte_size(buffer) except -1:
+    """How many bytes a buffer has, whatever the size of its items."""
+    cdef Py_buffer view
+    if PyByteArray_CheckExact(buffer):
+        return PyByteArray_GET_SIZE(buffer)
+    if PyMemoryView_Check(buffer):
+        len(buffer)  # ValueError if it was released
+        return PyMemoryView_GET_BUFFER(buffer).len
+    PyObject_GetBuffer(buffer, &view, PyBUF_FULL_RO)
+    try:
+        return view.len
+    finally:
+        PyBuffer_Release(&view)
+
+
+cdef Py_ssize_t recv_flagged(int fd, msghdr* message) except -2:
+    cdef ssize_t count
+    while True:
+        count = recvmsg(fd, message, MSG_DONTWAIT)
+        if count >= 0:
+            return count
+        if not again():
+            return -1
+
+
+cdef void into(msghdr* message, iovec* piece, void* room, Py_ssize_t size) noexcept:
+    # Without room for control messages: the kernel closes the descriptors that come, and MSG_CTRUNC tells of them, as it
+    # does of a writer's credentials, SO_PASSCRED in unix(7). Both end a read.
+    memset(message, 0, sizeof(msghdr))
+    piece.iov_base = room
+    piece.iov_len = size
+    message.msg_iov = piece
+    message.msg_iovlen = 1
+
+
+cpdef recv_message(int fd, sock):
+    """``recv`` on a Unix socket: the data, and whether more may wait than a short read says; None if it would block."""
+    cdef msghdr message
+    cdef iovec piece
+    into(&message, &piece, buffer_of_all, BUFFER_SIZE)
+    cdef Py_ssize_t count = recv_flagged(fd, &message)
+    if count < 0:
+        return None
+    data = PyBytes_FromStringAndSize(buffer_of_all, count)  # first: a tuple may run the collector, and that any code
+    return data, message.msg_flags & MSG_CTRUNC != 0
+
+
+cpdef recv_message_into(int fd, sock, buffer):
+    """``recv_into`` on a Unix socket: the count, -1 if the call would block, and whether more may wait than it says."""
+    cdef msghdr message
+    cdef iovec piece
+    cdef Py_buffer view
+    cdef Py_ssize_t count
+    PyObject_GetBuffer(buffer, &view, PyBUF_WRITABLE)
+    try:
+        into(&message, &piece, view.buf, view.len)
+        count = recv_flagged(fd, &message)
+    finally:
+        PyBuffer_Release(&view)
+    return count, message.msg_flags & MSG_CTRUNC != 0
+
+
+cpdef object_for(int fd, sock, int family):
+    """The socket object that the calls here take: ``sock``, or none. The pure edition's can't do without."""
+    return sock
+
+
+cpdef Py_ssize_t send(int fd, sock, data) except -2:
     """Write from a buffer: the count, -1 if the call would block."""
     cdef Py_buffer view
     if type(data) is bytes:
@@ -93,14 +180,14 @@ cpdef Py_ssize_t send(int fd, data) except -2:
 cdef inline Py_ssize_t send_piece(int fd, const void* data, Py_ssize_t size) except -2:
     cdef ssize_t count
     while True:
-        count = c_send(fd, data, size, MSG_NOSIGNAL)
+        count = c_send(fd, data, size, MSG_DONTWAIT | MSG_NOSIGNAL)
         if count >= 0:
             return count
         if not again():
             return -1
 
 
-cpdef Py_ssize_t send_many(int fd, list chunks) except -2:
+cpdef Py_ssize_t send_many(int fd, sock, list chunks) except -2:
     """Write the first IOV_MAX of the buffers in one call: the count, -1 if the call would block."""
     cdef Vectors vectors
     cdef msghdr message
@@ -111,7 +198,7 @@ cpdef Py_ssize_t send_many(int fd, list chunks) except -2:
         message.msg_iov = vectors.pieces
         message.msg_iovlen = vectors.count
         while True:
-            count = sendmsg(fd, &message, MSG_NOSIGNAL)
+            count = sendmsg(fd, &message, MSG_DONTWAIT | MSG_NOSIGNAL)
             if count >= 0:
                 return count
             if not again():
@@ -155,12 +242,25 @@ cdef object address_of(int fd, void* name, unsigned int length, bint peer):
         return probe.getpeername() if peer else probe.getsockname()
 
 
+cdef bint blocks(int listener) noexcept:
+    # Whether accept(2) would block, with the GIL held: who could connect, in this process, would wait for it.
+    cdef pollfd asked
+    cdef int flags = fcntl(listener, F_GETFL)
+    if flags < 0 or flags & O_NONBLOCK:
+        return False
+    asked.fd = listener
+    asked.events = POLLIN
+    return poll(&asked, 1, 0) == 0
+
+
 cpdef accept(listening):
     """Take the next connection: (fd, peer address), or None if no more wait. The fd is non-blocking, close-on-exec."""
     cdef sockaddr_storage address
     cdef socklen_t length
     cdef int fd
     cdef int listener = listening.fileno()
+    if has_company() and blocks(listener):
+        return None
     while True:
         length = sizeof(address)
         fd = accept4(listener, <sockaddr*>&address, &length, SOCK_NONBLOCK | SOCK_CLOEXEC)

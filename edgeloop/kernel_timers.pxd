@@ -7,7 +7,7 @@ cdef class TimerHeap:
     cdef unsigned long long _count
     cpdef push(self, double when, timer)
     cpdef first(self)
-    cpdef double first_when(self)
+    cpdef double first_when(self) except? -1
     cpdef pop(self)
     cpdef list timers(self)
     cpdef list purge(self)

@@ -38,6 +38,8 @@ class TimerHeap:
 
     def pop(self) -> Any:
         """Take the timer that is due first."""
+        if not self._entries:
+            raise IndexError("no timer waits")
         timer = heapq.heappop(self._entries)[2]
         self.size -= 1
         return timer
@@ -56,5 +58,7 @@ class TimerHeap:
 
     def clear(self) -> None:
         """Drop all timers."""
-        self._entries.clear()
+        entries = self._entries  # their end may run code that looks here, or pushes others
+        self._entries = []
         self.size = 0
+        del entries

@@ -43,7 +43,9 @@ cdef class TimerHeap:
     cpdef first(self):
         return self._timers[0]
 
-    cpdef double first_when(self):
+    cpdef double first_when(self) except? -1:
+        if self.size == 0:
+            raise IndexError("no timer waits")
         return self._whens[0]
 
     cpdef pop(self):
@@ -78,15 +80,17 @@ cdef class TimerHeap:
                 self._whens[to] = self._whens[place]
                 self._numbers[to] = self._numbers[place]
                 to += 1
-        self._timers = kept
         self.size = to
+        self._timers = kept
         for place in range(to // 2 - 1, -1, -1):
             self._sink(place)
         return cancelled
 
     cpdef clear(self):
-        self._timers = []
+        timers = self._timers  # their end may run code that looks here, or pushes others
         self.size = 0
+        self._timers = []
+        del timers
 
     cdef int _make_room(self) except -1:
         cdef Py_ssize_t room = 2 * self._room if self._room else FIRST_ROOM

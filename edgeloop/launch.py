@@ -1,4 +1,4 @@
-"""``python -m edgeloop script.py [args]`` and ``python -m edgeloop -m module [args]``: any asyncio program, untouched.
+"""``python -m edgeloop script.py [args]``, and ``-m module``, ``-c`` and ``-`` like it: any asyncio program, untouched.
 
 The program finds ``sys.argv``, ``sys.path`` and ``__main__`` as plain Python would have set them, its tracebacks begin
 with its own frames, and edgeloop is the default of asyncio.run, asyncio.Runner and asyncio.new_event_loop.
@@ -11,14 +11,20 @@ import io
 import os
 import sys
 from types import TracebackType
+from typing import NoReturn
 
 from . import EDITION, __version__, stdlib
-from .policy import install
+from .policy import expect, make_default
 
 USAGE = """\
 usage: python -m edgeloop script.py [args]
        python -m edgeloop -m module [args]
+       python -m edgeloop -c code [args]
+       python -m edgeloop - [args]          (the program comes on standard input)
        python -m edgeloop --version
+
+Runs a Python program with edgeloop as the loop that asyncio makes: asyncio.run, asyncio.Runner and
+asyncio.new_event_loop. If it ran on another loop all the same, one line at the end says so.
 """
 
 
@@ -29,19 +35,36 @@ def main() -> None:
         print(USAGE, end="")
     elif args and args[0] in ("-V", "--version"):
         print(f"edgeloop {__version__} ({EDITION})")
-    elif not args or (args[0].startswith("-") and (args[0] != "-m" or len(args) == 1)):
-        print(USAGE, end="", file=sys.stderr)
-        sys.exit(2)
+    elif not args:
+        _refuse("which program?")
+    elif args[0] in ("-m", "-c") and len(args) == 1:
+        _refuse(f"argument expected for the {args[0]} option")
+    elif args[0].startswith("-") and args[0] not in ("-m", "-c", "-"):
+        _refuse(f"unknown option {args[0]}; Python's own stand before -m edgeloop, the program's after its name")
     else:
-        install()
+        make_default()
+        expect(_say, lambda: True)
         try:
             if args[0] == "-m":
                 _run_module(args[1], args[2:])
+            elif args[0] == "-c":
+                _run_text(args[1], "<string>", ["-c", *args[2:]])
+            elif args[0] == "-":
+                _run_text(sys.stdin.read(), "<stdin>", args)
             else:
                 _run_script(args[0], args[1:])
         except (Exception, KeyboardInterrupt):
             _hide_our_frames()
             raise
+
+
+def _refuse(reason: str) -> NoReturn:
+    print(f"python -m edgeloop: {reason}\n{USAGE}", end="", file=sys.stderr)
+    sys.exit(2)
+
+
+def _say(line: str) -> None:
+    print(f"python -m edgeloop: {line}", file=sys.stderr, flush=True)
 
 
 def _run_module(name: str, args: list[str]) -> None:
@@ -73,6 +96,18 @@ def _run_script(path: str, args: list[str]) -> None:
     if "__cached__" in module:
         module["__cached__"] = None
     exec(compile(source, absolute, "exec", dont_inherit=True), module)
+
+
+def _run_text(source: str, name: str, argv: list[str]) -> None:
+    sys.argv[:] = argv
+    if not sys.flags.safe_path:
+        sys.path[0] = ""
+    module = _empty_main()
+    for attribute in ("__file__", "__cached__"):
+        module.pop(attribute, None)
+    module["__loader__"] = importlib.machinery.BuiltinImporter
+    module["__spec__"] = module["__package__"] = module["__doc__"] = None
+    exec(compile(source, name, "exec", dont_inherit=True), module)
 
 
 def _set_path(first: str) -> None:

@@ -20,9 +20,12 @@ cdef class Listener(Channel):
     cdef object _context
     cdef object _connect
     cdef Reserve _reserve
+    cdef int _family
+    cdef int _short_read
     cdef double _silent_until
     cdef object _retry
     cdef on_ready(self)
     cdef _drain(self)
+    @cython.locals(transport=StreamTransport)
     cdef _welcome(self, int fd, peername)
     cdef bint _exhausted(self, exc) except -1

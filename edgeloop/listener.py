@@ -15,13 +15,13 @@ from typing import Any
 from . import kernel, kernel_sockets, stdlib
 from .reactor import Channel
 from .schedule import Scheduler
-from .transports.stream import StreamTransport
+from .transports.stream import StreamTransport, short_read_of
 
 ACCEPTS_PER_TURN = 256
 RETRY_SECONDS = 0.1  # after which a lack of descriptors that closing one could not cure is looked at again
 REPORT_SECONDS = 5.0  # one report of it in that time
 
-Connect = Callable[[int, Any, asyncio.BaseProtocol, contextvars.Context, Any], StreamTransport]
+Connect = Callable[[Any, asyncio.BaseProtocol, contextvars.Context, Any], StreamTransport]
 
 
 class Reserve:
@@ -34,24 +34,29 @@ class Reserve:
         """Open it unless it is open; whether it is."""
         if self._fd < 0:
             try:
-                self._fd = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
+                fd = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
             except OSError:
                 return False
+            if self._fd < 0:
+                self._fd = fd
+            else:
+                os.close(fd)  # an audit hook has come back here
         return True
 
     def give_up(self) -> bool:
         """Close it; whether that freed a descriptor."""
         if self._fd < 0:
             return False
-        os.close(self._fd)
-        self._fd = -1
+        fd, self._fd = self._fd, -1
+        os.close(fd)  # which lets other threads run
         return True
 
 
 class Listener(Channel):
     """A listening socket in the epoll set; each connection gets a protocol and a transport.
 
-    ``connect(fd, peername, protocol, context, server)``, where given, builds the transport instead (TLS does).
+    ``connect(peername, protocol, context, server)``, where given, builds the transport instead (TLS does), without a
+    descriptor. The socket is its owner's, who may close it under us: accept(2) asks it for its number each time.
     """
 
     def __init__(
@@ -71,6 +76,8 @@ class Listener(Channel):
         self._context = kernel.copy_context()
         self._connect = connect
         self._reserve = reserve
+        self._family = sock.family
+        self._short_read = short_read_of(sock)
         self._silent_until = 0.0
         self._retry: asyncio.TimerHandle | None = None
         reserve.take()
@@ -112,23 +119,27 @@ class Listener(Channel):
         self._loop.reactor.defer(self)
 
     def _welcome(self, fd: int, peername: Any) -> None:
+        # The descriptor is ours until the transport has it; ``connection_made`` comes in the next turn, as on asyncio, after
+        # what the factory has scheduled.
         context = self._context.copy()
+        transport: StreamTransport | None = None
         try:
             protocol = kernel.call_none(context, self._protocol_factory)
             if self._connect is not None:
-                transport = self._connect(fd, peername, protocol, context, self._server)
+                transport = self._connect(peername, protocol, context, self._server)
             else:
-                transport = StreamTransport(self._loop, fd, None, protocol, context, peername, self._server)
-        except (SystemExit, KeyboardInterrupt):
-            kernel.close(fd)
-            raise
+                transport = StreamTransport(self._loop, -1, None, protocol, context, peername, self._server)
+            transport.fd = fd
+            transport.use_family(self._family, self._short_read)
+            self._loop.call_soon(transport.begin, context=context)
         except BaseException as exc:
-            kernel.close(fd)
+            if transport is None or transport.fd != fd:
+                kernel.close(fd)
+            if isinstance(exc, (SystemExit, KeyboardInterrupt)):
+                raise
             self._loop._report_within(
                 context, {"message": "Error on transport creation for incoming connection", "exception": exc}
             )
-            return
-        kernel.call_none(context, transport.begin)
 
     def _exhausted(self, exc: OSError) -> bool:
         # Whether there is anything left to try in this turn.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import functools
 import sys
 import threading
@@ -51,6 +52,13 @@ class EventLoop(Datagrams, Signals, Subprocesses, SendFiles, asyncio.AbstractEve
         self._selector = self.reactor  # likewise
         self._outer_hooks: tuple[Any, Any] | None = None  # for asynchronous generators, of whoever runs the loop
         self._origin_depth: int | None = None  # of coroutine origin tracking before debug mode set its own
+        if threading.current_thread() is threading.main_thread():
+            # Now, and not when it runs: a loop that could be made runs also when there is no descriptor left.
+            try:
+                self._open_signal_pipe()
+            except BaseException:
+                self.close()
+                raise
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} running={self.is_running()} closed={self.is_closed()} debug={self.get_debug()}>"
@@ -76,22 +84,37 @@ class EventLoop(Datagrams, Signals, Subprocesses, SendFiles, asyncio.AbstractEve
     def _run_forever_setup(self) -> None:
         self._check_closed()
         self._check_running()
-        self._track_origins(self._debug)
-        self._outer_hooks = sys.get_asyncgen_hooks()
-        self._thread_id = threading.get_ident()
-        sys.set_asyncgen_hooks(firstiter=self._asyncgen_begins, finalizer=self._asyncgen_is_dropped)
-        stdlib.set_running_loop(self)
-        self._watch_signals()
+        try:
+            self._outer_hooks = sys.get_asyncgen_hooks()
+            self._thread_id = self.reactor.thread = threading.get_ident()
+            self._track_origins(self._debug)
+            sys.set_asyncgen_hooks(firstiter=self._asyncgen_begins, finalizer=self._asyncgen_is_dropped)
+            stdlib.set_running_loop(self)
+            self._watch_signals()
+        except BaseException:
+            self._run_forever_cleanup()
+            raise
 
     def _run_forever_cleanup(self) -> None:
+        try:
+            self.reactor.flush()  # SystemExit or KeyboardInterrupt has ended the turn
+        finally:
+            self._end_run()
+
+    def _end_run(self) -> None:
         self._stopping = False
         self._thread_id = None
-        self._unwatch_signals()
-        stdlib.set_running_loop(None)
-        self._track_origins(False)
-        if self._outer_hooks is not None:
-            sys.set_asyncgen_hooks(*self._outer_hooks)
-            self._outer_hooks = None
+        self.reactor.thread = 0
+        with contextlib.ExitStack() as steps:  # from the last to the first, each one whatever another raises
+            steps.callback(self._restore_hooks)
+            steps.callback(self._track_origins, False)
+            steps.callback(stdlib.set_running_loop, None)
+            steps.callback(self._unwatch_signals)
+
+    def _restore_hooks(self) -> None:
+        hooks, self._outer_hooks = self._outer_hooks, None
+        if hooks is not None:
+            sys.set_asyncgen_hooks(*hooks)
 
     def run_until_complete(self, future: Generator[Any, None, T] | Awaitable[T]) -> T:
         """Run until the future is done and return its result or raise its exception; a coroutine becomes a task.
@@ -128,6 +151,7 @@ class EventLoop(Datagrams, Signals, Subprocesses, SendFiles, asyncio.AbstractEve
             return
         if self._debug:
             stdlib.logger().debug("Close %r", self)
+        self.reactor.flush()
         self._close_signals()
         self._closed = True
         self._discard()

@@ -6,17 +6,22 @@ import asyncio
 import functools
 import sys
 import warnings
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar
 
-from . import stdlib
+from . import running, stdlib
+from ._edition import EDITION
+from ._version import __version__
 from .loop import EventLoop
 
 T = TypeVar("T")
 
+_expectation: running.Expectation | None = None
+
 
 def new_event_loop() -> asyncio.AbstractEventLoop:
     """A new EventLoop: a ``loop_factory`` for asyncio.Runner, asyncio.run (3.12+), uvicorn and whoever asks for one."""
+    stdlib.logger().debug("Using edgeloop %s, %s edition", __version__, EDITION)
     return EventLoop()
 
 
@@ -54,7 +59,16 @@ def policy_class() -> type[Any]:
 
 
 def install() -> None:
-    """Make edgeloop the default of asyncio.run, asyncio.Runner and asyncio.new_event_loop in this process."""
+    """Make edgeloop the default of asyncio.run, asyncio.Runner and asyncio.new_event_loop in this process.
+
+    A RuntimeWarning says so if another loop runs all the same: servers such as uvicorn choose theirs themselves.
+    """
+    make_default()
+    expect(_warn, is_default)
+
+
+def make_default() -> None:
+    """What ``install`` does, without a watch over what becomes of it."""
     try:
         policy = policy_class()
     except AttributeError:  # a Python without policies: the function they went through is left
@@ -63,3 +77,29 @@ def install() -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)
         asyncio.set_event_loop_policy(policy())
+
+
+def is_default() -> bool:
+    """Return True if edgeloop is what asyncio makes when it is asked for a loop."""
+    try:
+        policy = policy_class()
+    except AttributeError:
+        return asyncio.new_event_loop is new_event_loop
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)
+        return isinstance(asyncio.get_event_loop_policy(), policy)
+
+
+def expect(say: Callable[[str], object], holds: Callable[[], bool]) -> None:
+    """Have it said if another loop runs in this process. The first call is the one that counts."""
+    global _expectation
+    if _expectation is None:
+        _expectation = running.Expectation(say, holds)
+
+
+def _warn(line: str) -> None:
+    try:
+        level = 1 + running.outside(sys._getframe())
+        warnings.warn(f"edgeloop.install() was called: {line}", RuntimeWarning, stacklevel=level)
+    except RuntimeWarning as warning:  # they are errors; a loop that begins to run is no place for one
+        print(f"RuntimeWarning: {warning}", file=sys.stderr)

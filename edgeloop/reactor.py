@@ -13,11 +13,15 @@ import weakref
 from . import kernel
 from .kernel_epoll import Poller
 
-# A turn that has callbacks to run may do without asking the kernel. How often, if nothing was done that can have made
-# news: every second time, until that many waits in a row have brought nothing, then for so many seconds.
-QUIET_WAITS = 16
-QUIET_SECONDS = 20e-6
-TURNS_A_CLOCK = 8
+# The longest sleep while a call waits on a registration that was kept from the call before (watch.py).
+UNSURE_SECONDS = 0.05
+
+# Rule 5. A callback that ends so soon after its first write would have lost nothing by having its writes gathered; no byte
+# that is gathered waits longer than that for other callbacks.
+SHORT_SECONDS = 100e-6
+LONG_SECONDS = 1e-3  # who goes on computing for longer than that after a write has its next writes sent at once
+EARNED = 4  # so many short callbacks in a row, and a connection's writes are gathered
+CAUTIOUS_CALLBACKS = 16  # after a callback that was not short, so many others have theirs sent when they end
 
 _NOTHING: list[Channel] = []
 
@@ -35,21 +39,30 @@ class Channel:
         self.fd = fd
         self.readable = False
         self.writable = True  # until a call says otherwise: a new socket has room
-        self.hung = False  # RDHUP, HUP or ERR came: a short read is not the end (rule 2)
+        self.hung = False  # RDHUP, HUP, ERR or PRI came: a short read is not the end (rule 2)
+        self.urgent = False  # PRI was among them
         self.deferred = False
         self.marked = False
         self.added = False
         self.interest = 0
         self.born = 0
+        self.credit = 0  # the callbacks of late that ended at once after a write (rule 5)
 
     def on_ready(self) -> None:
         """React to ``readable``, ``writable``; called for each event and for each deferral."""
 
     def flush(self) -> None:
-        """Send what this turn has gathered; called once for each ``Reactor.mark``."""
+        """Send what was gathered; called once for each ``Reactor.mark``."""
+
+    def push(self) -> None:
+        """Send what was gathered, in the middle of a callback: call none of the program's."""
+        self.flush()
 
     def on_called(self) -> None:
         """Have the kernel look again; called once for each ``Reactor.mark_queued``."""
+
+    def on_closed(self) -> None:
+        """The channel that this one was beside is taken out; called for a ``Reactor.companions`` alone."""
 
 
 class Reactor:
@@ -63,26 +76,42 @@ class Reactor:
         self.channels: list[Channel | None] = [None] * 64
         self.woken = False
         self.foreign = False  # this process is a fork of the one the set belongs to
+        self.usable = True  # unless the loop was running then
+        self.forks = 0  # from process to process, for whoever has something that can't be shared
         self.batch = 1
         self.heard = 0  # events that the last wait brought
         self.told = 0  # how many of them are dispatched
         self.stirred = True  # something was done since the last wait that can have made news
         self.skipped = False  # the last turn has not asked the kernel
-        self.quiet = 0  # waits in a row after skipped turns that brought nothing
-        self.asked = 0.0  # when the first turn was skipped since the last wait
-        self.skips = 0  # how many turns were after that
+        self.unsure = False  # somebody waits on a registration that may be gone
+        self.idle = False  # the last wait has slept and brought nothing
+        self.companions: dict[int, Channel] = {}  # by the number of the closing transport whose duplicate they watch
+        self.thread = 0  # that runs the loop, as threading.get_ident names it
         self.leftover: list[Channel] = []
         self.marked: list[Channel] = []
+        self.marked_at = 0.0  # when the first of them was
+        self.judged = 0  # how many of them were marked by callbacks that have ended
+        self.judged_at = 0.0  # when the last of these ended
+        self.cautious = 0  # so many callbacks' writes are not gathered beyond their end
+        self.late = False  # what is let go of has waited for longer than LONG_SECONDS
         self.queued: list[Channel] = []
         _reactors.add(self)
 
     def close(self) -> None:
         """Give the descriptors back. Channels that are still open are their owners' to close."""
         self.poller.close()
+        companions = list(self.companions.values())
+        self.companions = {}
+        dropped = self.channels, self.leftover, self.marked, self.queued
         self.channels = []
         self.leftover = []
         self.marked = []
         self.queued = []
+        for channel in companions:
+            fd = channel.fd
+            channel.fd = -1
+            kernel.close(fd)
+        del dropped  # at the end: destructors may come back here
 
     def fileno(self) -> int:
         """The epoll descriptor, the EPFD of /proc/PID/fdinfo/EPFD."""
@@ -92,24 +121,26 @@ class Reactor:
         """Register a channel, once (rule 1). Raises OSError where epoll refuses the descriptor."""
         fd = channel.fd
         if self.foreign:
-            self._refuse()
+            self._take_over()
         self.stirred = True
+        if fd >= len(self.channels):
+            self.channels.extend([None] * (fd + 64 - len(self.channels)))
         try:
             self.poller.add(fd, interest | kernel.EPOLL_EDGE)
         except FileExistsError:
             # The set still has this very file under this number: it was closed and dup'ed back behind our back.
             self.poller.modify(fd, interest | kernel.EPOLL_EDGE)
-        if fd >= len(self.channels):
-            self.channels.extend([None] * (fd + 64 - len(self.channels)))
-        self.channels[fd] = channel
         channel.added = True
         channel.interest = interest
         channel.born = self.batch  # rule 9: an event of the batch under way is its predecessor's
+        predecessor = self.channels[fd]
+        self.channels[fd] = channel
+        del predecessor  # now that it is done: to drop it may run code
 
     def rearm(self, channel: Channel, interest: int) -> None:
         """Ask the kernel to look again, now, for ``interest``: no edge can fall between the last look and this (rule 4)."""
         if self.foreign:
-            self._refuse()
+            self._take_over()
         if self.find(channel.fd) is not channel:
             return  # its owner closed it without a word, and the number is another channel's by now (rule 9)
         self.stirred = True
@@ -123,7 +154,7 @@ class Reactor:
     def look_again(self, channel: Channel, interest: int) -> None:
         """As ``rearm``, for a descriptor that its owner may have closed meanwhile: then there is nothing to look at."""
         if self.foreign:
-            self._refuse()
+            self._take_over()
         if self.find(channel.fd) is not channel:
             return
         self.stirred = True
@@ -141,6 +172,10 @@ class Reactor:
             self.channels[fd] = None
             if not self.foreign:  # rule 11: a DEL here would take it from the parent
                 self.poller.remove(fd)
+        if self.companions:
+            companion = self.companions.pop(channel.fd, None)
+            if companion is not None:
+                companion.on_closed()
 
     def find(self, fd: int) -> Channel | None:
         """The channel that is registered for a descriptor."""
@@ -152,10 +187,20 @@ class Reactor:
             channel.deferred = True
             self.leftover.append(channel)
 
+    def may_gather(self, channel: Channel) -> bool:
+        """Whether what the channel is given may wait to leave with more: earned, and in a callback of the loop (rule 5)."""
+        return channel.credit >= EARNED and self.thread == kernel.this_thread()
+
+    def may_send(self) -> bool:
+        """Whether the calling thread may send what is gathered: the one that runs the loop, if one does."""
+        return not self.thread or self.thread == kernel.this_thread()
+
     def mark(self, channel: Channel) -> None:
-        """Have ``flush`` called before the next wait, so that the writes of one turn leave together (rule 5)."""
+        """Have ``flush`` called soon, before the next wait at the latest, and the callback judged by its end (rule 5)."""
         self.stirred = True
         if not channel.marked:
+            if not self.marked:
+                self.marked_at = kernel.now()
             channel.marked = True
             self.marked.append(channel)
 
@@ -167,15 +212,42 @@ class Reactor:
 
     def wake(self) -> None:
         """End the wait that is going on, or the next one; from any thread or signal handler."""
-        if not self.woken:
+        if not self.woken and not self.foreign:  # else it is the parent that would wake, and nobody sleeps here
             self.woken = True
             self.poller.wake()
+
+    def callback_ended(self) -> None:
+        """Judge the callback by those it marked, and let go of what may wait no longer. Called where any are (rule 5)."""
+        now = kernel.now()
+        # Its length is known from its first write on, or, if others were marked before, from the end of the last one on.
+        elapsed = now - (self.judged_at if self.judged else self.marked_at)
+        while self.judged < len(self.marked):
+            channel = self.marked[self.judged]
+            self.judged += 1
+            if elapsed > LONG_SECONDS:
+                channel.credit = 0
+            elif elapsed < SHORT_SECONDS and channel.credit < EARNED:
+                channel.credit += 1
+        self.judged_at = now
+        waited = now - self.marked_at
+        if elapsed >= SHORT_SECONDS:
+            self.cautious = CAUTIOUS_CALLBACKS
+        elif self.cautious:
+            self.cautious -= 1
+        elif waited < SHORT_SECONDS:
+            return
+        self.late = waited > LONG_SECONDS
+        try:
+            self.flush()
+        finally:
+            self.late = False
 
     def flush(self) -> None:
         """Let each marked channel send what it gathered."""
         while self.marked:
             marked = self.marked
             self.marked = []
+            self.judged = 0
             index = 0
             try:
                 for channel in marked:
@@ -186,55 +258,55 @@ class Reactor:
                 self.marked[:0] = marked[index:]
                 raise
 
+    def push(self) -> None:
+        """Let each marked channel send what it gathered, in the middle of a callback: none of the program's is called."""
+        if self.may_send():
+            for channel in list(self.marked):
+                channel.push()
+
     def look_again_at_queued(self) -> None:
         """The turn's news has been run: what the callbacks left unread is to be told again (rule 10)."""
         queued = self.queued
         self.queued = []
-        for channel in queued:
-            channel.marked = False
-            channel.on_called()
+        self.unsure = False
+        done = 0
+        try:
+            for channel in queued:
+                done += 1
+                channel.marked = False
+                channel.on_called()
+        finally:
+            if done < len(queued):
+                self.queued[:0] = queued[done:]
 
     def may_skip(self) -> bool:
         """Whether a turn that has callbacks to run may do without a ``wait``.
 
         Not if something was done since the last one that can have made news: who writes to a peer on the same loop and
-        yields expects it to be told as soon as on asyncio. Else every second turn may; and when only callbacks have been
-        going round for a while, each one until the next QUIET_SECONDS are over.
+        yields expects it to be told as soon as on asyncio. Else every second turn may, and no more than that: what other
+        threads and direct system calls do is not seen from here, and is told one turn later than on asyncio.
         """
-        if self.stirred or self.leftover:
-            self.quiet = 0
+        if self.stirred or self.skipped or self.leftover:
             return False
-        if not self.skipped:
-            self.skipped = True
-            self.skips = 0
-            if self.quiet >= QUIET_WAITS:
-                self.asked = kernel.now()
-            return True
-        if self.quiet < QUIET_WAITS:
-            return False
-        self.skips += 1
-        if self.skips % TURNS_A_CLOCK:
-            return True  # to read the clock costs as much as a callback
-        elapsed = kernel.now() - self.asked
-        if elapsed > 2 * QUIET_SECONDS:
-            self.quiet = 0  # callbacks that long leave no time to save
-        return elapsed < QUIET_SECONDS
+        self.skipped = True
+        return True
 
     def wait(self, timeout: float) -> None:
         """One epoll_wait of at most ``timeout`` seconds (negative: without limit); ``dispatch`` tells what it brought."""
         if self.foreign:
-            self._refuse()
+            self._take_over()
         if self.told < self.heard:
             return  # an exception kept the rest of the last news from being told, and the kernel won't repeat it
         if self.leftover:
             timeout = 0.0
-        skipped = self.skipped
+        elif self.unsure and not 0 <= timeout <= UNSURE_SECONDS:
+            timeout = UNSURE_SECONDS
         self.stirred = self.skipped = False
         self.batch += 1
         self.told = self.heard = 0
         self.heard = self.poller.wait(timeout)
         self.woken = False
-        self.quiet = self.quiet + 1 if skipped and not self.heard else 0
+        self.idle = not self.heard and timeout != 0.0
 
     def dispatch(self) -> None:
         """Let each channel react that has news, and each that was left over.
@@ -270,13 +342,19 @@ class Reactor:
                         channel.writable = True
                     if mask & kernel.EPOLL_HANGUP:
                         channel.hung = True
+                    if mask & kernel.EPOLL_URGENT:
+                        channel.urgent = True
                 if not channel.deferred:  # else its turn comes below: one buffer each (rule 3)
                     channel.on_ready()
+                    if self.marked:
+                        self.callback_ended()
             for channel in leftover:
                 done += 1
                 channel.deferred = False
                 if channel.added:
                     channel.on_ready()
+                    if self.marked:
+                        self.callback_ended()
         finally:
             if done < len(leftover):
                 self.leftover[:0] = leftover[done:]
@@ -284,14 +362,46 @@ class Reactor:
     def disown(self) -> None:
         """After a fork, in the child: the set is the parent's, and only our copy of its descriptor is ours (rule 11)."""
         self.foreign = True
+        self.usable = self.usable and not self.thread
+        self.forks += 1
+        self.thread = 0
 
-    def _refuse(self) -> None:
-        raise RuntimeError("this event loop belongs to the process that this one was forked from")
+    def _take_over(self) -> None:
+        # The loop's first use in the child. Made then, not at the fork: most children never touch it.
+        if not self.usable:
+            raise RuntimeError(
+                "this event loop belongs to the process that this one was forked from, where it is running"
+            )
+        dropped = self.poller  # only closed here: a DEL would be the parent's, and its eventfd wakes the parent
+        if not self.channels:
+            raise ValueError("I/O operation on closed epoll object")
+        self.poller = Poller()
+        self.told = self.heard = 0
+        self.foreign = False
+        for fd, channel in enumerate(self.channels):
+            if channel is None or not channel.added:
+                continue
+            try:
+                self.poller.add(fd, channel.interest | kernel.EPOLL_EDGE)
+            except OSError:
+                # Closed in the child, as daemons do with all they have: nobody is left to tell.
+                channel.added = False
+                self.channels[fd] = None
+        # Who has called from another thread saw a foreign set, and woke nobody.
+        self.woken = True
+        self.poller.wake()
+        del dropped
+
+
+def _before_fork() -> None:
+    # What is gathered would be in both processes: neither may lose it, nor both send it.
+    for reactor in list(_reactors):
+        reactor.push()
 
 
 def _after_fork_in_child() -> None:
-    for reactor in _reactors:
+    for reactor in list(_reactors):
         reactor.disown()
 
 
-os.register_at_fork(after_in_child=_after_fork_in_child)
+os.register_at_fork(before=_before_fork, after_in_child=_after_fork_in_child)

@@ -7,6 +7,7 @@ a literal already needs no thread: AI_NUMERICHOST answers without asking anybody
 from __future__ import annotations
 
 import concurrent.futures
+import operator
 import socket
 from typing import Any
 
@@ -61,6 +62,50 @@ def _lookup_literal(host: Any, port: Any, family: int, type: int, proto: int, fl
     return [(*info, address) for info in answer]
 
 
+# The protocol of a type, where none is asked for; any other combination is the C library's to judge.
+_PROTOCOLS = {socket.SOCK_STREAM: socket.IPPROTO_TCP, socket.SOCK_DGRAM: socket.IPPROTO_UDP}
+
+
+def _port_number(port: Any) -> int | None:
+    """A port as a number, whatever int() takes for one, as in asyncio; None for the name of a service."""
+    if port is None or port in ("", b""):
+        return 0
+    try:
+        return int(port)
+    except (TypeError, ValueError):
+        return None
+
+
+def _resolved(
+    host: Any, port: Any, rest: tuple[Any, ...], family: int, type: int, proto: int
+) -> tuple[Any, Any, int, str, Any] | None:
+    """What a literal address stands for, and so what was resolved before; None for all that has to be looked up.
+
+    As in asyncio nobody is asked, neither the C library nor whoever has put a function in ``socket.getaddrinfo``'s place.
+    """
+    protocol = _PROTOCOLS.get(type)  # type: ignore[call-overload]
+    if protocol is None or proto not in (0, socket.IPPROTO_TCP, socket.IPPROTO_UDP) or host is None:
+        return None
+    number = _port_number(port)
+    if isinstance(host, bytes):
+        try:
+            host = host.decode("ascii")
+        except UnicodeDecodeError:
+            return None
+    if number is None or not isinstance(host, str) or "%" in host:  # inet_pton(3) takes no zone
+        return None
+    kind = socket.AF_INET6 if ":" in host else socket.AF_INET
+    if family not in (socket.AF_UNSPEC, kind):
+        return None
+    try:
+        socket.inet_pton(kind, host)
+    except (OSError, ValueError):
+        return None
+    if kind == socket.AF_INET:
+        return (kind, type, protocol, "", (host, number))
+    return (kind, type, protocol, "", (host, number, *rest, *(0, 0)[len(rest) :]))
+
+
 def _is_literal(host: object, port: object) -> bool:
     if isinstance(host, bytes):
         try:
@@ -90,9 +135,11 @@ class Resolver(Executors):
     def __init__(self) -> None:
         super().__init__()
         self._resolver: concurrent.futures.ThreadPoolExecutor | None = None
+        self._resolver_forks = 0  # Reactor.forks when it was made: threads don't come along into a child
 
     def _resolver_pool(self) -> concurrent.futures.ThreadPoolExecutor:
-        if self._resolver is None:
+        if self._resolver is None or self._resolver_forks != self.reactor.forks:
+            self._resolver_forks = self.reactor.forks
             self._resolver = concurrent.futures.ThreadPoolExecutor(
                 max_workers=RESOLVER_THREADS, thread_name_prefix="edgeloop-resolver"
             )
@@ -153,11 +200,17 @@ class Resolver(Executors):
         flags: int = 0,
     ) -> list[AddressInfo]:
         """The addresses a (host, port, ...) stands for; what follows the port (flow and scope of IPv6) is kept."""
+        self._check_closed()
         if not isinstance(address, (tuple, list)) or not 2 <= len(address) <= 4:
             raise TypeError(f"an address is (host, port), for IPv6 with flow and scope, not {address!r}")
-        host, port = address[:2]
-        if isinstance(port, int) and not 0 <= port <= 65535:
-            raise OverflowError(f"port must be 0-65535, not {port}")  # getaddrinfo(3) would take it modulo 65536
+        host, port, *rest = address
+        if hasattr(port, "__index__"):
+            port = operator.index(port)  # the C library's own wrapper takes no other kind of int
+            if not 0 <= port <= 65535:
+                raise OverflowError(f"port must be 0-65535, not {port}")  # getaddrinfo(3) would take it modulo 65536
+        known = _resolved(host, port, tuple(rest), family, type, proto)
+        if known is not None:
+            return [known]
         infos = await self.getaddrinfo(host, port, family=family, type=type, proto=proto, flags=flags)
         if len(address) > 2 and infos and infos[0][0] == socket.AF_INET6 and "%" not in str(host):
             infos = [(*info[:4], (*info[4][:2], *address[2:])) for info in infos]

@@ -1,9 +1,12 @@
 cimport cython
 
 from edgeloop cimport kernel
-from edgeloop.handles cimport Handle, HandleSource, TimerHandle
+from edgeloop.handles cimport Handle, HandleSource, SharedHandle, TimerHandle
 from edgeloop.kernel_timers cimport TimerHeap
 from edgeloop.reactor cimport Reactor
+
+
+cdef bint _HANDLES_ARE_SHARED
 
 
 cdef class Scheduler(HandleSource):
@@ -18,23 +21,30 @@ cdef class Scheduler(HandleSource):
     cdef public bint _closed
     cdef public bint _stopping
     cdef public object _thread_id
+    cdef long long _version
+    cdef bint _replaced
     cdef bint _own_clock
+    cdef bint _own_call_at
+    cdef bint _own_run_once
     cdef public double slow_callback_duration
     cdef object __weakref__
-    cdef double _now(self) except -1
-    @cython.locals(timer=TimerHandle)
-    cdef double _wait_time(self)
-    @cython.locals(timer=TimerHandle, timers=TimerHeap, now=double)
-    cdef _collect_due(self)
+    cdef double _now(self) except? -1
+    cdef _look(self)
+    @cython.locals(timer=TimerHandle, timeout=double)
+    cdef double _wait_time(self) except? -2
+    @cython.locals(timer=TimerHandle, timers=TimerHeap, cancelled=list)
+    cdef bint _any_is_due(self, double now) except -1
+    @cython.locals(timer=TimerHandle, timers=TimerHeap)
+    cdef _collect_due(self, double now)
     @cython.locals(timer=TimerHandle, new_timers=list, place=Py_ssize_t)
     cdef _sort_new_timers(self)
     cdef _collect_inbox(self)
     cdef _report_within(self, context, details)
-    @cython.locals(handle=Handle, start=double, over=bint)
+    @cython.locals(handle=Handle, start=double)
     cdef _run_only(self)
     @cython.locals(handle=Handle, batch=list, following=list, size=Py_ssize_t,
-                   done=Py_ssize_t, start=double, over=bint)
+                   done=Py_ssize_t, start=double)
     cdef _run_batch(self, bint news)
     cdef _warn_if_slow(self, Handle handle, double elapsed)
-    @cython.locals(reactor=Reactor)
+    @cython.locals(reactor=Reactor, due=bint, now=double)
     cdef _turn(self)

@@ -9,17 +9,21 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import inspect
+import sys
 from collections import deque
 from collections.abc import Callable
 from typing import Any
 
 from . import kernel, stdlib
-from .handles import Handle, HandleSource, TimerHandle
+from .handles import Handle, HandleSource, SharedHandle, TimerHandle
 from .kernel_timers import TimerHeap
 from .reactor import Reactor
 
 # A heap in which more timers than this are cancelled, and more than half of all, is rebuilt without them.
 MIN_CANCELLED_TIMERS = 100
+
+# From 3.14 on the handle of call_soon_threadsafe can be cancelled from other threads.
+_HANDLES_ARE_SHARED = sys.version_info >= (3, 14)
 
 
 def _nothing() -> None:
@@ -42,7 +46,12 @@ class Scheduler(HandleSource):
         self._closed = False
         self._stopping = False
         self._thread_id: int | None = None
-        self._own_clock = type(self).time is not Scheduler.time
+        # What somebody has put in place of ours, in a subclass, on the class or on the loop itself, before or later: _look.
+        self._version = -1
+        self._replaced = False
+        self._own_clock = False
+        self._own_call_at = False
+        self._own_run_once = False
         self.slow_callback_duration = 0.1
         """Debug mode warns of a callback that takes longer than this, in seconds."""
 
@@ -53,9 +62,21 @@ class Scheduler(HandleSource):
         return kernel.now()
 
     def _now(self) -> float:
-        if self._own_clock or kernel.has_own(self, "time"):
-            return self.time()
+        if self._replaced or kernel.type_version(self) != self._version or kernel.has_dict(self):
+            self._look()
+        if self._own_clock:
+            return float(self.time())
         return kernel.now()
+
+    def _look(self) -> None:
+        # Whether somebody has put something in place of ours. Tools do, also while the loop runs, and asyncio looks its own
+        # methods up for each call; here the class is looked at again when it has changed.
+        own = type(self)
+        self._own_clock = own.time is not Scheduler.time or kernel.has_own(self, "time")
+        self._own_call_at = own.call_at is not Scheduler.call_at or kernel.has_own(self, "call_at")
+        self._own_run_once = own._run_once is not Scheduler._run_once or kernel.has_own(self, "_run_once")
+        self._replaced = self._own_clock or self._own_call_at or self._own_run_once
+        self._version = kernel.type_version(self) or -1  # never the same, if it is not known
 
     def call_soon(
         self, callback: Callable[..., object], *args: Any, context: contextvars.Context | None = None
@@ -80,14 +101,19 @@ class Scheduler(HandleSource):
             self._check_closed()
         if self._debug:
             self._check_callback(callback, "call_soon_threadsafe")
-        handle = self._handle(callback, args, context)
+        given: Any
+        if _HANDLES_ARE_SHARED:
+            given = SharedHandle(callback, args, self, context)
+            handle = self._handle(given.run_unless_cancelled, (), given._context)
+        else:
+            given = handle = self._handle(callback, args, context)
         if kernel.is_this_thread(self._thread_id):
             self._ready.append(handle)
         else:
             self._inbox.append(handle)
             self._posted = True
         self.reactor.wake()
-        return handle  # type: ignore[return-value]
+        return given  # type: ignore[no-any-return]
 
     def call_later(
         self, delay: float, callback: Callable[..., object], *args: Any, context: contextvars.Context | None = None
@@ -100,7 +126,13 @@ class Scheduler(HandleSource):
         if self._debug:
             self._check_thread()
             self._check_callback(callback, "call_at")  # the stdlib's call_later goes through call_at, and says so
-        timer = self._timer(self._now() + delay, callback, args, context)
+        if self._replaced or kernel.type_version(self) != self._version or kernel.has_dict(self):
+            self._look()
+            if self._own_call_at:
+                return self.call_at(self.time() + delay, callback, *args, context=context)
+            timer = self._timer(self.time() + delay, callback, args, context)
+        else:
+            timer = self._timer(kernel.now() + delay, callback, args, context)
         self._new_timers.append(timer)
         return timer  # type: ignore[return-value]
 
@@ -205,6 +237,12 @@ class Scheduler(HandleSource):
         kernel.check_signals()
         if self._posted:
             self._collect_inbox()
+        due = False
+        now = 0.0
+        if self._new_timers or self._timers.size:
+            # Those that are due now: what this turn's callbacks add is for the next one, whenever it is due.
+            now = self._now()
+            due = self._any_is_due(now)
         if self._ready:
             if len(self._ready) == 1:
                 self._run_only()
@@ -212,8 +250,8 @@ class Scheduler(HandleSource):
                 self._run_batch(False)
         if reactor.told < reactor.heard or reactor.leftover:
             reactor.dispatch()
-        if self._new_timers or self._timers.size:
-            self._collect_due()
+        if due:
+            self._collect_due(now)
         if self._news:
             self._run_batch(True)
         if reactor.queued:
@@ -225,9 +263,10 @@ class Scheduler(HandleSource):
         """Turn until ``stop`` is called."""
         self.reactor.flush()  # what was written while the loop wasn't running
         self.reactor.stirred = True
-        replaced = type(self)._run_once is not Scheduler._run_once or kernel.has_own(self, "_run_once")
         while True:
-            if replaced:
+            if self._replaced or kernel.type_version(self) != self._version or kernel.has_dict(self):
+                self._look()
+            if self._own_run_once:
                 self._run_once()
             else:
                 self._turn()
@@ -240,18 +279,26 @@ class Scheduler(HandleSource):
         # Seconds the turn may sleep; negative: until something happens.
         if self._new_timers:
             self._sort_new_timers()
-        if self._ready or self._news or self._posted or self._stopping:
+        timeout = -1.0
+        timer: Any = None
+        if not (self._ready or self._news or self._posted or self._stopping):
+            while self._timers.size:
+                timer = self._timers.first()
+                if not timer._cancelled:
+                    # The time of day is read as late as can be; epoll_pwait2 or the rounding up in the kernel room make
+                    # sure that it is not early (rule 12).
+                    timeout = self._timers.first_when() - self._now()
+                    if not timeout > 0.0:
+                        timeout = 0.0  # also of a clock that says NaN
+                    break
+                self._timers.pop()
+                timer._scheduled = False
+                self._cancelled_timers -= 1
+        # Last of all: the end of a timer, and a clock that is not ours, may have run code that scheduled.
+        timer = None
+        if self._ready or self._news or self._posted or self._stopping or self._new_timers:
             return 0.0
-        while self._timers.size:
-            timer: TimerHandle = self._timers.first()
-            if not timer._cancelled:
-                # The time of day is read as late as can be; epoll_pwait2 or the rounding up in the kernel room make
-                # sure that it is not early (rule 12).
-                return max(0.0, self._timers.first_when() - self._now())
-            self._timers.pop()
-            timer._scheduled = False
-            self._cancelled_timers -= 1
-        return -1.0
+        return timeout
 
     def _collect_inbox(self) -> None:
         self._posted = False  # before the last look: who posts after that sets it again
@@ -272,16 +319,21 @@ class Scheduler(HandleSource):
             else:
                 self._timers.push(timer._when, timer)
 
-    def _collect_due(self) -> None:
+    def _any_is_due(self, now: float) -> bool:
         if self._new_timers:
             self._sort_new_timers()
         timers = self._timers
         if self._cancelled_timers > MIN_CANCELLED_TIMERS and self._cancelled_timers * 2 > timers.size:
-            for timer in timers.purge():
+            cancelled = timers.purge()
+            self._cancelled_timers -= len(cancelled)
+            for timer in cancelled:
                 timer._scheduled = False
-            self._cancelled_timers = 0
-        now = self._now()
-        while timers.size and timers.first_when() <= now:
+        return timers.size > 0 and not timers.first_when() > now
+
+    def _collect_due(self, now: float) -> None:
+        # Those of this turn are not in the heap yet. By ``not ... >``: all are due by a clock that says NaN, as on asyncio.
+        timers = self._timers
+        while timers.size and not timers.first_when() > now:
             timer = timers.pop()
             timer._scheduled = False
             if timer._cancelled:
@@ -297,11 +349,13 @@ class Scheduler(HandleSource):
             if handle._cancelled:
                 return
             start = kernel.now() if self._debug else 0.0
-            over = kernel.run(handle, handle._context, handle._callback, handle._args)
+            kernel.run(handle, handle._context, handle._callback, handle._args)
             if start:
                 self._warn_if_slow(handle, kernel.now() - start)
-            if over:
+            if kernel.unshared(handle):
                 self._keep(handle)
+            if self.reactor.marked:
+                self.reactor.callback_ended()
         finally:
             del handle  # as in _run_batch
 
@@ -324,11 +378,13 @@ class Scheduler(HandleSource):
                 if handle._cancelled:
                     continue
                 start = kernel.now() if self._debug else 0.0
-                over = kernel.run(handle, handle._context, handle._callback, handle._args)
+                kernel.run(handle, handle._context, handle._callback, handle._args)
                 if start:
                     self._warn_if_slow(handle, kernel.now() - start)
-                if over:
+                if kernel.unshared(handle):
                     self._keep(handle)
+                if self.reactor.marked:
+                    self.reactor.callback_ended()
         finally:
             if done == size:
                 kernel.empty(batch)
@@ -343,5 +399,8 @@ class Scheduler(HandleSource):
     def _warn_if_slow(self, handle: Handle, elapsed: float) -> None:
         if elapsed >= self.slow_callback_duration:
             owner = getattr(handle._callback, "__self__", None)
+            if isinstance(owner, SharedHandle):
+                handle = owner
+                owner = getattr(handle._callback, "__self__", None)
             what = repr(owner) if isinstance(owner, asyncio.Task) else repr(handle)
             stdlib.logger().warning("Executing %s took %.3f seconds", what, elapsed)

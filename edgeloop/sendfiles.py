@@ -7,12 +7,14 @@ read in a thread and written like anything else.
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
 import socket
 from collections.abc import Callable
 from typing import Any
 
 from .servers import Servers
+from .transports.pipe_writing import WritePipeTransport
 from .transports.stream import StreamTransport
 
 # One system call sends no more than that, so that a fast peer does not keep the others waiting (rule 3).
@@ -42,25 +44,36 @@ _sendfile = os.sendfile
 
 
 class _Sending:
-    """A file on its way into a socket: how far it has come."""
+    """A file on its way into a socket: how far it has come.
 
-    def __init__(self, fd: int, file: Any, offset: int, count: int | None) -> None:
+    Both are asked for their descriptor each time: their owners may close them meanwhile, and a number that was kept would be
+    somebody else's (rule 9).
+    """
+
+    def __init__(self, sock: Any, file: Any, offset: int, count: int | None) -> None:
         try:
-            self._file_fd = file.fileno()
-            os.fstat(self._file_fd)
+            os.fstat(file.fileno())
         except (AttributeError, OSError):  # io.UnsupportedOperation is an OSError
             raise asyncio.SendfileNotAvailableError("not a regular file") from None
-        self._fd = fd
+        self._sock = sock
+        self._file = file
         self._offset = offset
         self._left = count
         self.sent = 0
         self._complete = False
 
     def step(self) -> bool:
-        """Send one piece; whether that was the last. Raises BlockingIOError if the socket takes nothing now."""
+        """Send one piece; whether that was the last. Raises BlockingIOError if the socket takes nothing now.
+
+        OSError (EBADF) if the socket was closed, ValueError, as all its methods, if the file was.
+        """
         size = MOST_AT_ONCE if self._left is None else min(self._left - self.sent, MOST_AT_ONCE)
+        file_fd = self._file.fileno()
+        fd = self._sock.fileno()
+        if fd < 0:
+            raise OSError(errno.EBADF, os.strerror(errno.EBADF))
         try:
-            sent = _sendfile(self._fd, self._file_fd, self._offset + self.sent, size)
+            sent = _sendfile(fd, file_fd, self._offset + self.sent, size)
         except (BlockingIOError, ConnectionError):
             raise
         except OSError as exc:
@@ -74,9 +87,13 @@ class _Sending:
         return self._complete
 
     def leave(self) -> None:
-        """Leave the file's position behind the last byte that went, as asyncio does."""
+        """Leave the file's position behind the last byte that went, as asyncio does. A closed file has none."""
         if self.sent or self._complete:
-            os.lseek(self._file_fd, self._offset + self.sent, os.SEEK_SET)
+            try:
+                file_fd = self._file.fileno()
+            except ValueError:
+                return
+            os.lseek(file_fd, self._offset + self.sent, os.SEEK_SET)
 
 
 class _FallbackProtocol(asyncio.Protocol):
@@ -152,7 +169,7 @@ class SendFiles(Servers):
         return await self._sock_sendfile_fallback(sock, file, offset, count)
 
     async def _sock_sendfile_native(self, sock: socket.socket, file: Any, offset: int, count: int | None) -> int:
-        sending = _Sending(sock.fileno(), file, offset, count)
+        sending = _Sending(sock, file, offset, count)
 
         def send_on() -> int:
             if sending.step():
@@ -209,7 +226,7 @@ class SendFiles(Servers):
             raise asyncio.SendfileNotAvailableError("sendfile syscall is not supported")
         sock = transport.open_socket()
         _check_arguments(sock, file, offset, count)
-        sending = _Sending(transport.fd, file, offset, count)
+        sending = _Sending(sock, file, offset, count)
         emptied = transport.make_empty_waiter()
         was_reading = transport.is_reading()
         transport.pause_reading()
@@ -217,10 +234,10 @@ class SendFiles(Servers):
             await emptied
             return await self._drive(transport, sending)
         finally:
-            sending.leave()
             transport.reset_empty_waiter()
             if was_reading:
                 transport.resume_reading()
+            sending.leave()  # last: a file may refuse it
 
     async def _drive(self, transport: StreamTransport, sending: _Sending) -> int:
         done: asyncio.Future[int] = self.create_future()
@@ -284,6 +301,9 @@ class SendFiles(Servers):
                 file.seek(offset + sent)
 
 
+_NO_STREAMS = (asyncio.DatagramTransport, WritePipeTransport)  # though they are instances of asyncio.Transport
+
+
 def _mode(transport: Any) -> str:
     # How files go into a transport: asyncio's own say it in an attribute, one of NATIVE's names or UNSUPPORTED.
     if isinstance(transport, StreamTransport):
@@ -291,5 +311,5 @@ def _mode(transport: Any) -> str:
     said = getattr(transport, "_sendfile_compatible", None)
     if said is not None:
         return str(said.name)
-    is_stream = isinstance(transport, asyncio.Transport) and not isinstance(transport, asyncio.DatagramTransport)
+    is_stream = isinstance(transport, asyncio.Transport) and not isinstance(transport, _NO_STREAMS)
     return "FALLBACK" if is_stream else "UNSUPPORTED"

@@ -84,11 +84,21 @@ class Server(asyncio.AbstractServer):
         if self._serving or self._sockets is None:
             return
         self._serving = True
-        for sock in self._sockets:
-            sock.listen(self._backlog)
-            self._listeners.append(
-                Listener(self._loop, sock, self._protocol_factory, self, self._reserve, self._connect)
-            )
+        try:
+            for sock in self._sockets:
+                sock.listen(self._backlog)
+                self._listeners.append(
+                    Listener(self._loop, sock, self._protocol_factory, self, self._reserve, self._connect)
+                )
+        except BaseException:
+            self._stop_listening()  # all or none, and it can be tried again
+            raise
+
+    def _stop_listening(self) -> None:
+        listeners, self._listeners = self._listeners, []
+        self._serving = False
+        for listener in listeners:
+            listener.stop()
 
     async def start_serving(self) -> None:
         """Accept connections; does nothing if the server does already."""
@@ -121,14 +131,11 @@ class Server(asyncio.AbstractServer):
         sockets, self._sockets = self._sockets, None
         if sockets is None:
             return
-        for listener in self._listeners:
-            listener.stop()
-        self._listeners.clear()
+        self._stop_listening()
         if self._unlink is not None:
             self._unlink()
         for sock in sockets:
             sock.close()
-        self._serving = False
         if self._serving_forever is not None and not self._serving_forever.done():
             self._serving_forever.cancel()
             self._serving_forever = None

@@ -174,7 +174,14 @@ class Servers(Connections):
             sock.setblocking(False)
             sockets = [sock]
         return await self._serve(
-            sockets, protocol_factory, backlog, ssl, ssl_handshake_timeout, ssl_shutdown_timeout, start_serving, None
+            sockets,
+            protocol_factory,
+            backlog,
+            ssl,
+            ssl_handshake_timeout,
+            ssl_shutdown_timeout,
+            start_serving,
+            is_ours=sock is None,
         )
 
     async def _lookup_all(
@@ -214,6 +221,7 @@ class Servers(Connections):
         default where the running Python's asyncio does (from 3.13 on).
         """
         _check_tls_context(ssl, ssl_handshake_timeout, ssl_shutdown_timeout)
+        is_ours = sock is None
         if path is not None:
             if sock is not None:
                 raise ValueError("path and sock can not be specified at the same time")
@@ -224,9 +232,16 @@ class Servers(Connections):
             raise ValueError(f"A UNIX Domain Stream Socket was expected, got {sock!r}")
         else:
             sock.setblocking(False)
-        unlink = _unlinker(sock) if cleanup_socket else None
         return await self._serve(
-            [sock], protocol_factory, backlog, ssl, ssl_handshake_timeout, ssl_shutdown_timeout, start_serving, unlink
+            [sock],
+            protocol_factory,
+            backlog,
+            ssl,
+            ssl_handshake_timeout,
+            ssl_shutdown_timeout,
+            start_serving,
+            is_ours=is_ours,
+            cleanup=cleanup_socket,
         )
 
     async def _serve(
@@ -238,12 +253,27 @@ class Servers(Connections):
         handshake_timeout: float | None,
         shutdown_timeout: float | None,
         start_serving: bool,
-        unlink: Callable[[], None] | None,
+        *,
+        is_ours: bool,
+        cleanup: bool = False,
     ) -> Server:
-        connect = self._tls_connect(ssl, handshake_timeout, shutdown_timeout) if ssl else None
-        server = Server(self, sockets, protocol_factory, backlog, self._reserve, connect, unlink, ssl or None)
-        if start_serving:
-            await server.start_serving()
+        # If there is to be no server, sockets that the loop has made are closed, and one that was given is its owner's.
+        server: Server | None = None
+        try:
+            unlink = _unlinker(sockets[0]) if cleanup else None
+            connect = self._tls_connect(ssl, handshake_timeout, shutdown_timeout) if ssl else None
+            server = Server(self, sockets, protocol_factory, backlog, self._reserve, connect, unlink, ssl or None)
+            if start_serving:
+                await server.start_serving()
+        except BaseException:
+            if server is not None:
+                server._stop_listening()
+            if is_ours and server is not None:
+                server.close()
+            elif is_ours:
+                for sock in sockets:
+                    sock.close()
+            raise
         if self._debug:
             stdlib.logger().info("%r is serving", server)
         return server
@@ -254,7 +284,7 @@ class Servers(Connections):
         admission = Admission(self)  # type: ignore[arg-type]
 
         def connect(
-            fd: int, peername: Any, protocol: asyncio.BaseProtocol, context: contextvars.Context, server: Any
+            peername: Any, protocol: asyncio.BaseProtocol, context: contextvars.Context, server: Any
         ) -> StreamTransport:
             tls = TLSProtocol(
                 self,  # type: ignore[arg-type]
@@ -267,7 +297,7 @@ class Servers(Connections):
                 server=server,
                 admission=admission,
             )
-            return StreamTransport(self, fd, None, tls, context, peername)  # type: ignore[arg-type]
+            return StreamTransport(self, -1, None, tls, context, peername)  # type: ignore[arg-type]
 
         return connect
 

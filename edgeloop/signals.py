@@ -32,6 +32,7 @@ class Signals(Servers):
         super().__init__()
         self._signal_handlers: dict[int, Handle] = {}
         self._signal_pipe: tuple[int, int] | None = None
+        self._signal_pipe_pid = 0  # of the process that opened it
         self._has_wakeup_fd = False  # signal.set_wakeup_fd is ours at this moment
         # By our Python handler, and how often; the byte that says so too is yet to be read, or even to be written.
         self._signals_heard: Counter[int] = Counter()
@@ -100,13 +101,35 @@ class Signals(Servers):
 
     # The wake-up: signal.set_wakeup_fd for as long as the loop runs in the main thread.
 
+    def _open_signal_pipe(self) -> None:
+        # Not the loop's eventfd: the C handler writes one byte, and an eventfd takes only eight.
+        pipe = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+        try:
+            watch = self._watch(pipe[0])
+            watch.fileobj = pipe[0]
+            watch.set_reader(self._drain_signal_pipe, ())
+        except BaseException:
+            for fd in pipe:
+                os.close(fd)
+            raise
+        self._signal_pipe = pipe
+        self._signal_pipe_pid = os.getpid()
+
+    def _close_signal_pipe(self) -> None:
+        pipe, self._signal_pipe = self._signal_pipe, None
+        self._signal_pipe_pid = 0
+        if pipe is not None:
+            self.remove_reader(pipe[0])
+            for fd in pipe:
+                os.close(fd)
+
     def _watch_signals(self) -> None:
         if threading.current_thread() is not threading.main_thread():
             return
-        if self._signal_pipe is None:
-            # Not the loop's eventfd: the C handler writes one byte, and an eventfd takes only eight.
-            self._signal_pipe = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
-            self._watch(self._signal_pipe[0]).set_reader(self._drain_signal_pipe, ())
+        if self._signal_pipe_pid != os.getpid():
+            self._close_signal_pipe()  # after a fork: what is written there the parent would read
+            self._open_signal_pipe()
+        assert self._signal_pipe is not None
         self._has_wakeup_fd = True  # before it is so, and no longer after: a signal's byte is always expected
         try:
             previous = signal.set_wakeup_fd(self._signal_pipe[1], warn_on_full_buffer=False)
@@ -150,8 +173,4 @@ class Signals(Servers):
     def _close_signals(self) -> None:
         for sig in list(self._signal_handlers):
             self.remove_signal_handler(sig)
-        if self._signal_pipe is not None:
-            self.remove_reader(self._signal_pipe[0])
-            for fd in self._signal_pipe:
-                os.close(fd)
-            self._signal_pipe = None
+        self._close_signal_pipe()

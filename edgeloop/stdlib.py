@@ -34,12 +34,16 @@ __all__ = [
     "futures",
     "get_running_loop",
     "logger",
+    "replace_running_loop_setter",
     "run_module_as_main",
+    "running_loop_setter",
     "set_running_loop",
     "since",
     "staggered_race",
     "tasks",
 ]
+
+RunningLoopSetter = Callable[[asyncio.AbstractEventLoop | None], None]
 
 _format_callback_source: Callable[..., str] = asyncio.format_helpers._format_callback_source
 _HIDES_ARGUMENTS = "debug" in inspect.signature(_format_callback_source).parameters
@@ -65,6 +69,16 @@ def get_running_loop() -> asyncio.AbstractEventLoop | None:
 def set_running_loop(loop: asyncio.AbstractEventLoop | None) -> None:
     """Say which loop runs in this thread."""
     asyncio.events._set_running_loop(loop)
+
+
+def running_loop_setter() -> RunningLoopSetter:
+    """The function with which any loop says that it runs."""
+    return asyncio.events._set_running_loop
+
+
+def replace_running_loop_setter(function: RunningLoopSetter) -> None:
+    """Have loops call another function to say that they run: those that look it up after this, as asyncio's do."""
+    asyncio._set_running_loop = asyncio.events._set_running_loop = function
 
 
 def staggered_race(attempts: Iterable[Callable[[], Any]], delay: float | None, loop: Any) -> Any:

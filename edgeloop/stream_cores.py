@@ -67,10 +67,11 @@ class ReaderCore:
     def _all_in_array(self) -> bytearray:
         array = self._array
         if array is None:
-            array = self._array = bytearray(self._chunk)
+            array = bytearray(self._chunk)
             del array[: self._start]
             self._chunk = b""
             self._start = 0
+            self._array = array
         return array
 
     def _unread(self) -> int:
@@ -122,12 +123,15 @@ class ReaderCore:
             self._all_in_array().extend(data)
         self._wake()
         if self._unread() > self._most_kept and self._transport is not None and not self._paused:
+            self._paused = True
             try:
                 self._transport.pause_reading()
             except NotImplementedError:
                 self._transport = None  # it never will: ask no more, and keep whatever comes
-            else:
-                self._paused = True
+                self._paused = False
+            except BaseException:
+                self._paused = False
+                raise
 
     # What the readers take: None means that they have to wait for ``_arrival``
 
@@ -150,6 +154,13 @@ class ReaderCore:
     def _resume(self) -> None:
         self._paused = False
         self._transport.resume_reading()
+
+    def _change_transport(self, transport: Any) -> bytes:
+        # For start_tls: the bytes that were not read belong to the old one.
+        self._paused = False
+        unread = self._take(MOST)
+        self._transport = transport
+        return unread
 
     def _maybe_resume_transport(self) -> None:
         self._resume_if_few()
@@ -312,6 +323,7 @@ class WriterCore:
             return False
         if type(self._transport) is StreamTransport:
             transport = self._transport
+            transport.push()  # what was drained, the kernel has
             return not transport._closing
         return not self._transport.is_closing()
 

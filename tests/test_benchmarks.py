@@ -3,38 +3,20 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
-import subprocess
 import sys
 import xml.etree.ElementTree as ElementTree
 from pathlib import Path
-from typing import Any
 
 import pytest
+from benchmark_runs import LONGER, OURS, ROOT, SHORT, can_talk_tls, document_in, needs_two_cores, run
 
-import edgeloop
 from benchmarks import report
 from benchmarks.cells import CELLS, FAMILIES
 from benchmarks.loops import LIMIT
 
-ROOT = Path(__file__).resolve().parents[1]
-OURS = "edgeloop" if edgeloop.EDITION == "compiled" else "edgeloop-pure"
-SHORT = ("--rounds", "1", "--seconds", "0.1")
-#: A round in which nothing was answered fails, as it should; on a machine that has much else to do a short one may be such.
-LONGER = ("0.1", "0.5", "2")
 #: One of each way to measure.
 MEASURED = ("echo", "twowrites", "unix", "accept", "datagrams", "flood", "askstreams", "callsoon", "sleeps", "fairness")
-
-needs_two_cores = pytest.mark.skipif(
-    len(os.sched_getaffinity(0)) < 2 or shutil.which("gcc") is None,
-    reason="the benchmarks need two cores, for server and load, and gcc",
-)
-
-
-def run(*arguments: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "benchmarks", *arguments]
-    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300)
 
 
 @pytest.fixture(scope="module")
@@ -47,11 +29,6 @@ def written(tmp_path_factory: pytest.TempPathFactory) -> Path:
         if done.returncode == 0:
             return folder
     raise AssertionError(done.stdout + done.stderr)
-
-
-def document_in(folder: Path) -> Any:
-    (path,) = folder.glob("*.json")
-    return json.loads(path.read_text())
 
 
 @needs_two_cores
@@ -104,7 +81,7 @@ class TestShortRun:
         assert copy.with_suffix(".md").read_text() == page.read_text()
 
     def test_tls(self, tmp_path: Path) -> None:
-        if shutil.which("openssl") is None or not Path("/usr/include/openssl/ssl.h").exists():
+        if not can_talk_tls():
             pytest.skip("the load over TLS needs openssl and its headers")
         out = tmp_path / "out.json"
         for seconds in LONGER:

@@ -109,5 +109,5 @@ def test_ten_thousand_in_one_turn(tmp_path: Path) -> None:
     """
     lines = traced_lines(script, "sendmmsg", tmp_path)
     sent = [int(line.rpartition("= ")[2]) for line in lines]
-    assert sum(sent) == 9_999  # and the first by itself
+    assert sum(sent) >= 9_900  # the first ones by themselves: gathering is earned
     assert len(lines) < 400

@@ -233,11 +233,64 @@ def test_program_that_is_not_there(ways: Ways, arguments: tuple[str, ...]) -> No
     assert ours.stderr.strip().split(": ", 1)[1] == plain.stderr.strip().split(": ", 1)[1]
 
 
-@pytest.mark.parametrize("arguments", [(), ("-m",), ("-x",)])
-def test_without_a_program(ways: Ways, arguments: tuple[str, ...]) -> None:
+REFUSED = {
+    (): "which program?",
+    ("-m",): "argument expected for the -m option",
+    ("-c",): "argument expected for the -c option",
+    ("-x",): "unknown option -x",
+    ("--bogus", "program.py"): "unknown option --bogus",
+}
+
+
+@pytest.mark.parametrize("arguments", REFUSED)
+def test_without_a_program_it_says_what_is_wrong(ways: Ways, arguments: tuple[str, ...]) -> None:
     done = ways.on_edgeloop(*arguments)
     assert done.returncode == 2
-    assert "python -m edgeloop" in done.stderr
+    assert done.stderr.startswith(f"python -m edgeloop: {REFUSED[arguments]}")
+    assert "usage: python -m edgeloop script.py" in done.stderr
+
+
+# There is no file that pickle or the probe could name.
+TEXT = PROBE.replace('"file": __file__,', '"file": globals().get("__file__"),')
+
+
+def test_code_of_the_command_line(ways: Ways, directory: Path) -> None:
+    plain, ours = ways.facts("-c", TEXT, "one", "-c", "two")
+    assert ours == plain
+    assert ours["argv"] == ["-c", "one", "-c", "two"]
+
+
+def test_code_that_raises_ends_as_plainly(ways: Ways) -> None:
+    for code in ("import sys; sys.exit(3)", "raise SystemExit('no good')", "import asyncio; asyncio.run(1 / 0)"):
+        plain, ours = ways.plainly("-c", code), ways.on_edgeloop("-c", code)
+        assert (ours.returncode, ours.stdout) == (plain.returncode, plain.stdout)
+        assert ours.stderr.splitlines()[-1:] == plain.stderr.splitlines()[-1:]
+        assert "launch.py" not in ours.stderr
+
+
+def test_program_on_standard_input(ways: Ways, directory: Path) -> None:
+    found = []
+    for command in (["-"], ["-m", "edgeloop", "-"]):
+        done = subprocess.run(
+            [sys.executable, *command, "one"],
+            input="import asyncio, sys\nasync def main():\n    print(type(asyncio.get_running_loop()))\n"
+            "print(sys.argv, __name__)\nasyncio.run(main())\n1 / 0\n",
+            cwd=directory,
+            env=ways.env,
+            capture_output=True,
+            text=True,
+            timeout=60,
+        )
+        assert done.returncode == 1
+        assert '  File "<stdin>", line 6, in <module>' in done.stderr
+        assert "launch.py" not in done.stderr
+        found.append(done.stdout.splitlines())
+    plain, ours = found
+    assert ours[0] == plain[0] == "['-', 'one'] __main__"
+    assert (plain[1], ours[1]) == (
+        "<class 'asyncio.unix_events._UnixSelectorEventLoop'>",
+        "<class 'edgeloop.loop.EventLoop'>",
+    )
 
 
 def test_version_and_help(ways: Ways) -> None:

@@ -202,7 +202,7 @@ def test_4_blocked_again_and_again(loop: asyncio.AbstractEventLoop, run: Run) ->
     run(main())
 
 
-# Rule 5, the writes of one turn leave together: tests/test_system_calls.py.
+# Rule 5, when bytes leave, and in how many system calls: tests/test_when_bytes_leave.py, tests/test_system_calls_of_writes.py.
 
 
 # Rule 7: pause is a flag, and resuming a readable channel needs no edge.

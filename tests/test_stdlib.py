@@ -99,6 +99,27 @@ def test_logger() -> None:
     assert stdlib.logger() is logging.getLogger("asyncio")
 
 
+def test_running_loop_setter() -> None:
+    """asyncio's loops call stdlib.running_loop_setter(), or what stdlib.replace_running_loop_setter has put there."""
+    setter = stdlib.running_loop_setter()
+    assert setter is asyncio._set_running_loop
+    heard: list[asyncio.AbstractEventLoop | None] = []
+
+    def hear(loop: asyncio.AbstractEventLoop | None) -> None:
+        heard.append(loop)
+        setter(loop)
+
+    loop = asyncio.SelectorEventLoop()
+    stdlib.replace_running_loop_setter(hear)
+    try:
+        loop.run_until_complete(asyncio.sleep(0))
+    finally:
+        stdlib.replace_running_loop_setter(setter)
+        loop.close()
+    assert heard == [loop, None]
+    assert asyncio._set_running_loop is asyncio.events._set_running_loop is setter
+
+
 def test_log_threshold() -> None:
     assert asyncio.constants.LOG_THRESHOLD_FOR_CONNLOST_WRITES == stdlib.LOG_THRESHOLD_FOR_CONNLOST_WRITES
 

@@ -4,17 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
 from recording import BufferRecorder, Recorder, Run, record_errors
-from tls_peer import Peer, secured
+from tls_peer import records, secured
 
 sides = pytest.mark.parametrize("server_side", [False, True], ids=["client", "server"])
 versions = pytest.mark.parametrize("version", ["TLSv1.2", "TLSv1.3"])
-
-APPLICATION_DATA = 23  # RFC 8446, section 5.1: ContentType
 
 
 class Writable(Recorder):
@@ -33,21 +30,6 @@ class Writable(Recorder):
         assert not self.may_write
         self.may_write = True
         super().resume_writing()
-
-
-async def records(peer: Peer) -> list[int]:
-    """The sizes of the application data records that wait at the peer; they stay there for it to read."""
-    data = await asyncio.get_running_loop().sock_recv(peer.sock, 1 << 20)
-    peer.incoming.write(data)
-
-    def split() -> Iterator[tuple[int, int]]:
-        at = 0
-        while at < len(data):
-            size = int.from_bytes(data[at + 3 : at + 5], "big")
-            yield data[at], size
-            at += 5 + size
-
-    return [size for kind, size in split() if kind == APPLICATION_DATA]
 
 
 @sides
@@ -312,22 +294,6 @@ def test_a_large_answer_within_data_received(run: Run) -> None:
         async with secured(Answering, send_buffer=8192) as (_, _protocol, peer):
             await peer.send(b"x")
             assert await peer.receive(2_000_000) == b"x" * 2_000_000
-
-    run(main())
-
-
-@pytest.mark.edgeloop_only
-def test_small_writes_of_a_callback_share_a_record(run: Run) -> None:
-    class Answering(Recorder):
-        def data_received(self, data: bytes) -> None:
-            self.transport.write(b"HTTP/1.1 200 OK\r\n")
-            self.transport.write(b"\r\n")
-            self.transport.writelines([b"body"] * 10)
-
-    async def main() -> None:
-        async with secured(Answering, version="TLSv1.3") as (_, _protocol, peer):
-            await peer.send(b"GET")
-            assert await records(peer) == [17 + 2 + 40 + 17]  # with the content type and a tag of 16 bytes
 
     run(main())
 

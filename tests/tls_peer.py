@@ -6,13 +6,15 @@ import asyncio
 import contextlib
 import socket
 import ssl
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from typing import Any, TypeVar
 
 from tls_certificates import client_context, server_context
 
 T = TypeVar("T")
 AnyProtocol = TypeVar("AnyProtocol", bound=asyncio.BaseProtocol)
+
+APPLICATION_DATA = 23  # RFC 8446, section 5.1: ContentType
 
 
 class Peer:
@@ -76,6 +78,21 @@ class Peer:
     def end(self) -> None:
         """FIN without close_notify."""
         self.sock.shutdown(socket.SHUT_WR)
+
+
+async def records(peer: Peer) -> list[int]:
+    """The sizes of the application data records that wait at the peer; they stay there for it to read."""
+    data = await asyncio.get_running_loop().sock_recv(peer.sock, 1 << 20)
+    peer.incoming.write(data)
+
+    def split() -> Iterator[tuple[int, int]]:
+        at = 0
+        while at < len(data):
+            size = int.from_bytes(data[at + 3 : at + 5], "big")
+            yield data[at], size
+            at += 5 + size
+
+    return [size for kind, size in split() if kind == APPLICATION_DATA]
 
 
 def socket_pair(send_buffer: int | None = None) -> tuple[socket.socket, socket.socket]:

@@ -8,10 +8,12 @@ cdef class DatagramTransport(DatagramSender):
     cdef dict __dict__
     cdef object _transport_socket
     cdef bint _has_end
+    cdef bint _certain
     cdef object _sockname
     cdef object _peername
     cdef list _arrived
     cdef bint _paused
+    cdef _register(self)
     cdef on_ready(self)
     @cython.locals(count=Py_ssize_t)
     cdef _receive(self)

@@ -26,7 +26,8 @@ class _DatagramFace(asyncio.Transport, asyncio.DatagramTransport):
 class DatagramTransport(DatagramSender):
     """One datagram socket. ``begin`` tells the protocol and starts reading.
 
-    ``address``: where everything goes, None for wherever ``sendto`` says or the socket is connected to.
+    ``address``: where everything goes, None for wherever ``sendto`` says or the socket is connected to. ``given``: the
+    socket object is somebody else's too, who may close it; it is asked for its number before each system call (rule 9).
     """
 
     def __init__(
@@ -36,6 +37,7 @@ class DatagramTransport(DatagramSender):
         protocol: asyncio.BaseProtocol,
         context: contextvars.Context,
         address: Any = None,
+        given: bool = True,
     ) -> None:
         Channel.__init__(self, sock.fileno())
         kernel.attributes_on_demand(self)
@@ -46,7 +48,15 @@ class DatagramTransport(DatagramSender):
         self._sock = sock
         self._transport_socket: stdlib.TransportSocket | None = None  # the same object whenever asked
         self._family = int(sock.family)
+        self._given = given
         self._has_end = sock.type == socket.SOCK_SEQPACKET
+        # Whether a batch that is not full has met EAGAIN, or an error that is its last. recvmmsg(2) of other types may
+        # end for reasons of their own; of other families the messages are received one by one.
+        self._certain = sock.type == socket.SOCK_DGRAM or sock.family not in (
+            socket.AF_INET,
+            socket.AF_INET6,
+            socket.AF_UNIX,
+        )
         self._address = address
         self._sockname: Any = None
         self._peername: Any = None
@@ -68,19 +78,25 @@ class DatagramTransport(DatagramSender):
         try:
             self._protocol.connection_made(self)
         except (SystemExit, KeyboardInterrupt):
-            raise
+            raise  # out of the loop; the endpoint goes on when that runs again
         except BaseException as exc:
             self._report(exc, "Fatal error: protocol.connection_made() call failed.")
-        if not self._lost:
-            try:
-                interest = kernel.INTEREST_READ
-                if not self.writable and self._retry is None:
-                    interest |= kernel.INTEREST_WRITE
-                self._reactor.add(self, interest)
-            except OSError as exc:
-                self._fatal_error(exc, "Fatal error: epoll refused the socket")
-        if waiter is not None and not waiter.done():
-            waiter.set_result(None)
+        finally:
+            self._register()
+            if waiter is not None and not waiter.done():
+                waiter.set_result(None)
+
+    def _register(self) -> None:
+        if self._lost:
+            return
+        interest = kernel.INTEREST_READ
+        if not self.writable and self._retry is None:
+            interest |= kernel.INTEREST_WRITE
+        try:
+            self._check_owner()
+            self._reactor.add(self, interest)
+        except OSError as exc:
+            self._fatal_error(exc, "Fatal error: epoll refused the socket")
 
     # Reading
 
@@ -103,18 +119,21 @@ class DatagramTransport(DatagramSender):
         if self.readable and not self._arrived:
             self._receive()
         if self._arrived:
-            if len(self._arrived) > 2 and self.writable:
-                self._reactor.mark(self)  # what is sent in answer leaves together: not even the first at once
             kernel.call_none(self._context, self._deliver)
 
     def _receive(self) -> None:
-        # One batch each turn (rule 3). A short one has met EAGAIN; but with ERR in the event, an error may have cut it
-        # short, and be still to be told (rule 2).
+        # One batch each turn (rule 3). With ERR in the event an error may have cut it short, and be still to be told
+        # (rule 2).
         try:
+            self._check_owner()
             self._arrived = kernel_datagram.recv_datagrams(self.fd, self._family, self._sock)
         except (SystemExit, KeyboardInterrupt):
             self._reactor.defer(self)
             raise
+        except OSError as exc:  # closed behind our back: told once, as asyncio does
+            self._arrived = [exc, None]
+            self.readable = False
+            return
         except BaseException as exc:
             self._fatal_error(exc, "Fatal read error on datagram transport")
             return
@@ -124,7 +143,12 @@ class DatagramTransport(DatagramSender):
         if count == 0:
             self.readable = False
             self.hung = False
-        elif count < 2 * kernel_datagram.MOST_DATAGRAMS and not self.hung and type(self._arrived[count - 2]) is bytes:
+        elif (
+            self._certain
+            and count < 2 * kernel_datagram.MOST_DATAGRAMS
+            and not self.hung
+            and type(self._arrived[count - 2]) is bytes
+        ):
             self.readable = False
 
     def _cut_end(self) -> None:
@@ -137,9 +161,13 @@ class DatagramTransport(DatagramSender):
             self.hung = False
 
     def _deliver(self) -> None:
-        # In the transport's context, entered once for all.
+        # In the transport's context, entered once for all. What is delivered is taken out first: the protocol may do
+        # anything here.
         arrived = self._arrived
+        self._arrived = []
         done = 0
+        if len(arrived) > 2:
+            self._answering = True  # what is sent in answer leaves together: not even the first at once
         try:
             while done < len(arrived):
                 data = arrived[done]
@@ -154,15 +182,18 @@ class DatagramTransport(DatagramSender):
                     raise
                 except BaseException as exc:
                     self._report(exc, "Exception in a callback of the datagram protocol")
+                if self._gathered_at:
+                    self._send_overdue()
                 if self._paused or self._closing:
                     break
         finally:
-            if self._closing or done == len(arrived):
-                self._arrived = []
-            else:
-                del arrived[:done]
+            self._answering = False
+            if done < len(arrived) and not self._closing:
+                self._arrived = arrived[done:] + self._arrived
             if (self._arrived or self.readable) and not self._paused and not self._closing:
                 self._reactor.defer(self)
+            if self._gathered_at:
+                self._send_gathered()
 
     def is_reading(self) -> bool:
         """Whether datagrams go to the protocol now."""
@@ -189,15 +220,20 @@ class DatagramTransport(DatagramSender):
     # The end
 
     def _release(self) -> None:
+        if self.fd < 0:
+            return
+        # Whatever is let go of or closed here may run code, which finds a transport that is closed.
         self._sockname = self.get_extra_info("sockname")
         self._reactor.remove(self)
         self.fd = -1
+        protocol, arrived, retry = self._protocol, self._arrived, self._retry
         self._protocol = None
         self._arrived = []
-        if self._retry is not None:
-            self._retry.cancel()
-            self._retry = None
+        self._retry = None
+        if retry is not None:
+            retry.cancel()
         self._sock.close()
+        del protocol, arrived, retry
 
     def __del__(self) -> None:
         if self._loop is not None and self.fd >= 0:
@@ -209,7 +245,9 @@ class DatagramTransport(DatagramSender):
 
     def set_protocol(self, protocol: asyncio.BaseProtocol) -> None:
         """Hand the socket to another protocol."""
+        former = self._protocol  # let go of at the end, when its destructor finds the new one here
         self._protocol = protocol
+        del former
 
     def get_protocol(self) -> asyncio.BaseProtocol:
         """The protocol in charge; None when the transport is closed."""
@@ -218,6 +256,7 @@ class DatagramTransport(DatagramSender):
     def get_extra_info(self, name: str, default: Any = None) -> Any:
         """``socket`` (an asyncio TransportSocket), ``sockname``, ``peername`` of a connected socket."""
         if name == "socket":
+            self._send_gathered()
             if self._transport_socket is None:
                 self._transport_socket = stdlib.TransportSocket(self._sock)
             return self._transport_socket

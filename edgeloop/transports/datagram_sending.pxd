@@ -1,7 +1,15 @@
 cimport cython
 
-from edgeloop cimport kernel, kernel_datagram
+from edgeloop cimport kernel, kernel_datagram, kernel_pipes
+from edgeloop.reactor cimport Reactor
 from edgeloop.transports.flow cimport WriteHalf
+
+cdef Py_ssize_t SEND_AT_ONCE
+cdef double LONGEST_WAIT
+cdef double LATE
+cdef int EARNED
+cdef int FORFEITED
+cdef Py_ssize_t _HEADER_SIZE
 
 
 cdef class DatagramSender(WriteHalf):
@@ -9,12 +17,27 @@ cdef class DatagramSender(WriteHalf):
     cdef int _family
     cdef object _address
     cdef bint _connected
+    cdef bint _given
     cdef object _retry
     cdef double _retry_seconds
+    cdef bint _answering
+    cdef bint _sending
+    cdef int _trust
+    cdef unsigned long long _turn
+    cdef double _gathered_at
     cdef _start_sending(self)
-    cdef bint _sent_first(self, data, addr) except -1
-    @cython.locals(done=Py_ssize_t)
+    @cython.locals(reactor=Reactor)
+    cdef bint _may_gather(self) except -1
+    cdef _keep(self, bytes data, addr)
+    cdef _gather(self)
+    cdef _check_owner(self)
+    cdef _send_first(self, bytes data, addr)
+    cdef _send_gathered(self)
+    cdef _send_overdue(self)
+    @cython.locals(done=Py_ssize_t, backlog=list)
     cdef _send(self)
+    cdef bint _is_closed_by_owner(self) except -1
+    @cython.locals(sent=list)
     cdef _drop_sent(self, Py_ssize_t count)
     cdef _wait_for_room(self)
     cdef _refused(self, exc)

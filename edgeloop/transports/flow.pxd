@@ -26,6 +26,7 @@ cdef class WriteHalf(Channel):
     cdef _emptied(self)
     cdef _release(self)
     cdef flush(self)
+    cdef push(self)
     cdef _maybe_pause_protocol(self)
     cdef _maybe_resume_protocol(self)
     cpdef _report(self, exc, message)

@@ -40,9 +40,12 @@ def drop_sent(backlog: list[Any], count: int) -> int:
             break
         count -= size
         done += 1
-    del backlog[:done]
     if count:
-        backlog[0] = memoryview(backlog[0])[count:]
+        first = backlog[done]
+        rest = memoryview(first)[count:]
+        if done < len(backlog) and backlog[done] is first:  # else a destructor has aborted
+            backlog[done] = rest
+    kernel.drop_first(backlog, done)
     return done
 
 
@@ -78,19 +81,27 @@ class WriteHalf(Channel):
         raise NotImplementedError
 
     def flush(self) -> None:
-        """The turn ends: send what it gathered."""
+        """Send what was gathered, and tell the protocol if there is room again."""
         if self._backlog and self.writable:
+            if self._reactor.late:
+                self.credit = 0
             self._send()
         if self._protocol_paused:
             self._maybe_resume_protocol()
 
+    def push(self) -> None:
+        """Send what was gathered: asyncio has by now, and somebody asks, or is about to do what counts on that (rule 5)."""
+        if self._backlog and self.writable and self._reactor.may_send():
+            self._send()
+            if self._protocol_paused:
+                self._reactor.mark(self)
+
     def get_write_buffer_size(self) -> int:
-        """How many bytes the kernel has not taken, after an attempt to send what the turn wrote.
+        """How many bytes the kernel has not taken, after an attempt to send what was gathered.
 
         From another thread: what waits now. Datagrams: from Python 3.13 on with 8 for each.
         """
-        if self._backlog and self.writable and kernel.is_this_thread(self._loop._thread_id):
-            self._send()  # asyncio's write() has tried by now, and who asks goes by what was really sent
+        self.push()
         return self._backlog_size
 
     def get_write_buffer_limits(self) -> tuple[int, int]:
@@ -103,6 +114,7 @@ class WriteHalf(Channel):
         One that is None follows from the other, low = high / 4; without both, high is 64 KiB. ValueError unless
         high >= low >= 0.
         """
+        self.push()
         self._high_water, self._low_water = water_marks(high, low)
         self._maybe_pause_protocol()
 
@@ -118,7 +130,7 @@ class WriteHalf(Channel):
             self._report(exc, "protocol.pause_writing() failed")
 
     def _maybe_resume_protocol(self) -> None:
-        # Called by the reactor only, outside of any context; what writes leaves it to the end of the turn.
+        # Called by the reactor only, outside of any context; what writes leaves it to the end of the callback.
         if not self._protocol_paused or self._backlog_size > self._low_water or self._protocol is None:
             return
         self._protocol_paused = False
@@ -137,7 +149,8 @@ class WriteHalf(Channel):
     # The end
 
     def is_closing(self) -> bool:
-        """Whether the transport closes or is closed."""
+        """Whether the transport closes or is closed. What was gathered leaves: asyncio's ``drain`` asks this."""
+        self.push()
         return self._closing
 
     def close(self) -> None:
@@ -159,10 +172,10 @@ class WriteHalf(Channel):
     def _force_close(self, exc: BaseException | None) -> None:
         if self._lost:
             return
-        self._backlog = []
-        self._backlog_size = 0
         self._closing = True
         self._lost += 1
+        self._backlog_size = 0
+        self._backlog.clear()  # the same list: a ``_send`` that is under way goes on with it
         self._loop.call_soon(self._call_connection_lost, exc, context=self._context)
 
     def _fatal_error(self, exc: BaseException, message: str = "Fatal error on transport") -> None:

@@ -35,6 +35,9 @@ cdef struct Functions:
     int (*BIO_meth_set_read)(BIO_METHOD*, int (*)(BIO*, char*, int) noexcept nogil) noexcept nogil
     int (*BIO_meth_set_write)(BIO_METHOD*, int (*)(BIO*, const char*, int) noexcept nogil) noexcept nogil
     int (*BIO_meth_set_ctrl)(BIO_METHOD*, long (*)(BIO*, int, long, void*) noexcept nogil) noexcept nogil
+    int (*SSL_want)(const SSL*) noexcept nogil
+    int (*SSL_get_shutdown)(const SSL*) noexcept nogil
+    void (*ERR_clear_error)() noexcept nogil
 
 cdef Functions openssl  # all NULL until ``ssl_of`` has found them
 

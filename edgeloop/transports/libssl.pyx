@@ -1,8 +1,10 @@
 """OpenSSL's functions, and the ``SSL *`` of the ssl module's objects, where they can be found.
 
 Neither is handed out by the ssl module. The functions are those that its shared object was linked with. The pointer is one
-word of an ``_ssl._SSLSocket``: ``discover`` looks which, and takes none that does not hold, where an SSL object holds them, the
-two BIOs that it was made with. The pure edition does without (libssl.py).
+word of an ``_ssl._SSLSocket``: ``discover`` looks which, in objects made for that, and takes none that does not hold, where an SSL
+object holds them, the two BIOs that it was made with. From 3.13.6 on some versions lock such an object while OpenSSL is at work on
+it; where ``discover`` sees that done, the ssl module is left to do it. Wherever something is not as expected, and with
+EDGELOOP_OPENSSL=0 in the environment, the pointer is not to be had. The pure edition does without (libssl.py).
 """
 
 from cpython.ref cimport PyObject
@@ -11,6 +13,8 @@ from posix.fcntl cimport O_CLOEXEC, O_NONBLOCK
 from posix.unistd cimport close, read, write
 
 import _ssl
+import os
+import ssl
 
 cdef extern from *:
     """
@@ -36,14 +40,14 @@ NAMES = (
     b"SSL_set_bio", b"BIO_s_mem", b"BIO_new", b"BIO_free", b"BIO_up_ref", b"BIO_set_data", b"BIO_get_data",
     b"BIO_set_init", b"BIO_set_flags", b"BIO_clear_flags", b"BIO_get_new_index", b"BIO_meth_new",
     b"BIO_meth_set_read", b"BIO_meth_set_write", b"BIO_meth_set_ctrl",
+    b"SSL_want", b"SSL_get_shutdown", b"ERR_clear_error",
 )
 
 HALF = getattr(_ssl, "_SSLSocket", None)
 MEMORY = _ssl.MemoryBIO
 
 # Where in an _ssl._SSLSocket its SSL* is, in bytes; 0 before anyone has looked, -1 where it is not to be had.
-cdef Py_ssize_t place = 0
-
+cdef Py_ssize_t place = -1 if os.environ.get("EDGELOOP_OPENSSL", "1") == "0" else 0
 
 
 cdef SSL* ssl_of(half, incoming, outgoing) except? NULL:
@@ -52,7 +56,8 @@ cdef SSL* ssl_of(half, incoming, outgoing) except? NULL:
     if type(half) is not HALF or type(incoming) is not MEMORY or type(outgoing) is not MEMORY:
         return NULL
     if not place:
-        place = discover(half, incoming, outgoing)
+        place = -1  # also for whoever comes while the objects are made, and if one can't be
+        place = discover()
     if place < 0:
         return NULL
     cdef SSL* pointer = (<SSL**>(<char*><PyObject*>half + place))[0]
@@ -61,10 +66,54 @@ cdef SSL* ssl_of(half, incoming, outgoing) except? NULL:
     return pointer
 
 
-cdef Py_ssize_t discover(half, incoming, outgoing) except 0:
+cdef Py_ssize_t discover() except 0:
     """Find the functions, and where the objects of the ssl module keep their pointers; -1 if that can't be."""
     if not HAS_GIL or not find_functions():
         return -1
+    try:
+        client = Throwaway(ssl.PROTOCOL_TLS_CLIENT, server_hostname="localhost")
+        server = Throwaway(ssl.PROTOCOL_TLS_SERVER, server_side=True)
+        found = client.place()
+        if found < 0 or server.place() != found or locks(client, server):
+            return -1
+        return found
+    except (ssl.SSLError, AttributeError):
+        return -1  # an ssl module that is not as we know it
+
+
+class Throwaway:
+    """An SSL object of nobody's."""
+
+    def __init__(self, protocol, **side):
+        self.context = ssl.SSLContext(protocol)
+        self.incoming, self.outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+        self.sslobj = self.context.wrap_bio(self.incoming, self.outgoing, **side)
+        self.half = self.sslobj._sslobj
+
+    def place(self):
+        return place_in(self.half, self.incoming, self.outgoing)
+
+    def image(self):
+        cdef object half = self.half
+        return (<char*><PyObject*>half)[sizeof(PyObject) : Py_TYPE(half).tp_basicsize]
+
+
+cdef bint locks(client, server) except -1:
+    """Whether an object differs while OpenSSL is at work on it, as it does where the ssl module locks it for that long."""
+    seen = []
+    server.context.sni_callback = lambda *arguments: seen.append(server.image())
+    for sslobj in client.sslobj, server.sslobj:
+        before = server.image()
+        try:
+            sslobj.do_handshake()
+        except ssl.SSLError:
+            pass  # the client waits for an answer; the server has no certificate to give one
+        server.incoming.write(client.outgoing.read())
+    server.context.sni_callback = None
+    return seen != [before]
+
+
+cdef Py_ssize_t place_in(half, incoming, outgoing) except 0:
     cdef BIO* into = bio_of(incoming)
     cdef BIO* out_of = bio_of(outgoing)
     if into == NULL or out_of == NULL:

@@ -8,6 +8,7 @@ from edgeloop.schedule cimport Scheduler
 cdef class PipeTransport(Channel):
     cdef dict __dict__
     cdef public object _pipe
+    cdef object _owner
     cdef bint _duplicated
     cdef readonly Scheduler _loop
     cdef Reactor _reactor
@@ -19,7 +20,9 @@ cdef class PipeTransport(Channel):
     cdef bint _stream
     cdef bint _closing
     cdef bint _lost
+    cdef _watch(self)
     cdef _register(self)
+    cdef _check_owner(self)
     cdef _lose(self, exc)
     cdef _fatal_error(self, exc, message)
     cdef bint _is_ordinary(self, exc) except -1
@@ -32,6 +35,7 @@ cdef class ReadPipeTransport(PipeTransport):
     cdef bint _paused
     cdef _register(self)
     cdef on_ready(self)
+    @cython.locals(emptied=bint)
     cdef _read(self)
     cdef bint _is_emptied_by(self, Py_ssize_t size) except -1
     cdef bint _is_ordinary(self, exc) except -1

@@ -8,8 +8,8 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import fcntl
+import io
 import os
-import select
 import socket
 import stat
 import warnings
@@ -27,9 +27,8 @@ class _ReadFace(asyncio.ReadTransport):
 
 
 def _is_byte_stream(fd: int, mode: int) -> bool:
-    # Whether neighbouring writes may become one, and a read that fills less than its buffer has emptied the file. Not
-    # so for a device, where a terminal gives a line at a time, nor for what keeps packets apart: some sockets, and
-    # pipes whose writing end has O_DIRECT, pipe(2).
+    # Whether neighbouring writes may become one. Not so for a device, nor for what keeps packets apart: some sockets,
+    # and pipes whose writing end has O_DIRECT, pipe(2).
     if stat.S_ISFIFO(mode):
         return not fcntl.fcntl(fd, fcntl.F_GETFL) & os.O_DIRECT
     if stat.S_ISSOCK(mode):
@@ -41,11 +40,21 @@ def _is_byte_stream(fd: int, mode: int) -> bool:
     return False
 
 
+def _innermost(pipe: Any) -> Any:
+    # The object that closes the descriptor: the others may be detached from it, and their fileno() asks it anyway.
+    if isinstance(pipe, io.TextIOWrapper):
+        pipe = pipe.buffer
+    if isinstance(pipe, (io.BufferedReader, io.BufferedWriter, io.BufferedRandom)):
+        pipe = pipe.raw
+    return pipe
+
+
 class PipeTransport(Channel):
     """What the two directions share: who owns the file, and how it ends. ``pipe`` is a file object, closed at the end.
 
     ``connection_made`` comes in the next turn, then ``waiter`` is told. The descriptor is made non-blocking, which
-    everybody notices with whom its open file description is shared.
+    everybody notices with whom its open file description is shared. Whoever has the file object may close it: before
+    each system call it is asked whether it still has this number (rule 9).
     """
 
     def __init__(
@@ -63,43 +72,60 @@ class PipeTransport(Channel):
             raise ValueError(refusal)
         reactor: Reactor = loop.reactor
         # The other direction of the same file may be registered already, and epoll takes a descriptor only once.
-        self._duplicated = reactor.find(fd) is not None
-        if self._duplicated:
+        duplicated = reactor.find(fd) is not None
+        if duplicated:
             fd = os.dup(fd)
         Channel.__init__(self, fd)
-        os.set_blocking(fd, False)
-        self._loop = loop
-        self._reactor = reactor
+        self._duplicated = duplicated
+        try:
+            os.set_blocking(fd, False)
+            self._loop = loop
+            self._reactor = reactor
+            self._owner: Any = None if duplicated else _innermost(pipe)
+            self._extra: dict[str, Any] = {"pipe": pipe}
+            self._protocol: Any = protocol
+            self._context = contextvars.copy_context()
+            self._device = stat.S_ISCHR(mode)
+            self._fifo = stat.S_ISFIFO(mode)
+            self._stream = _is_byte_stream(fd, mode)
+            self._closing = False
+            self._lost = False  # connection_lost is on its way
+            loop.call_soon(self._begin, waiter, context=self._context)
+        except BaseException:
+            if duplicated:
+                kernel.close(fd)
+            raise
         self._pipe = pipe
-        self._extra: dict[str, Any] = {"pipe": pipe}
-        self._protocol: Any = protocol
-        self._context = contextvars.copy_context()
-        self._device = stat.S_ISCHR(mode)
-        self._fifo = stat.S_ISFIFO(mode)
-        self._stream = _is_byte_stream(fd, mode)
-        self._closing = False
-        self._lost = False  # connection_lost is on its way
-        loop.call_soon(self._begin, waiter, context=self._context)
 
     def _begin(self, waiter: asyncio.Future[None] | None) -> None:
         try:
             self._protocol.connection_made(self)
         except (SystemExit, KeyboardInterrupt):
-            raise
+            raise  # out of the loop; the pipe goes on when that runs again
         except BaseException as exc:
             self._report(exc, "Fatal error: protocol.connection_made() call failed.")
-        if not self._lost and self._pipe is not None:
-            try:
-                self._register()
-            except PermissionError:
-                # epoll refuses what has no poll: a file that never blocks, such as /dev/null. The leftover list serves.
-                self.added = True
-                self.readable = True
-                self._reactor.defer(self)
-            except OSError as exc:
-                self._fatal_error(exc, "Fatal error: epoll refused the pipe")
-        if waiter is not None and not waiter.done():
-            waiter.set_result(None)
+        finally:
+            self._watch()
+            if waiter is not None and not waiter.done():
+                waiter.set_result(None)
+
+    def _watch(self) -> None:
+        if self._lost or self._pipe is None:
+            return
+        try:
+            self._check_owner()
+            self._register()
+        except PermissionError:
+            # epoll refuses what has no poll: a file that never blocks, such as /dev/null. The leftover list serves.
+            self.added = True
+            self.readable = True
+            self._reactor.defer(self)
+        except OSError as exc:
+            self._fatal_error(exc, "Fatal error: epoll refused the pipe")
+
+    def _check_owner(self) -> None:
+        if self._owner is not None:
+            kernel_pipes.check_owner(self._owner, self.fd)
 
     def _register(self) -> None:
         raise NotImplementedError
@@ -110,7 +136,9 @@ class PipeTransport(Channel):
 
     def set_protocol(self, protocol: asyncio.BaseProtocol) -> None:
         """Hand the pipe to another protocol."""
+        former = self._protocol  # let go of at the end, when its destructor finds the new one here
         self._protocol = protocol
+        del former
 
     def get_protocol(self) -> asyncio.BaseProtocol:
         """The protocol in charge; None when the connection is over."""
@@ -152,16 +180,19 @@ class PipeTransport(Channel):
             self._protocol.connection_lost(exc)
         finally:
             self._release()
-            self._protocol = None
 
     def _release(self) -> None:
-        pipe = self._pipe
+        # Whatever is let go of or closed here may run code, which finds a transport that is closed.
+        pipe, protocol = self._pipe, self._protocol
         self._pipe = None
+        self._protocol = None
         self._reactor.remove(self)
-        if self._duplicated:
-            kernel.close(self.fd)
+        fd = self.fd
         self.fd = -1
+        if self._duplicated:
+            kernel.close(fd)
         pipe.close()
+        del protocol
 
     def __del__(self) -> None:
         if getattr(self, "_pipe", None) is not None:
@@ -203,8 +234,12 @@ class ReadPipeTransport(PipeTransport):
 
     def _read(self) -> None:
         try:
-            data = kernel_pipes.read(self.fd)
-        except OSError as exc:
+            self._check_owner()
+            data = kernel_pipes.read(self.fd, self._device)
+            emptied = data is None or self._is_emptied_by(len(data))
+        except (SystemExit, KeyboardInterrupt):
+            raise
+        except BaseException as exc:
             self._fatal_error(exc, "Fatal read error on pipe transport")
             return
         if data is None:
@@ -215,10 +250,10 @@ class ReadPipeTransport(PipeTransport):
             if self._loop._debug:
                 stdlib.logger().info("%r was closed by peer", self)
             self._closing = True
-            self._loop.call_soon(self._protocol.eof_received, context=self._context)
+            self._loop.call_soon(self._tell_end, context=self._context)
             self._lose(None)
             return
-        if not self.hung and self._is_emptied_by(len(data)):
+        if emptied:
             self.readable = False
         else:
             self._reactor.defer(self)
@@ -230,11 +265,14 @@ class ReadPipeTransport(PipeTransport):
             self._report(exc, "Exception in protocol.data_received() of a pipe")
 
     def _is_emptied_by(self, size: int) -> bool:
-        # Whether a read of that size has left nothing behind.
-        if not self._stream or size == kernel.READ_SIZE:
-            return False
-        # A packet is as large as PIPE_BUF at most, and only the writing end knows whether there are packets: pipe(2).
-        return not self._fifo or size > select.PIPE_BUF or not kernel_pipes.unread(self.fd)
+        # Whether a read of that size has left nothing behind. The size alone never says so: packets, descriptors that
+        # come along, urgent data and a terminal's lines each end a read (rule 2). A pipe can be asked, for one system
+        # call; what else there is is read until it would block.
+        return self._fifo and not self.hung and 0 < size < kernel.READ_SIZE and not kernel_pipes.unread(self.fd)
+
+    def _tell_end(self) -> None:
+        if self._protocol is not None:
+            self._protocol.eof_received()
 
     def _is_ordinary(self, exc: BaseException) -> bool:
         return isinstance(exc, OSError) and exc.errno == kernel_pipes.terminal_gone

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import select
 from collections.abc import Iterable
 from typing import Any
 
@@ -12,11 +11,8 @@ from ..schedule import Scheduler
 from . import flow
 from .pipe import PipeTransport
 
-# pipe(7): a write of at most so many bytes is not mixed with those of other processes.
-ATOMIC = select.PIPE_BUF
 
-
-class _WriteFace(asyncio.WriteTransport):
+class _WriteFace(asyncio.Transport):
     """What ``isinstance`` sees of a WritePipeTransport: a compiled class can't inherit from asyncio's."""
 
     __slots__ = ()
@@ -47,7 +43,7 @@ class WritePipeTransport(PipeTransport):
         self._dropped_writes = 0
 
     @property  # type: ignore[misc]
-    def __class__(self) -> type[asyncio.WriteTransport]:  # type: ignore[override]
+    def __class__(self) -> type[asyncio.Transport]:  # type: ignore[override]
         return _WriteFace
 
     def _register(self) -> None:
@@ -84,25 +80,18 @@ class WritePipeTransport(PipeTransport):
         """
         if not isinstance(data, (bytes, bytearray, memoryview)):
             raise TypeError(f"data argument must be a bytes-like object, not {type(data).__name__!r}")
+        if type(data) is not bytes:
+            data = memoryview(data).tobytes()  # its owner may change it before it leaves, and counts what is no byte
         if not data:
             return
         if self._closing:
             self._count_dropped_write()
             return
-        if type(data) is not bytes:
-            data = bytes(data)  # its owner may change it before it leaves
-        size = len(data)
-        if self._backlog and self.writable and self._backlog_size + size > ATOMIC:
-            self._send()
-            if self._closing:
-                return
-        self._backlog.append(data)
-        self._backlog_size += size
-        if self.writable:
-            # The small writes of one turn leave together (rule 5), but what was atomic stays so.
-            if self._stream and self._backlog_size < ATOMIC and self._loop._thread_id is not None:
-                self._reactor.mark(self)
-            else:
+        if not self._backlog and self.writable:
+            self._send_at_once(data)
+        else:
+            self._keep(data)
+            if self.writable:  # an exception has kept the rest from going
                 self._send()
                 if self._protocol_paused:
                     self._reactor.mark(self)
@@ -114,40 +103,69 @@ class WritePipeTransport(PipeTransport):
         self.write(b"".join(list_of_data))
 
     def flush(self) -> None:
-        """The turn ends: send what it wrote."""
+        """The turn ends: go on where an exception has kept ``write`` from it."""
         if self._backlog and self.writable:
             self._send()
         if self._protocol_paused:
             self._maybe_resume_protocol()
 
+    def _keep(self, data: Any) -> None:
+        self._backlog.append(data)
+        self._backlog_size += len(data)
+
+    def _send_at_once(self, data: bytes) -> None:
+        # By itself, since what is atomic stays so: pipe(7), PIPE_BUF.
+        self._reactor.stirred = True
+        try:
+            self._check_owner()
+            count = kernel_pipes.write(self.fd, self._device, data)
+        except (SystemExit, KeyboardInterrupt):
+            self._keep(data)
+            self._reactor.mark(self)
+            raise
+        except BaseException as exc:
+            self._fatal_error(exc, "Fatal write error on pipe transport")
+            return
+        if count == len(data):
+            return
+        self._keep(data if count < 0 else memoryview(data)[count:])
+        if count < 0:
+            self._wait_for_room()
+        else:
+            self._send()  # only EAGAIN says that there is no more room
+
     def _send(self) -> None:
         self._reactor.stirred = True
         try:
+            self._check_owner()
             while self._backlog:
                 if self._stream and len(self._backlog) > 1:
-                    chunks = min(len(self._backlog), kernel.MOST_CHUNKS)
-                    count = kernel_pipes.write_many(self.fd, self._backlog)
+                    count = kernel_pipes.write_many(self.fd, self._device, self._backlog)
                 else:
-                    chunks = 1
-                    count = kernel_pipes.write(self.fd, self._backlog[0])
-                if count < 0 or self._sent(count) < chunks:
-                    self.writable = False
-                    if self.added and not self.interest & kernel.INTEREST_WRITE:
-                        self._reactor.rearm(self, kernel.INTEREST_HANGUP | kernel.INTEREST_WRITE)
+                    count = kernel_pipes.write(self.fd, self._device, self._backlog[0])
+                if count < 0:
+                    self._wait_for_room()
                     return
+                self._backlog_size -= count
+                flow.drop_sent(self._backlog, count)
         except (SystemExit, KeyboardInterrupt):
+            self._reactor.mark(self)
             raise
         except BaseException as exc:
-            self._backlog = []
-            self._backlog_size = 0
+            self._drop_backlog()
             self._fatal_error(exc, "Fatal write error on pipe transport")
             return
         if self._closing:
             self._lose(None)
 
-    def _sent(self, count: int) -> int:
-        self._backlog_size -= count
-        return flow.drop_sent(self._backlog, count)
+    def _wait_for_room(self) -> None:
+        self.writable = False
+        if self.added and not self.interest & kernel.INTEREST_WRITE:
+            self._reactor.rearm(self, kernel.INTEREST_HANGUP | kernel.INTEREST_WRITE)
+
+    def _drop_backlog(self) -> None:
+        self._backlog = []
+        self._backlog_size = 0
 
     def _count_dropped_write(self) -> None:
         if self._dropped_writes >= stdlib.LOG_THRESHOLD_FOR_CONNLOST_WRITES:
@@ -157,12 +175,7 @@ class WritePipeTransport(PipeTransport):
     # Flow control
 
     def get_write_buffer_size(self) -> int:
-        """How many bytes the kernel has not taken, after an attempt to send what the turn wrote.
-
-        From another thread: what waits now.
-        """
-        if self._backlog and self.writable and kernel.is_this_thread(self._loop._thread_id):
-            self._send()  # asyncio's write() has tried by now, and who asks goes by what was really sent
+        """How many bytes the kernel has not taken."""
         return self._backlog_size
 
     def get_write_buffer_limits(self) -> tuple[int, int]:
@@ -216,6 +229,11 @@ class WritePipeTransport(PipeTransport):
             self._lose(None)
         elif self.writable:
             self._send()
+        else:
+            try:
+                self._check_owner()
+            except Exception as exc:  # nothing will ever tell that there is room
+                self._fatal_error(exc, "Fatal write error on pipe transport")
 
     def close(self) -> None:
         """Send what was written, then call ``connection_lost(None)``."""
@@ -223,18 +241,25 @@ class WritePipeTransport(PipeTransport):
 
     def abort(self) -> None:
         """Close without waiting: what the kernel won't take at once is lost."""
-        if self._backlog and self.writable and self._stream and not self._lost:
-            try:
-                # Written in this turn: the stdlib's loop has sent it by now.
-                kernel_pipes.write_many(self.fd, self._backlog)
-            except OSError:
-                pass  # whoever aborts doesn't ask
         self._force_close(None)
 
     def _force_close(self, exc: BaseException | None) -> None:
-        self._backlog = []
-        self._backlog_size = 0
+        self._drop_backlog()
         self._lose(exc)
+
+    # The reading half of asyncio.Transport, which asyncio's own is as well: there is none.
+
+    def is_reading(self) -> bool:
+        """Not here: NotImplementedError."""
+        raise NotImplementedError
+
+    def pause_reading(self) -> None:
+        """Not here: NotImplementedError."""
+        raise NotImplementedError
+
+    def resume_reading(self) -> None:
+        """Not here: NotImplementedError."""
+        raise NotImplementedError
 
     def __repr__(self) -> str:
         polling = bool(self._backlog)

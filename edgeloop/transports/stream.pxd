@@ -6,6 +6,9 @@ from edgeloop.schedule cimport Scheduler
 from edgeloop.transports.stream_sending cimport StreamSender
 
 cdef Py_ssize_t MUCH
+cdef int NOTHING
+cdef int ALL
+cdef int FLAGGED
 cdef object _READ_INTO
 cdef object _END_OF_STREAM
 
@@ -17,14 +20,22 @@ cdef class StreamTransport(StreamSender):
     cdef object _transport_socket
     cdef object _peername
     cdef object _sockname
+    cdef int _family
+    cdef public int short_read
     cdef dict _extra
     cdef readonly bint _paused
     cdef bint _ended
     cdef bint _much
+    cpdef use_family(self, int family, int short_read)
     cdef _register(self)
     cdef on_ready(self)
+    @cython.locals(fd=int, more=bint)
     cdef _read(self)
-    @cython.locals(count=Py_ssize_t)
+    cdef _read_on(self)
+    cdef _read_all(self)
+    cdef _look_again(self)
+    @cython.locals(fd=int, more=bint, count=Py_ssize_t, size=Py_ssize_t)
     cpdef _read_into(self)
     cpdef _end_of_stream(self)
     cdef _release(self)
+    cdef _give_back(self, int fd)

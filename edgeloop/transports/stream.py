@@ -6,6 +6,7 @@ import asyncio
 import contextvars
 import socket
 import warnings
+import weakref
 from typing import Any
 
 from .. import kernel, kernel_sockets, stdlib
@@ -16,6 +17,56 @@ from .stream_sending import StreamSender
 # Where the last read brought that many bytes, the next is made straight into the bytes object: to copy them costs more than
 # to make one of READ_SIZE and cut it.
 MUCH = 32768
+
+
+# What a short read says (rule 2).
+NOTHING = 0  # read on until EAGAIN: SCTP and others that keep messages apart
+ALL = 1  # TCP: that there is no more
+FLAGGED = 2  # a Unix socket: that there is no more, unless descriptors or credentials came along
+TCP_ULP = 31  # the option by which the kernel takes on TLS, whose records end a read
+
+
+def short_read_of(sock: socket.socket) -> int:
+    """What a short read says on this socket, or on one that it accepts."""
+    if sock.family == socket.AF_UNIX:
+        return FLAGGED
+    if sock.family in (socket.AF_INET, socket.AF_INET6) and sock.proto in (0, socket.IPPROTO_TCP):
+        return ALL
+    return NOTHING
+
+
+class _Socket(stdlib.TransportSocket):
+    """What a program gets for ``socket``: what it does with that comes after what was written before (rule 5)."""
+
+    __slots__ = ("_transport",)
+
+    def __init__(self, sock: socket.socket, transport: StreamTransport) -> None:
+        super().__init__(sock)
+        self._transport = weakref.ref(transport)
+
+    def _push(self) -> None:
+        transport = self._transport()
+        if transport is not None:
+            transport.is_closing()
+
+    def fileno(self) -> int:
+        self._push()
+        return super().fileno()
+
+    def dup(self) -> socket.socket:
+        self._push()
+        return super().dup()
+
+    def shutdown(self, how: int) -> None:
+        self._push()
+        super().shutdown(how)
+
+    def setsockopt(self, *arguments: Any, **keywords: Any) -> None:
+        self._push()
+        super().setsockopt(*arguments, **keywords)
+        transport = self._transport()
+        if transport is not None and arguments[:2] == (socket.IPPROTO_TCP, TCP_ULP):
+            transport.short_read = NOTHING
 
 
 class _StreamFace(asyncio.Transport):
@@ -44,28 +95,50 @@ class StreamTransport(StreamSender):
         server: Any = None,
         extra: dict[str, Any] | None = None,
     ) -> None:
-        Channel.__init__(self, fd)
+        Channel.__init__(self, -1)
         kernel.attributes_on_demand(self)
         self._loop = loop
         self._reactor = loop.reactor
         self._context = context
         self._server = server
         self._sock = sock
+        self._start_sending()
         self._transport_socket: stdlib.TransportSocket | None = None  # the same object whenever asked
         self._peername = peername
         self._sockname: Any = None
+        self._family = 0
+        self.short_read = NOTHING  # until ``use_family`` says what an accepted one is
+        if sock is not None:
+            self.use_family(sock.family, short_read_of(sock))
+            try:
+                self._sockname = sock.getsockname()  # now: its owner may close it
+            except OSError:
+                pass
         self._extra = extra
-        self._start_sending()
+        self._protocol = None
         self._paused = False
         self._ended = False  # the peer's end came: nothing more is read
         self._much = False  # the last read brought so much that it is better not copied
         self.set_protocol(protocol)
         if server is not None:
             server._attach(self)
+        self.fd = fd  # last: from here on it is this object that closes it, however it ends
 
     @property  # type: ignore[misc]
     def __class__(self) -> type[asyncio.Transport]:  # type: ignore[override]
         return _StreamFace
+
+    def use_family(self, family: int, short_read: int) -> None:
+        """What kind of socket it is, and what a short read says: ``short_read_of``."""
+        self._family = family
+        self.short_read = short_read
+        sock = kernel_sockets.object_for(self.fd, self._sock, family)
+        if sock is not None:
+            self._use_socket(sock)
+
+    def is_gone(self) -> bool:
+        """Whether the socket was closed or detached by its owner: the number is no longer ours (rule 9)."""
+        return self._ask is not None and self._ask() != self.fd
 
     def begin(self, waiter: asyncio.Future[None] | None = None) -> None:
         """Call ``connection_made``, start reading, then tell the waiter. Runs in the transport's context."""
@@ -83,10 +156,11 @@ class StreamTransport(StreamSender):
     def _register(self) -> None:
         if self._lost:
             return
-        interest = kernel.INTEREST_READ
+        interest = kernel.INTEREST_STREAM
         if not self.writable:
             interest |= kernel.INTEREST_WRITE
         try:
+            self._number()
             self._reactor.add(self, interest)
         except OSError as exc:
             self._fatal_error(exc, "Fatal error: epoll refused the socket")
@@ -101,34 +175,41 @@ class StreamTransport(StreamSender):
                 kernel.call_one(self._context, _READ_INTO, self)
             else:
                 self._read()
-        if self.writable and not self.marked:
+        if self.writable:
             if self._backlog:
-                self._send()
-                if self._protocol_paused:
-                    self._maybe_resume_protocol()
+                if not self.marked:
+                    self._send()
+                    if self._protocol_paused:
+                        self._maybe_resume_protocol()
             elif self._sender is not None:
                 self._sender()
             elif not self.readable and self.interest & kernel.INTEREST_WRITE and self.added:
                 # Woken for nothing: that is when disarming is worth a system call (rule 4).
-                self._reactor.rearm(self, kernel.INTEREST_READ)
+                self._reactor.rearm(self, kernel.INTEREST_STREAM)
 
     def _read(self) -> None:
+        more = False
         try:
-            data = kernel_sockets.recv_large(self.fd) if self._much else kernel_sockets.recv(self.fd)
+            fd = self._number()
+            if self.short_read == FLAGGED:
+                found = kernel_sockets.recv_message(fd, self._sock)
+                data = None if found is None else found[0]
+                more = found is not None and found[1]
+            else:
+                more = self.short_read == NOTHING
+                data = kernel_sockets.recv_large(fd, self._sock) if self._much else kernel_sockets.recv(fd, self._sock)
         except OSError as exc:
             self._fatal_error(exc, "Fatal read error on socket transport")
             return
         if data is None:
-            self.readable = False
-            self.hung = False
+            self._read_all()
             return
         if not data:
             kernel.call_one(self._context, _END_OF_STREAM, self)
             return
         self._much = len(data) >= MUCH
-        if self.hung or len(data) == kernel.READ_SIZE:
-            # One buffer each turn (rule 3); with FIN in the event, read on to the end (rule 2).
-            self._reactor.defer(self)
+        if self.hung or more or len(data) == kernel.READ_SIZE:
+            self._read_on()
         else:
             self.readable = False
         try:
@@ -138,10 +219,34 @@ class StreamTransport(StreamSender):
         except BaseException as exc:
             self._fatal_error(exc, "Fatal error: protocol.data_received() call failed.")
 
+    def _read_on(self) -> None:
+        # One buffer each turn (rule 3); with FIN in the event, read on to the end (rule 2).
+        if self.urgent:
+            self._look_again()
+        else:
+            self._reactor.defer(self)
+
+    def _read_all(self) -> None:
+        # EAGAIN, but not for certain at the mark of urgent data: with a signal pending the kernel says so there too.
+        self.readable = False
+        self.hung = False
+        if self.urgent:
+            self._look_again()
+
+    def _look_again(self) -> None:
+        # At the mark of urgent data one recv would skip the byte that the program may want (MSG_OOB in recv(2)), and two find
+        # what is behind it. The kernel knows whether there is more, and tells: each time after something was read.
+        self.readable = False
+        self.hung = False
+        self.urgent = False
+        if self.added:
+            self._reactor.rearm(self, self.interest)
+
     def _read_into(self) -> None:
+        more = False
         try:
             buffer = self._protocol.get_buffer(-1)
-            size = len(buffer)
+            size = kernel_sockets.byte_size(buffer)
             if not size:
                 raise RuntimeError("get_buffer() returned an empty buffer")
         except (SystemExit, KeyboardInterrupt):
@@ -149,22 +254,28 @@ class StreamTransport(StreamSender):
         except BaseException as exc:
             self._fatal_error(exc, "Fatal error: protocol.get_buffer() call failed.")
             return
+        if self._closing or not self.readable:
+            return  # get_buffer has closed
         try:
-            count = kernel_sockets.recv_into(self.fd, buffer)
+            fd = self._number()
+            if self.short_read == FLAGGED:
+                count, more = kernel_sockets.recv_message_into(fd, self._sock, buffer)
+            else:
+                more = self.short_read == NOTHING
+                count = kernel_sockets.recv_into(fd, self._sock, buffer)
         except (SystemExit, KeyboardInterrupt):
             raise
         except BaseException as exc:
             self._fatal_error(exc, "Fatal read error on socket transport")
             return
         if count < 0:
-            self.readable = False
-            self.hung = False
+            self._read_all()
             return
         if count == 0:
             self._end_of_stream()
             return
-        if self.hung or count == size:
-            self._reactor.defer(self)
+        if self.hung or more or count == size:
+            self._read_on()
         else:
             self.readable = False
         try:
@@ -214,40 +325,53 @@ class StreamTransport(StreamSender):
     # The end
 
     def _release(self) -> None:
-        if self.fd < 0:
-            return
-        self._sockname = self.get_extra_info("sockname")
-        self._reactor.remove(self)
         fd = self.fd
+        if fd < 0:
+            return
+        if self._sockname is None:
+            self._sockname = self.get_extra_info("sockname")
+        # Changed first, dropped last: the ends of what is dropped may run any code.
+        protocol = self._protocol
+        server = self._server
+        self._server = None
+        self._reactor.remove(self)
         self.fd = -1
         self._protocol = None
-        if self._empty_waiter is not None and not self._empty_waiter.done():
-            self._empty_waiter.set_exception(ConnectionError("Connection is closed by peer"))
-        if self._sender is not None:
-            self._sender()
-        if self._server is not None:
-            self._server._detach(self)
-            self._server = None
+        try:
+            if self._empty_waiter is not None and not self._empty_waiter.done():
+                self._empty_waiter.set_exception(ConnectionError("Connection is closed by peer"))
+            if self._sender is not None:
+                self._sender()
+            if server is not None:
+                server._detach(self)
+        finally:
+            self._give_back(fd)
+            del protocol
+
+    def _give_back(self, fd: int) -> None:
         if self._sock is not None:
             self._sock.close()
         else:
             kernel.close(fd)
 
     def __del__(self) -> None:
-        if self._loop is not None and self.fd >= 0:
-            warnings.warn(f"unclosed transport {self!r}", ResourceWarning, source=self, stacklevel=2)
-            if self._sock is not None:
-                self._sock.close()
-            else:
-                kernel.close(self.fd)
-            self.fd = -1
+        fd = self.fd
+        if self._loop is not None and fd >= 0:
+            try:
+                warnings.warn(f"unclosed transport {self!r}", ResourceWarning, source=self, stacklevel=2)
+            finally:
+                self.fd = -1
+                self._give_back(fd)
 
     # Who and what
 
     def set_protocol(self, protocol: asyncio.BaseProtocol) -> None:
         """Hand the connection to another protocol."""
+        buffered = isinstance(protocol, asyncio.BufferedProtocol)
+        former = self._protocol
         self._protocol = protocol
-        self._buffered = isinstance(protocol, asyncio.BufferedProtocol)
+        self._buffered = buffered
+        del former  # whose end may run any code
 
     def get_protocol(self) -> asyncio.BaseProtocol:
         """The protocol in charge; None when the connection is over."""
@@ -256,17 +380,19 @@ class StreamTransport(StreamSender):
     def get_extra_info(self, name: str, default: Any = None) -> Any:
         """``socket`` (an asyncio TransportSocket), ``peername``, ``sockname``, or what the server added."""
         if name == "socket":
-            if self.fd < 0 and self._sock is None:
-                return default
+            self.push()
             if self._transport_socket is None:
-                self._transport_socket = stdlib.TransportSocket(self.open_socket())
+                if self.fd < 0 and self._sock is None:
+                    self._sock = socket.socket(self._family or socket.AF_UNIX, socket.SOCK_STREAM)
+                    self._sock.close()  # as asyncio: the socket of a connection that is over is a closed one
+                self._transport_socket = _Socket(self.open_socket(), self)
             return self._transport_socket
         if name == "peername":
             return self._peername if self._peername is not None else default
         if name == "sockname":
             if self._sockname is None and self.fd >= 0:
                 try:
-                    self._sockname = kernel_sockets.local_address(self.fd)
+                    self._sockname = kernel_sockets.local_address(self._number())
                 except OSError:
                     return default
             return self._sockname if self._sockname is not None else default

@@ -13,11 +13,16 @@ cdef class StreamSender(WriteHalf):
     cdef bint _eof_written
     cdef object _empty_waiter
     cdef object _sender
+    cdef object _ask
+    cdef bint _sending
     cdef _start_sending(self)
+    cdef int _number(self) except -1
+    cdef _use_socket(self, sock)
     cdef _leave(self, Py_ssize_t size)
-    @cython.locals(count=Py_ssize_t, chunks=Py_ssize_t)
+    cdef _have_resumed(self)
+    @cython.locals(fd=int, count=Py_ssize_t, chunks=Py_ssize_t)
     cdef _send(self)
-    cdef Py_ssize_t _sent(self, Py_ssize_t count) except -1
+    cdef Py_ssize_t _sent(self, Py_ssize_t count, Py_ssize_t chunks) except -1
     cpdef make_empty_waiter(self)
     cpdef reset_empty_waiter(self)
     cpdef set_sender(self, sender)

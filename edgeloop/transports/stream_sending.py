@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 import socket
 from collections.abc import Callable, Iterable
+from typing import Any
 
 from .. import kernel, kernel_sockets
 from . import flow
 from .flow import WriteHalf
 
-# A turn's writes leave together (rule 5), but not more than this is held back.
+# Where writes are gathered (rule 5), not more than this is held back.
 SEND_AT_ONCE = 65536
 # A large write goes at once, with what waits before it: it has little to gain, and held back its memory is not free for
 # the next connection's. With many connections the heap grew and shrank in each turn, which cost more than the sending.
@@ -20,20 +21,33 @@ LARGE_WRITE = 4096
 class StreamSender(WriteHalf):
     """What a StreamTransport does to send."""
 
-    _sock: socket.socket | None
+    _sock: Any  # a socket object, or None
 
     def _start_sending(self) -> None:
         self._start_empty()
         self._eof_written = False
         self._empty_waiter: asyncio.Future[None] | None = None
         self._sender: Callable[[], object] | None = None
+        self._ask: Callable[[], int] | None = None
+        self._sending = False  # what destructors and signal handlers write in the middle of it is only appended
+
+    def _number(self) -> int:
+        # The descriptor, for the next system call. Who has the socket object may have closed or detached it (rule 9).
+        if self._ask is not None and self._ask() != self.fd:
+            raise kernel_sockets.closed_by_owner()
+        return self.fd
+
+    def _use_socket(self, sock: socket.socket) -> None:
+        self._sock = sock
+        self._ask = sock.fileno  # kept: to look the method up for each call costs more than to call it
 
     def open_socket(self) -> socket.socket:
         """The socket object; it owns the descriptor from now on."""
         if self._sock is None:
-            self._sock = socket.socket(fileno=self.fd)
-            self._sock.setblocking(False)
-        return self._sock
+            sock = socket.socket(fileno=self.fd)
+            sock.setblocking(False)
+            self._use_socket(sock)
+        return self._sock  # type: ignore[no-any-return]
 
     def write(self, data: bytes | bytearray | memoryview) -> None:
         """Send the data, after what was written before. Never blocks; never calls the protocol's connection_lost.
@@ -43,15 +57,17 @@ class StreamSender(WriteHalf):
         if type(data) is not bytes:
             if not isinstance(data, (bytes, bytearray, memoryview)):
                 raise TypeError(f"data argument must be a bytes-like object, not {type(data).__name__!r}")
-            data = bytes(data)  # it leaves when the turn ends, and its owner may change it before
+            data = bytes(
+                memoryview(data)
+            )  # it may leave later, and its owner change it before; items may have any size
         if self._eof_written:
             raise RuntimeError("Cannot call write() after write_eof()")
         if self._empty_waiter is not None:
             raise RuntimeError("unable to write; sendfile is in progress")
+        if not data:
+            return
         if self._lost:
             self._count_lost_write()
-            return
-        if not data:
             return
         size = len(data)
         self._backlog.append(data)
@@ -61,6 +77,7 @@ class StreamSender(WriteHalf):
             and self.writable
             and self._backlog_size <= self._high_water
             and self._backlog_size <= SEND_AT_ONCE
+            and self._reactor.may_gather(self)
         ):
             self._reactor.mark(self)  # as most are: the pure edition is spared a call
         else:
@@ -82,53 +99,73 @@ class StreamSender(WriteHalf):
             return
         size = self._backlog_size
         for data in chunks:
-            if data:
-                owned = data if type(data) is bytes else bytes(data)
+            owned = data if type(data) is bytes else bytes(memoryview(data))
+            if owned:
                 self._backlog.append(owned)
                 self._backlog_size += len(owned)
         if self._backlog:
             self._leave(self._backlog_size - size)
 
     def _leave(self, size: int) -> None:
-        # Now if it is much, else with the rest of the turn.
+        # At once, unless it is little, and the connection has earned that more is gathered first (rule 5).
         if self.writable:
             if size >= LARGE_WRITE or self._backlog_size >= SEND_AT_ONCE or self._backlog_size > self._high_water:
                 self._send()
                 if self._protocol_paused:
-                    self._reactor.mark(self)
-            else:
+                    self._have_resumed()
+            elif self._reactor.may_gather(self):
                 self._reactor.mark(self)
+            else:
+                self._send()
+                if self._protocol_paused:
+                    self._have_resumed()
+                elif self._reactor.thread and self._reactor.may_send():
+                    self._reactor.mark(self)  # to earn it
         if self._backlog_size > self._high_water:
             self._maybe_pause_protocol()
 
+    def _have_resumed(self) -> None:
+        # The reactor resumes the protocol, when the callback has ended or the loop runs again.
+        self._reactor.mark(self)
+        if not self._reactor.may_send():
+            self._reactor.wake()  # written from another thread
+
     def _send(self) -> None:
+        if self._sending:
+            self._reactor.mark(self)
+            return
+        self._sending = True
         self._reactor.stirred = True
         try:
+            fd = self._number()
             while self._backlog:
                 chunks = len(self._backlog)
                 if chunks == 1:
-                    count = kernel_sockets.send(self.fd, self._backlog[0])
+                    count = kernel_sockets.send(fd, self._sock, self._backlog[0])
                 else:
-                    count = kernel_sockets.send_many(self.fd, self._backlog)
-                if count == self._backlog_size:
-                    self._backlog = []
-                    self._backlog_size = 0
-                    break
-                if count < 0 or self._sent(count) < min(chunks, kernel.MOST_CHUNKS):
+                    count = kernel_sockets.send_many(fd, self._sock, self._backlog)
+                if count < 0 or self._sent(count, chunks) < min(chunks, kernel.MOST_CHUNKS):
                     self.writable = False
                     if self.added and not self.interest & kernel.INTEREST_WRITE:
-                        self._reactor.rearm(self, kernel.INTEREST_READ | kernel.INTEREST_WRITE)
+                        self._reactor.rearm(self, kernel.INTEREST_STREAM | kernel.INTEREST_WRITE)
                     return
         except (SystemExit, KeyboardInterrupt):
             raise
         except BaseException as exc:
+            self._sending = False
             self._fatal_error(exc, "Fatal write error on socket transport")
             return
+        finally:
+            self._sending = False
         if self._closing or self._eof_written or self._empty_waiter is not None:
             self._emptied()
 
-    def _sent(self, count: int) -> int:
+    def _sent(self, count: int, chunks: int) -> int:
+        # No list takes the other's place: to make one may run a destructor that writes.
         self._backlog_size -= count
+        if self._backlog_size == 0:
+            kernel.drop_first(self._backlog, chunks)
+            return chunks
         return flow.drop_sent(self._backlog, count)
 
     def _emptied(self) -> None:
@@ -168,6 +205,7 @@ class StreamSender(WriteHalf):
         """
         if self._empty_waiter is not None:
             raise RuntimeError("Empty waiter is already set")
+        self.push()
         waiter: asyncio.Future[None] = self._loop.create_future()
         self._empty_waiter = waiter
         if not self._backlog:
@@ -188,14 +226,14 @@ class StreamSender(WriteHalf):
         """The socket has taken all it can: ask the kernel to tell when there is room (rule 4)."""
         self.writable = False
         if self.added:
-            self._reactor.rearm(self, kernel.INTEREST_READ | kernel.INTEREST_WRITE)
+            self._reactor.rearm(self, kernel.INTEREST_STREAM | kernel.INTEREST_WRITE)
 
     def abort(self) -> None:
         """Close without waiting: what the kernel won't take at once is lost."""
-        if self._backlog and self.writable and not self._lost:
+        if self._backlog and self.writable and not self._lost and not self._sending:
             try:
-                # Written in this turn: the stdlib's loop has sent it by now.
-                kernel_sockets.send_many(self.fd, self._backlog)
+                # Gathered: the stdlib's loop has sent it by now.
+                kernel_sockets.send_many(self._number(), self._sock, self._backlog)
             except OSError:
                 pass  # whoever aborts doesn't ask
         self._force_close(None)

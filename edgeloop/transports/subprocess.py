@@ -72,12 +72,12 @@ class SubprocessTransport(asyncio.SubprocessTransport):
         extra: dict[str, Any] = {}
         super().__init__(extra)
         self._closed = True  # until there is something to close
+        self._pidfd = -1
         self._loop = loop
         self._protocol: Any = protocol
         self._proc: subprocess.Popen[bytes] | None = None
         self._pid: int | None = None
         self._returncode: int | None = None
-        self._pidfd = -1
         # What happened before connection_made was called; None from then on.
         self._early: list[tuple[Callable[..., object], tuple[Any, ...]]] | None = []
         self._exit_waiters: set[asyncio.Future[int]] = set()
@@ -95,7 +95,14 @@ class SubprocessTransport(asyncio.SubprocessTransport):
         if loop.get_debug():
             program = args if isinstance(args, (bytes, str)) else args[0]
             stdlib.logger().debug("process %r created: pid %s", program, self._pid)
-        self._watch_child()
+        try:
+            self._watch_child()
+        except BaseException:
+            self.close()
+            self._forget_child()
+            self._proc.wait()  # it was killed, and nobody else will ever ask
+            self._close_files()
+            raise
 
     async def connect(self) -> None:
         """Make transports of the child's pipes and call ``connection_made``, which comes before all else.
@@ -123,10 +130,14 @@ class SubprocessTransport(asyncio.SubprocessTransport):
             try:
                 await asyncio.shield(self._wait())
             finally:
-                for file in (child.stdin, child.stdout, child.stderr):
-                    if file is not None:
-                        file.close()  # a transport has closed its own by now; this is for those that never had one
+                self._close_files()  # a transport has closed its own by now; this is for those that never had one
             raise
+
+    def _close_files(self) -> None:
+        if self._proc is not None:
+            for file in (self._proc.stdin, self._proc.stdout, self._proc.stderr):
+                if file is not None:
+                    file.close()
 
     # What happens to the child
 
@@ -142,10 +153,11 @@ class SubprocessTransport(asyncio.SubprocessTransport):
             self._wait_in_thread()
 
     def _forget_child(self) -> None:
-        if self._pidfd >= 0:
-            self._loop.remove_reader(self._pidfd)
-            os.close(self._pidfd)
-            self._pidfd = -1
+        pidfd, self._pidfd = self._pidfd, -1
+        if pidfd >= 0:
+            if self._loop is not None and not self._loop.is_closed():
+                self._loop.remove_reader(pidfd)
+            os.close(pidfd)
 
     def _wait_in_thread(self) -> None:
         threading.Thread(
@@ -192,7 +204,11 @@ class SubprocessTransport(asyncio.SubprocessTransport):
                 waiter.set_result(returncode)
 
     def _tell(self, method: str, *args: Any) -> None:
-        self._soon(getattr(self._protocol, method), *args)
+        self._soon(self._call_protocol, method, *args)
+
+    def _call_protocol(self, method: str, *args: Any) -> None:
+        # The method is looked up here, where an AttributeError is reported and keeps nothing else from happening.
+        getattr(self._protocol, method)(*args)
 
     def _soon(self, callback: Callable[..., object], *args: Any) -> None:
         if self._early is None:
@@ -247,9 +263,16 @@ class SubprocessTransport(asyncio.SubprocessTransport):
         if self._returncode is not None:
             return
         try:
-            _send_signal(self._pid, self._pidfd, signal)
+            self._signal_child(signal)
         except ProcessLookupError:
             pass
+
+    def _signal_child(self, number: int) -> None:
+        if self._pidfd >= 0:
+            signal.pidfd_send_signal(self._pidfd, number)  # it can't hit a stranger: pidfd_send_signal(2)
+        elif self._is_running():  # else somebody may have reaped it, and another process have its number
+            assert self._pid is not None
+            os.kill(self._pid, number)
 
     def terminate(self) -> None:
         """Send SIGTERM; raises as ``send_signal`` does."""
@@ -291,12 +314,11 @@ class SubprocessTransport(asyncio.SubprocessTransport):
             if loop_is_open and self._loop.get_debug():
                 stdlib.logger().warning("Close running child process: kill %r", self)
             try:
-                self._proc.kill()
+                self._signal_child(signal.SIGKILL)
             except (ProcessLookupError, PermissionError):
                 pass  # gone since, or another user's: a set-user-ID program
-        if not loop_is_open and self._pidfd >= 0:
-            os.close(self._pidfd)  # no loop is left to watch it
-            self._pidfd = -1
+        if not loop_is_open:
+            self._forget_child()  # no loop is left to watch it
 
     def _is_running(self) -> bool:
         if self._proc is None or self._returncode is not None or self._proc.returncode is not None:
@@ -311,6 +333,8 @@ class SubprocessTransport(asyncio.SubprocessTransport):
         if not self._closed:
             warnings.warn(f"unclosed transport {self!r}", ResourceWarning, source=self, stacklevel=2)
             self.close()
+        if self._pidfd >= 0:
+            os.close(self._pidfd)  # closed in time, but the loop was as well before the child's end
 
     def __repr__(self) -> str:
         words = [type(self).__name__]
@@ -326,14 +350,6 @@ class SubprocessTransport(asyncio.SubprocessTransport):
             if pipe is not None:
                 words.append(f"{name}={pipe.pipe!r}")
         return f"<{' '.join(words)}>"
-
-
-def _send_signal(pid: int | None, pidfd: int, number: int) -> None:
-    # Through the pidfd it can't hit a stranger who got the number: pidfd_send_signal(2).
-    if pidfd >= 0:
-        signal.pidfd_send_signal(pidfd, number)
-    elif pid is not None:
-        os.kill(pid, number)
 
 
 def _wait_for_exit(loop: Any, pid: int, exited: Callable[[], object]) -> None:

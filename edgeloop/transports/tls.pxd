@@ -19,6 +19,7 @@ cdef class TLSProtocol(TLSReader):
     cdef Py_ssize_t _unsent_at_timer
     cdef Py_ssize_t _discarded
     cdef _settle(self)
+    cdef _go_on_closing(self)
     cdef bint _admitted(self) except -1
     cdef _handshake(self)
     cdef _handshake_failed(self, exc)

@@ -116,29 +116,34 @@ class TLSProtocol(TLSReader):
         self._busy += 1
         try:
             self._handshake()
+        except (KeyboardInterrupt, SystemExit):
+            self._interrupted()
+            raise
         finally:
             self._busy -= 1
-        self._settle()
+            self._settle()
 
     def connection_lost(self, exc: BaseException | None) -> None:
         """The lower transport is gone: tell the application once, and let go of everything."""
         reason = exc if self._exception is None else self._exception
-        self._exception = None
+        connected = self._connected
+        # The application may keep its transport: that must keep neither its protocol nor, in a cycle, the transport. All is
+        # changed before anybody else's code runs, and they are let go at the end: their destructors see a closed connection.
+        protocol, transport, server = self._app_protocol, self.app_transport, self._server
         self._state = tls_state.CLOSED
+        self._connected = False
         self._lost_writes += 1
+        self._exception = None
+        self._app_protocol = self.app_transport = self._server = self._admission = None
         self._drop_output()
         self._cancel_timer()
-        if self._connected:
-            self._connected = False
-            self._loop.call_soon(self._app_protocol.connection_lost, reason)
-        self._wake_waiter(reason or ConnectionAbortedError("the connection was closed during its TLS handshake"))
-        if self._server is not None:
-            self._server._detach(self.app_transport)
-            self._server = None
-        # The application may keep its transport: that must keep neither its protocol nor, in a cycle, the transport.
-        self._app_protocol = None
-        self._app_data_received = self._app_get_buffer = self._app_buffer_updated = None
-        self.app_transport = None
+        try:
+            if connected:
+                self._loop.call_soon(protocol.connection_lost, reason)
+        finally:
+            self._wake_waiter(reason or ConnectionAbortedError("the connection was closed during its TLS handshake"))
+            if server is not None:
+                server._detach(transport)
 
     def data_received(self, data: bytes) -> None:
         """What the peer has sent."""
@@ -159,9 +164,12 @@ class TLSProtocol(TLSReader):
                     self._deliver()
             elif self._state == tls_state.SHUTDOWN:
                 self._await_close_notify()
+        except (KeyboardInterrupt, SystemExit):
+            self._interrupted()
+            raise
         finally:
             self._busy -= 1
-        self._settle()
+            self._settle()
 
     def _admitted(self) -> bool:
         admission = self._admission
@@ -182,15 +190,17 @@ class TLSProtocol(TLSReader):
         if self._loop.get_debug():
             stdlib.logger().debug("%r received EOF", self)
         self._lower_ended = True
-        if self._state == tls_state.OPEN:
-            if self._reading_paused:
-                return True  # the rest is for when the application reads again
-            self._end_of_data()
-        elif self._state == tls_state.HANDSHAKE:
-            self._handshake_failed(ConnectionResetError("the peer closed the connection during the TLS handshake"))
-        elif self._state == tls_state.SHUTDOWN:
-            self._close_lower()
-        self._settle()
+        try:
+            if self._state == tls_state.OPEN:
+                if self._reading_paused or self._resume_scheduled:
+                    return True  # the rest is for when the application reads again
+                self._end_of_data()
+            elif self._state == tls_state.HANDSHAKE:
+                self._handshake_failed(ConnectionResetError("the peer closed the connection during the TLS handshake"))
+            elif self._state == tls_state.SHUTDOWN:
+                self._close_lower()
+        finally:
+            self._settle()
         return False
 
     def resume_writing(self) -> None:
@@ -204,15 +214,20 @@ class TLSProtocol(TLSReader):
 
     def _settle(self) -> None:
         """What every call from below ends with: send what there is to send, and go on closing."""
-        if self._busy or self._state == tls_state.CLOSED:
+        if self._busy or self._encrypting or self._state == tls_state.CLOSED:
             return
         if self._backlog or self._engine.unsent() or self._writing_paused:
             self._send_backlog()
+        if self._small_writes:
+            self._call_ended()
         if self._state == tls_state.FLUSHING:
-            if not self._backlog:
-                self._send_close_notify()
-            elif not self._write_wants_read:
-                self._pause_lower()
+            self._go_on_closing()
+
+    def _go_on_closing(self) -> None:
+        if not self._backlog:
+            self._send_close_notify()
+        elif not self._write_wants_read:
+            self._pause_lower()
 
     # Handshake
 
@@ -234,6 +249,9 @@ class TLSProtocol(TLSReader):
             self._connected = True
             try:
                 self._app_protocol.connection_made(self.app_transport)
+            except (KeyboardInterrupt, SystemExit):
+                self._wake_waiter(None)
+                raise
             except Exception as exc:
                 self._fatal_error(exc, "Fatal error: protocol.connection_made() call failed.")
                 return
@@ -267,6 +285,7 @@ class TLSProtocol(TLSReader):
 
     def is_closing(self) -> bool:
         """Whether this transport or the one below it is closing or closed."""
+        self._let_go()
         return self._state > tls_state.OPEN or (self._lower is not None and self._lower.is_closing())
 
     def is_unclosed(self) -> bool:
@@ -278,7 +297,12 @@ class TLSProtocol(TLSReader):
         if self._state == tls_state.OPEN:
             self._state = tls_state.FLUSHING
             self._start_shutdown_timer()
-            self._settle()
+            if self._encrypting:
+                return  # a callback of the context's, in the middle of a write: its end goes on
+            self._send_backlog()
+            if self._state == tls_state.FLUSHING:
+                self._go_on_closing()
+            self._lower.get_write_buffer_size()  # the program may go on with something else: it lets go of what it gathers
         elif self._state < tls_state.OPEN:
             self.abort()
 
@@ -286,6 +310,7 @@ class TLSProtocol(TLSReader):
         """End at once."""
         if self._state == tls_state.CLOSED:
             return
+        self._let_go()  # as asyncio's write() has done by now
         self._state = tls_state.CLOSED
         self._drop_output()
         if self._lower is not None:
@@ -338,17 +363,19 @@ class TLSProtocol(TLSReader):
             self._fatal_error(TimeoutError("SSL shutdown timed out"))
 
     def _unsent(self) -> int:
-        size: int = self.get_write_buffer_size() + self._lower.get_write_buffer_size()
-        return size
+        size: int = self._lower.get_write_buffer_size()
+        return self._unsent_here() + size
 
     def _cancel_timer(self) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
+        timer = self._timer
+        self._timer = None
+        if timer is not None:
+            timer.cancel()
 
     def _fatal_error(self, exc: BaseException, message: str = "Fatal error on transport") -> None:
         if self._exception is None:
             self._exception = exc
+        self._let_go()  # what was written before it failed
         self._state = tls_state.CLOSED
         if isinstance(exc, ssl.SSLError):
             # The alert by which the peer learns what was wrong (RFC 8446, section 6.2).
@@ -373,14 +400,18 @@ class TLSProtocol(TLSReader):
             # Made when somebody asks: few do, to decode a certificate takes as long as many messages, and all of it is memory.
             found = self._extra[name] = getattr(self._sslobj, _OF_THE_HANDSHAKE[name])()
             return found
-        return default if self._lower is None else self._lower.get_extra_info(name, default)
+        if self._lower is None:
+            return default
+        if name == "socket":
+            self._let_go()
+        return self._lower.get_extra_info(name, default)
 
 
 def check_timeouts(handshake: float | None, shutdown: float | None) -> None:
-    """ValueError for a time limit, in seconds, that isn't positive; None is the default."""
-    if handshake is not None and handshake <= 0:
+    """ValueError for a time limit, in seconds, that isn't positive, nor NaN; None is the default."""
+    if handshake is not None and not handshake > 0:
         raise ValueError(f"ssl_handshake_timeout should be a positive number, got {handshake}")
-    if shutdown is not None and shutdown <= 0:
+    if shutdown is not None and not shutdown > 0:
         raise ValueError(f"ssl_shutdown_timeout should be a positive number, got {shutdown}")
 
 

@@ -26,8 +26,8 @@ cdef class Engine:
     cdef Py_ssize_t unread(self) except -1
     @cython.locals(size=Py_ssize_t, most=Py_ssize_t, pieces=list)
     cdef read(self)
-    @cython.locals(filled=Py_ssize_t, count=Py_ssize_t)
-    cdef Py_ssize_t read_into(self, buffer, Py_ssize_t size) except -1
+    @cython.locals(size=Py_ssize_t, filled=Py_ssize_t, count=Py_ssize_t)
+    cdef Py_ssize_t read_into(self, buffer) except -1
     cdef bint write(self, data) except -1
     cdef Py_ssize_t unsent(self) except -1
     cdef drain(self)

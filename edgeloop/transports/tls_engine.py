@@ -97,19 +97,39 @@ class Engine:
             self.input = tls_state.MORE
         return b"".join(pieces)
 
-    def read_into(self, buffer: memoryview, size: int) -> int:
-        """Fill ``buffer``, of ``size`` bytes, as far as there is data; how many bytes it was."""
+    def read_into(self, buffer: Any) -> int:
+        """Fill what a protocol's ``get_buffer`` gave, as far as there is data; how many bytes it was.
+
+        The buffer is free again, to be resized too, when this returns. RuntimeError if it has no room.
+        """
         filled = 0
-        while count := self._read((size - filled, buffer[filled:] if filled else buffer)):
-            filled += count
-            if filled == size:
-                # The rest of a record can wait inside of OpenSSL, where the BIO doesn't count it.
-                more = self.unread() or self._sslobj.pending()
-                self.input = tls_state.MORE if more else tls_state.DRY
-                break
-            if self._is_dry():
-                break
-        return filled
+        count: int
+        with memoryview(buffer) as given:
+            size = given.nbytes  # its len() counts items
+            if not size:
+                raise RuntimeError("get_buffer() returned an empty buffer")
+            while True:
+                if filled:
+                    try:
+                        whole = given.cast("B")
+                    except (TypeError, ValueError):
+                        # A format that only its maker knows, such as those of ctypes, can't be cut.
+                        self.input = tls_state.MORE
+                        return filled
+                    with whole, whole[filled:] as rest:
+                        count = self._read((size - filled, rest))
+                else:
+                    count = self._read((size, buffer))
+                if not count:
+                    return filled
+                filled += count
+                if filled == size:
+                    # The rest of a record can wait inside of OpenSSL, where the BIO doesn't count it.
+                    more = self.unread() or self._sslobj.pending()
+                    self.input = tls_state.MORE if more else tls_state.DRY
+                    return filled
+                if self._is_dry():
+                    return filled
 
     def write(self, data: bytes | memoryview) -> bool:
         """Encrypt all of ``data``. False if the peer must speak first; then it is to be written again."""

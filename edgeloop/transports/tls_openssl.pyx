@@ -5,8 +5,8 @@ whatever goes wrong is tried again through it, so that the exceptions are its ow
 each record an exchange of the interpreter's lock and two method calls with their arguments; and OpenSSL takes what it reads from the
 bytes that were received, through a BIO that keeps no memory of its own for them.
 
-libssl.pyx finds the functions. Where it doesn't (a static libssl, another library, an interpreter that changed) the objects are
-used as in the pure edition.
+libssl.pyx finds the functions. Where it doesn't (a static libssl, another library, an interpreter that changed, EDGELOOP_OPENSSL=0)
+the objects are used as in the pure edition.
 """
 
 cimport cython
@@ -24,6 +24,8 @@ from .tls_engine import inner
 # From openssl/ssl.h and openssl/bio.h, where they have been since OpenSSL 1.1.1, the oldest that CPython takes.
 cdef enum:
     SSL_ERROR_WANT_READ = 2
+    SSL_NOTHING = 1
+    SSL_RECEIVED_SHUTDOWN = 2
     BIO_FLAGS_READ = 1
     BIO_FLAGS_RWS = 7
     BIO_FLAGS_SHOULD_RETRY = 8
@@ -148,11 +150,25 @@ cdef class OpenSSLEngine(Engine):
         # Adds the next record, or ``most`` bytes of it, to ``size``. Whether there is more; else ``input`` says why not.
         cdef size_t count
         if not openssl.SSL_read_ex(self._ssl, where, most, &count):
-            self.input = tls_state.DRY if openssl.SSL_get_error(self._ssl, 0) == SSL_ERROR_WANT_READ else tls_state.FAILED
+            self.input = tls_state.DRY if self._wants_read() else tls_state.FAILED
             return False
         size[0] += <Py_ssize_t>count
         self.input = tls_state.MORE if self._wire.unread_size or openssl.SSL_pending(self._ssl) else tls_state.DRY
         return self.input == tls_state.MORE
+
+    cdef bint _wants_read(self) noexcept:
+        """After a call that failed: whether that is for want of more to read.
+
+        SSL_get_error(3) wants the thread's error queue to be empty before each call, or what another library has left there
+        counts as the call's. Only calls that fail are asked about, and to look costs as much as a hundred bytes to encrypt: so
+        it is emptied afterwards, where the connection's own state says that the call has put nothing there.
+        """
+        if openssl.SSL_get_error(self._ssl, 0) == SSL_ERROR_WANT_READ:
+            return True
+        if openssl.SSL_want(self._ssl) == SSL_NOTHING and not openssl.SSL_get_shutdown(self._ssl) & SSL_RECEIVED_SHUTDOWN:
+            return False
+        openssl.ERR_clear_error()
+        return openssl.SSL_get_error(self._ssl, 0) == SSL_ERROR_WANT_READ
 
     cdef read(self):
         global in_use
@@ -173,20 +189,25 @@ cdef class OpenSSLEngine(Engine):
             found += self._by_module((tls_engine.RECORD,)) or b""
         return found
 
-    cdef Py_ssize_t read_into(self, buffer, Py_ssize_t size) except -1:
+    cdef Py_ssize_t read_into(self, buffer) except -1:
         cdef Py_buffer view
         cdef Py_ssize_t filled = 0
         PyObject_GetBuffer(buffer, &view, PyBUF_WRITABLE)
         try:
+            if not view.len:
+                raise RuntimeError("get_buffer() returned an empty buffer")
             while self._decrypt(<char*>view.buf + filled, view.len - filled, &filled):
                 if filled == view.len:
                     break
+            if self.input == tls_state.FAILED:
+                found = self._by_module((min(view.len - filled, tls_engine.RECORD),))
+                if found:
+                    memcpy(<char*>view.buf + filled, PyBytes_AS_STRING(found), PyBytes_GET_SIZE(found))
+                    filled += PyBytes_GET_SIZE(found)
         finally:
             PyBuffer_Release(&view)
         if not self._wire.unread_size:
             self._held = None
-        if self.input == tls_state.FAILED:
-            filled += self._by_module((size - filled, buffer[filled:]))
         return filled
 
     cdef _by_module(self, tuple arguments):
@@ -205,7 +226,7 @@ cdef class OpenSSLEngine(Engine):
         if in_use or self._wire.unsent_size:
             done = openssl.SSL_write_ex(self._ssl, view.buf, view.len, &count)
             PyBuffer_Release(&view)
-            return done or Engine.write(self, data)
+            return done or self._write_by_module(data)
         in_use = True
         self._wire.unsent = room  # it was NULL: there is memory only while something is unsent
         self._wire.unsent_room = sizeof(room)
@@ -219,7 +240,11 @@ cdef class OpenSSLEngine(Engine):
                 self._wire.unsent_size = self._wire.unsent_room = 0
             in_use = False
             PyBuffer_Release(&view)
-        return done or Engine.write(self, data)
+        return done or self._write_by_module(data)
+
+    cdef bint _write_by_module(self, data) except -1:
+        self._wants_read()
+        return Engine.write(self, data)
 
     cdef Py_ssize_t unsent(self) except -1:
         return self._records_size + self._wire.unsent_size
@@ -236,9 +261,11 @@ cdef class OpenSSLEngine(Engine):
     cdef drain(self):
         if self._wire.unsent_size:
             self._keep(PyBytes_FromStringAndSize(self._wire.unsent, self._wire.unsent_size))
-            free(self._wire.unsent)
-            self._wire.unsent = NULL
-            self._wire.unsent_size = self._wire.unsent_room = 0
+            self._wire.unsent_size = 0
+            if self._wire.unsent != room:  # else a callback of the context's asks, in the middle of a write
+                free(self._wire.unsent)
+                self._wire.unsent = NULL
+                self._wire.unsent_room = 0
         self._records_size = 0
         cdef bytes record = self._record
         self._record = None

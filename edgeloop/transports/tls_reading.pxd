@@ -9,11 +9,10 @@ cdef class TLSReader(TLSWriter):
     cdef bint _resume_scheduled
     cdef bint _lower_paused
     cdef bint _app_buffered
-    cdef object _app_data_received
-    cdef object _app_get_buffer
-    cdef object _app_buffer_updated
     @cython.locals(filled=Py_ssize_t, data=bytes)
     cdef _deliver(self)
     cdef _end_of_data(self)
+    cdef _deliver_later(self)
+    cdef _interrupted(self)
     cdef _pause_lower(self)
     cdef _resume_lower(self)

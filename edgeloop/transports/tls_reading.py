@@ -27,9 +27,6 @@ class TLSReader(TLSWriter):
         self._resume_scheduled = False
         self._lower_paused = False
         self._app_buffered = False
-        self._app_data_received: Any = None
-        self._app_get_buffer: Any = None
-        self._app_buffer_updated: Any = None
         self.set_app_protocol(app_protocol)
 
     def get_app_protocol(self) -> Any:
@@ -38,33 +35,28 @@ class TLSReader(TLSWriter):
 
     def set_app_protocol(self, protocol: asyncio.BaseProtocol) -> None:
         """Hand the connection to another protocol."""
-        app: Any = protocol
-        self._app_protocol = app
-        self._app_buffered = isinstance(app, asyncio.BufferedProtocol)
-        if self._app_buffered:
-            self._app_get_buffer = app.get_buffer
-            self._app_buffer_updated = app.buffer_updated
-        else:
-            # A protocol without it is an error only when data comes.
-            self._app_data_received = getattr(app, "data_received", None)
+        self._app_buffered = isinstance(protocol, asyncio.BufferedProtocol)
+        self._app_protocol = protocol
 
     def _deliver(self) -> None:
-        """Hand the application what has arrived, until there is no more or it pauses or closes."""
+        """Hand the application what has arrived, until there is no more or it pauses or closes.
+
+        Its methods are looked up for each call, as by the plain transports: programs put others in their place.
+        """
         try:
             while self._state == tls_state.OPEN and not self._reading_paused:
                 if self._app_buffered:
-                    buffer = memoryview(self._app_get_buffer(-1)).cast("B")
-                    if not buffer.nbytes:
-                        raise RuntimeError("get_buffer() returned an empty buffer")
-                    filled = self._engine.read_into(buffer, buffer.nbytes)
+                    filled = self._engine.read_into(self._app_protocol.get_buffer(-1))
                     if filled:
-                        self._app_buffer_updated(filled)
+                        self._app_protocol.buffer_updated(filled)
                 else:
                     data = self._engine.read()
                     if data:
-                        self._app_data_received(data)
+                        self._app_protocol.data_received(data)
                 if self._engine.input == tls_state.DRY:
                     return
+                if self._backlog:
+                    self._send_backlog()  # an answer is not held until what comes next has been handled
                 if self._engine.input == tls_state.FAILED:
                     raise self._take_input_error()
                 if self._engine.input == tls_state.ENDED and not self._reading_paused:
@@ -79,6 +71,7 @@ class TLSReader(TLSWriter):
         try:
             keep_open = self._app_protocol.eof_received()
         except (KeyboardInterrupt, SystemExit):
+            self.close()
             raise
         except BaseException as exc:
             self._fatal_error(exc, "Error calling eof_received()")
@@ -102,9 +95,17 @@ class TLSReader(TLSWriter):
         if not self._reading_paused or self._state > tls_state.OPEN:
             return
         self._reading_paused = False
+        self._deliver_later()
+
+    def _deliver_later(self) -> None:
         if not self._resume_scheduled:
             self._resume_scheduled = True
             self._loop.call_soon(self._resume)
+
+    def _interrupted(self) -> None:
+        # The run of the loop ends here. What was written leaves now, and the connection goes on when the loop runs again.
+        self._let_go()
+        self._deliver_later()
 
     def _resume(self) -> None:
         self._resume_scheduled = False
@@ -115,11 +116,14 @@ class TLSReader(TLSWriter):
             self._deliver()
             if self._lower_ended and not self._reading_paused:
                 self._end_of_data()
+        except (KeyboardInterrupt, SystemExit):
+            self._interrupted()
+            raise
         finally:
             self._busy -= 1
-        if self._state == tls_state.OPEN and not self._reading_paused:
-            self._resume_lower()
-        self._settle()
+            if self._state == tls_state.OPEN and not self._reading_paused:
+                self._resume_lower()
+            self._settle()
 
     def _pause_lower(self) -> None:
         if not self._lower_paused and self._lower is not None:

@@ -1,6 +1,5 @@
 cimport cython
 
-from edgeloop cimport kernel
 from edgeloop.transports cimport tls_engine, tls_state
 from edgeloop.transports.tls_engine cimport Engine
 
@@ -19,6 +18,7 @@ cdef class TLSRecords:
     @cython.locals(total=Py_ssize_t)
     cdef Py_ssize_t _discard(self) except -1
     cdef _append(self, data)
+    @cython.locals(size=Py_ssize_t)
     cdef _encrypt(self)
     @cython.locals(size=Py_ssize_t)
     cdef _fit(self, chunk)

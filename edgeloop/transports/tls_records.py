@@ -8,7 +8,6 @@ from __future__ import annotations
 import ssl
 from typing import Any
 
-from .. import kernel
 from . import tls_engine, tls_openssl, tls_state
 
 # Empty places at the front of a backlog, before it is worth moving the rest.
@@ -47,21 +46,25 @@ class TLSRecords:
 
     def _append(self, data: bytes | bytearray | memoryview) -> None:
         """Put ``data`` behind what waits to be encrypted."""
-        # Its owner may change what isn't bytes once write() has returned.
-        owned = data if type(data) is bytes else bytes(data)
-        self._backlog.append(owned)
-        self._backlog_size += len(owned)
+        # Its owner may change what isn't bytes once write() has returned. What waits is bytes and views of them: to drop it
+        # runs nobody's code. To make a list may do so (a collection): it stays the same one, or what a destructor writes
+        # in that moment would be lost with the old.
+        owned = data if type(data) is bytes else bytes(memoryview(data))
+        if owned:  # a memoryview of several dimensions can have a len() and nothing in it
+            self._backlog.append(owned)
+            self._backlog_size += len(owned)
 
     def _encrypt(self) -> None:
         """Encrypt one piece of the backlog; with ``_write_wants_read`` after it, the peer must speak first."""
         chunk = self._take()
         if self._backlog or len(chunk) > tls_engine.PIECE:
             chunk = self._fit(chunk)
+        size = len(chunk)
+        self._backlog_size -= size  # before the call, in which a callback of the context's may drop all
         self._write_wants_read = not self._engine.write(chunk)
         if self._write_wants_read:
             self._put_back(chunk)
-        else:
-            self._backlog_size -= len(chunk)
+            self._backlog_size += size
 
     def _fit(self, chunk: bytes | memoryview) -> bytes | memoryview:
         # Neither more than a piece, nor less than a record where there is more to send.
@@ -81,17 +84,13 @@ class TLSRecords:
 
     def _take(self) -> Any:
         # The first of the backlog. A deque would take 760 bytes for each connection, and a method call for each message.
-        chunk = self._backlog[self._taken]
         count = len(self._backlog)
         if count == 1:
-            kernel.empty(self._backlog)
-            return chunk
+            return self._backlog.pop()
+        chunk = self._backlog[self._taken]
         self._backlog[self._taken] = None
         self._taken += 1
-        if self._taken == count:
-            self._backlog = []
-            self._taken = 0
-        elif self._taken >= MOST_TAKEN and 2 * self._taken >= count:
+        if self._taken == count or (self._taken >= MOST_TAKEN and 2 * self._taken >= count):
             del self._backlog[: self._taken]
             self._taken = 0
         return chunk
@@ -104,6 +103,6 @@ class TLSRecords:
             self._backlog.insert(0, chunk)
 
     def _drop_output(self) -> None:
-        self._backlog = []
         self._taken = 0
         self._backlog_size = 0
+        self._backlog.clear()

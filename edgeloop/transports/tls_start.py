@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import ssl
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from .. import stdlib
 from .tls import TLSProtocol
 
 if TYPE_CHECKING:
     from .tls_transport import TLSTransport
+
+# How a record of the handshake begins: its type and the first half of the version (RFC 8446, section 5.1).
+_HANDSHAKE = b"\x16\x03"
 
 
 async def start_tls(
@@ -55,8 +59,10 @@ async def start_tls(
     )
     # The peer may already be in its handshake: nothing may arrive before connection_made.
     transport.pause_reading()  # type: ignore[attr-defined]
-    if server_side and isinstance(protocol, asyncio.StreamReaderProtocol):
-        tls.feed_early_data(_take_unread(protocol))
+    if isinstance(protocol, asyncio.StreamReaderProtocol) and not transport.is_closing():
+        reader = getattr(protocol, "_stream_reader", None)
+        if reader is not None:
+            _take_over(reader, tls, server_side)
     transport.set_protocol(tls)  # type: ignore[arg-type]
     # In a turn of their own, so that a caller that is cancelled right away finds nothing started.
     start = loop.call_soon(tls.connection_made, transport)
@@ -77,15 +83,24 @@ async def start_tls(
     return upgraded
 
 
-def _take_unread(protocol: asyncio.StreamReaderProtocol) -> bytes:
-    """What a client sent ahead of its turn: its handshake, sitting in the stream reader of the plain connection.
+def _take_over(reader: Any, tls: TLSProtocol, server_side: bool) -> None:
+    """Give the reader of the plain connection to the encrypted one, without what it has not read.
 
-    Follows https://github.com/python/cpython/issues/142352.
+    A client that did not wait for its turn has sent its handshake already: that is the encrypted connection's, see
+    https://github.com/python/cpython/issues/142352. Everything else came unprotected, from whoever was in between, and must
+    not be read as if it had come encrypted (RFC 3207, section 4.2): it is dropped.
     """
-    reader = getattr(protocol, "_stream_reader", None)
-    buffered: bytearray | None = getattr(reader, "_buffer", None)
-    if not buffered:
-        return b""
-    unread = bytes(buffered)
-    buffered.clear()
-    return unread
+    change_transport = getattr(reader, "_change_transport", None)
+    if change_transport is not None:
+        unread: bytes = change_transport(tls.app_transport)
+    else:
+        unread = bytes(reader._buffer)
+        reader._buffer.clear()
+        reader._transport = (
+            tls.app_transport
+        )  # it would go on pausing the plain one, and the close_notify never be read
+        reader._paused = False
+    if server_side and _HANDSHAKE in unread:
+        tls.feed_early_data(unread)  # with something before it, it fails, and there is an end
+    elif unread:
+        stdlib.logger().warning("start_tls() drops %d bytes that were received before it and not read", len(unread))

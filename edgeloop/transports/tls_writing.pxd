@@ -1,8 +1,14 @@
 cimport cython
 
+from edgeloop cimport kernel
 from edgeloop.transports cimport tls_engine, tls_state
 from edgeloop.transports.tls_records cimport TLSRecords
 
+cdef double PROMPT
+cdef double LATE
+cdef int MIN_PROMPT_CALLS
+cdef int MORE_EACH_TIME
+cdef int MAX_PROMPT_CALLS
 
 cdef class TLSWriter(TLSRecords):
     cdef readonly object _loop
@@ -16,11 +22,23 @@ cdef class TLSWriter(TLSRecords):
     cdef bint _encrypting
     cdef bint _writing_paused
     cdef int _lost_writes
+    cdef int _prompt_calls
+    cdef int _prompt_calls_needed
+    cdef int _small_writes
+    cdef double _first_write
+    cdef bint _was_late
     cdef Py_ssize_t _high_water
     cdef Py_ssize_t _low_water
     cpdef write(self, data)
     cdef _drop_write(self)
+    @cython.locals(gathers=bint)
+    cdef _appended(self)
+    @cython.locals(elapsed=double, gathers=bint)
+    cdef _call_ended(self)
+    cdef _let_go(self)
+    cdef Py_ssize_t _unsent_here(self) except -1
     cdef _send_backlog(self)
+    cdef _encrypt_backlog(self)
     @cython.locals(records=bytes)
     cdef _send_outgoing(self)
     @cython.locals(size=Py_ssize_t)

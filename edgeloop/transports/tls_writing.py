@@ -6,18 +6,28 @@ import asyncio
 import ssl
 from typing import Any
 
-from .. import stdlib
+from .. import kernel, stdlib
 from . import flow, tls_engine, tls_state
 from .tls_records import TLSRecords
 
 HIGH_WATER = 512 * 1024
 
+# Calls from below that write in pieces and end within PROMPT seconds of that earn, with MIN_PROMPT_CALLS of them in a row,
+# that small writes wait for the end. One that takes longer than LATE ends that, and the next time it takes MORE_EACH_TIME
+# as many.
+PROMPT = 100e-6
+LATE = 1e-3
+MIN_PROMPT_CALLS = 4
+MORE_EACH_TIME = 8
+MAX_PROMPT_CALLS = 1 << 20
+
 
 class TLSWriter(TLSRecords):
     """Encrypts no faster than the lower transport takes it, and holds the application back when it writes faster.
 
-    While a call from below is under way (``_busy``), small writes only wait in the backlog: its end sends them all as
-    one record in one lower write.
+    A write leaves before it returns (rule 5). Where the application's callbacks have proved to end right after their writes,
+    small ones wait until the call from below (``_busy``) ends, which sends them all as one record in one lower write; who
+    goes on with something else there makes one of them late, once. Who asks how the transport stands lets go of what waits.
     """
 
     def __init__(
@@ -39,6 +49,11 @@ class TLSWriter(TLSRecords):
         self._encrypting = False
         self._writing_paused = False
         self._lost_writes = 0
+        self._prompt_calls = 0  # in a row
+        self._prompt_calls_needed = MIN_PROMPT_CALLS
+        self._small_writes = 0  # in the call from below that is under way
+        self._first_write = 0.0  # when that was, as far as it matters; else 0
+        self._was_late = False
         self._high_water = HIGH_WATER
         self._low_water = HIGH_WATER // 4
 
@@ -48,8 +63,8 @@ class TLSWriter(TLSRecords):
             self._drop_write()
             return
         self._append(data)
-        if self._state == tls_state.OPEN and not (self._busy and self._backlog_size < tls_engine.RECORD):
-            self._send_backlog()
+        if self._state == tls_state.OPEN:
+            self._appended()
 
     def writelines(self, items: list[bytes | bytearray | memoryview]) -> None:
         """Send every item, in order."""
@@ -57,10 +72,50 @@ class TLSWriter(TLSRecords):
             self._drop_write()
             return
         for data in items:
-            if data:
-                self._append(data)
-        if self._state == tls_state.OPEN and not (self._busy and self._backlog_size < tls_engine.RECORD):
-            self._send_backlog()
+            self._append(data)
+        if self._state == tls_state.OPEN and self._backlog:
+            self._appended()
+
+    def _appended(self) -> None:
+        if self._busy and self._backlog_size < tls_engine.RECORD:
+            self._small_writes += 1
+            gathers = self._prompt_calls >= self._prompt_calls_needed
+            # To read the clock costs something: not for those who write once in each call, and have nothing to gather.
+            if not self._first_write and (gathers or self._small_writes == 2):
+                self._first_write = kernel.now()
+            if gathers:
+                return
+            if self._was_late:
+                self._let_go()  # or what waited here will wait in the lower transport, until that has learnt it too
+                return
+        self._send_backlog()
+        if self._state == tls_state.FLUSHING:
+            self._settle()  # close() was called in the middle of it, by a callback of the context's
+
+    def _call_ended(self) -> None:
+        """A call from below in which something was written ends: was it prompt?"""
+        self._small_writes = 0
+        if not self._first_write:
+            return
+        elapsed = kernel.now() - self._first_write
+        self._first_write = 0.0
+        gathers = self._prompt_calls >= self._prompt_calls_needed
+        if elapsed > LATE:
+            if gathers:
+                self._prompt_calls_needed = min(self._prompt_calls_needed * MORE_EACH_TIME, MAX_PROMPT_CALLS)
+                self._was_late = True
+            self._prompt_calls = 0
+        elif elapsed <= PROMPT and not gathers:
+            self._prompt_calls += 1
+
+    def _let_go(self) -> None:
+        """Send what waits: who asks how the transport stands goes by what the kernel has, and asyncio's write() has tried."""
+        if self._state == tls_state.OPEN or self._state == tls_state.FLUSHING:
+            if self._backlog:
+                self._send_backlog()
+                if self._state == tls_state.FLUSHING:
+                    self._settle()
+            self._lower.get_write_buffer_size()  # and the lower transport, what it gathers
 
     def _drop_write(self) -> None:
         if self._lost_writes >= stdlib.LOG_THRESHOLD_FOR_CONNLOST_WRITES:
@@ -73,25 +128,37 @@ class TLSWriter(TLSRecords):
             return  # the loop below, further up the stack, takes it along
         self._encrypting = True
         try:
-            if self._state == tls_state.OPEN or self._state == tls_state.FLUSHING:
-                while self._backlog and (not self._lower_full or self._lower_ended):
-                    self._encrypt()
-                    if self._write_wants_read:
-                        break
-                    # Records leave together, as many as the BIO holds without growing (see PIECE).
-                    if (
-                        self._backlog
-                        and self._engine.unsent() + max(len(self._backlog[self._taken]), tls_engine.RECORD)
-                        > tls_engine.PIECE
-                    ):
-                        self._send_outgoing()
-            self._send_outgoing()
+            self._encrypt_backlog()
+            while self._backlog and not self._write_wants_read and (not self._lower_full or self._lower_ended):
+                if (self._state != tls_state.OPEN and self._state != tls_state.FLUSHING) or self._lower.is_closing():
+                    self._drop_output()
+                    break
+                self._encrypt_backlog()  # what somebody has written while the lower transport was given the rest
         except Exception as exc:
             self._fatal_error(exc, "Fatal error on SSL protocol")
             return
         finally:
             self._encrypting = False
         self._control_writing()
+
+    def _encrypt_backlog(self) -> None:
+        if self._state == tls_state.OPEN or self._state == tls_state.FLUSHING:
+            while self._backlog and (not self._lower_full or self._lower_ended):
+                self._encrypt()
+                if self._write_wants_read:
+                    break
+                # Records leave together, as many as the BIO holds without growing (see PIECE).
+                if (
+                    self._backlog
+                    and self._engine.unsent() + max(len(self._backlog[self._taken]), tls_engine.RECORD)
+                    > tls_engine.PIECE
+                ):
+                    self._send_outgoing()
+                    if self._lower.is_closing():
+                        # Reset: what remains has nowhere to go, and each piece of it would count as a lost write.
+                        self._drop_output()
+        if self._backlog or self._state != tls_state.FLUSHING:
+            self._send_outgoing()  # else with the close_notify, which comes next
 
     def _send_outgoing(self) -> None:
         # At the end of the lower stream this is the last chance, however full it is.
@@ -132,7 +199,11 @@ class TLSWriter(TLSRecords):
             )
 
     def get_write_buffer_size(self) -> int:
-        """Bytes, encrypted or not, that the lower transport hasn't been given yet."""
+        """Bytes, encrypted or not, that the lower transport hasn't been given yet, after an attempt to send them."""
+        self._let_go()
+        return self._unsent_here()
+
+    def _unsent_here(self) -> int:
         return self._backlog_size + self._engine.unsent()
 
     def get_write_buffer_limits(self) -> tuple[int, int]:

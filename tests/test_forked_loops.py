@@ -1,0 +1,272 @@
+"""A loop that was made before a fork, and did not run then, serves in the child; the parent's is not touched (rule 11)."""
+
+from __future__ import annotations
+
+import asyncio
+import multiprocessing
+import os
+import signal
+import socket
+import threading
+import warnings
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+from kernel_truth import epoll_set
+from recording import Recorder, Run
+
+
+@pytest.fixture(autouse=True)
+def threads_are_expected() -> Iterator[None]:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # that this process has threads
+        yield
+
+
+def forked(child: Callable[[], object]) -> None:
+    """Run ``child`` in a fork; AssertionError if it raised."""
+    pid = os.fork()
+    if not pid:
+        status = 1
+        try:
+            signal.alarm(30)
+            child()
+            status = 0
+        except BaseException:
+            import traceback
+
+            traceback.print_exc()
+        finally:
+            os._exit(status)
+    assert os.waitpid(pid, 0)[1] == 0
+
+
+def test_a_loop_that_has_run_runs_in_the_child(loop: asyncio.AbstractEventLoop, run: Run) -> None:
+    async def main() -> int:
+        heard = loop.create_future()
+        thread = threading.Thread(target=loop.call_soon_threadsafe, args=(heard.set_result, 7))
+        thread.start()
+        await asyncio.sleep(0.001)
+        thread.join()
+        return await heard  # type: ignore[no-any-return]
+
+    assert run(main()) == 7
+
+    def child() -> None:
+        assert run(main()) == 7
+        assert run(main()) == 7
+        loop.close()
+
+    forked(child)
+    assert run(main()) == 7
+
+
+@pytest.mark.edgeloop_only  # asyncio's child shares the set, and takes the parent's registrations away
+def test_readers_and_writers_are_registered_again(loop: asyncio.AbstractEventLoop, run: Run) -> None:
+    ours, theirs = socket.socketpair()
+
+    with ours, theirs:
+        received: list[bytes] = []
+        loop.add_reader(ours, lambda: received.append(ours.recv(100)))
+
+        def child() -> None:
+            theirs.send(b"child")
+            run(asyncio.sleep(0.01))
+            assert received == [b"child"]
+            assert loop.remove_reader(ours)
+            loop.close()
+
+        forked(child)
+        theirs.send(b"parent")
+        run(asyncio.sleep(0.01))
+        assert received == [b"parent"]
+        assert loop.remove_reader(ours)
+
+
+def test_a_server_made_before_serves_in_the_child(loop: asyncio.AbstractEventLoop, run: Run) -> None:
+    async def echo(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(await reader.read(100))
+        writer.close()
+
+    server = run(asyncio.start_server(echo, "127.0.0.1", 0))
+
+    async def ask() -> bytes:
+        reader, writer = await asyncio.open_connection(*server.sockets[0].getsockname())
+        writer.write(b"hello")
+        answer = await reader.read()
+        writer.close()
+        return answer
+
+    def child() -> None:
+        assert run(ask()) == b"hello"
+
+    forked(child)
+    assert run(ask()) == b"hello"
+    server.close()
+    run(asyncio.sleep(0))
+
+
+def test_a_connection_made_before_goes_on_in_the_child(loop: asyncio.AbstractEventLoop, run: Run) -> None:
+    ours, theirs = socket.socketpair()
+    with theirs:
+        transport, protocol = run(loop.create_connection(Recorder, sock=ours))
+
+        def child() -> None:
+            theirs.send(b"to the child")
+            assert run(protocol.bytes_in(12)) == b"to the child"
+            transport.write(b"from the child")
+            run(asyncio.sleep(0.001))
+
+        forked(child)
+        assert theirs.recv(100) == b"from the child"
+        theirs.send(b"to the parent")
+        assert run(protocol.bytes_in(13)) == b"to the parent"
+        transport.abort()
+        run(protocol.lost())
+
+
+@pytest.mark.edgeloop_only  # asyncio's child shares the set, and takes the parent's registrations away
+def test_the_parents_set_is_not_touched(loop: asyncio.AbstractEventLoop, run: Run) -> None:
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        loop.add_reader(ours, int)
+        run(asyncio.sleep(0))
+        before = epoll_set(loop)
+
+        def child() -> None:
+            loop.remove_reader(ours)
+            loop.add_reader(theirs, int)
+            loop.add_writer(ours, int)
+            run(asyncio.sleep(0.001))
+            loop.call_soon_threadsafe(int)
+            loop.close()
+
+        forked(child)
+        assert epoll_set(loop) == before
+        loop.remove_reader(ours)
+
+
+@pytest.mark.edgeloop_only  # asyncio's self-pipe is shared too
+def test_the_parent_is_not_woken(loop: asyncio.AbstractEventLoop, run: Run) -> None:
+    async def main() -> None:
+        child = os.fork()  # of a running loop
+        if not child:
+            loop.call_soon_threadsafe(int)
+            os._exit(0)
+        assert os.waitpid(child, 0)[1] == 0
+
+    run(main())
+    forked(lambda: loop.call_soon_threadsafe(int))  # of one that does not run
+    turns: list[None] = []
+
+    async def count() -> None:
+        def turn() -> None:
+            turns.append(None)
+            loop.call_later(0.02, turn)
+
+        turn()
+        await asyncio.sleep(0.03)
+
+    run(count())
+    assert len(turns) == 2
+
+
+@pytest.mark.edgeloop_only  # asyncio shares it with the parent
+def test_a_running_loop_is_refused_for_good(loop: asyncio.AbstractEventLoop, run: Run) -> None:
+    ours, theirs = socket.socketpair()
+
+    class Leaving(SystemExit):
+        pass
+
+    async def main() -> None:
+        if not os.fork():
+            with pytest.raises(RuntimeError, match="forked"):
+                loop.add_reader(ours, int)
+            raise Leaving
+        os.wait()
+
+    with ours, theirs:
+        try:
+            loop.run_until_complete(main())
+        except Leaving:
+            status = 1
+            try:
+                with pytest.raises(RuntimeError, match="forked"):
+                    loop.run_until_complete(asyncio.sleep(0.001))
+                loop.close()
+                status = 0
+            finally:
+                os._exit(status)
+        run(asyncio.sleep(0.001))
+
+
+@pytest.mark.edgeloop_only  # asyncio's child writes to the parent's wake-up pipe
+def test_a_signal_of_the_child_is_not_the_parents(loop: asyncio.AbstractEventLoop, run: Run) -> None:
+    came: list[int] = []
+    loop.add_signal_handler(signal.SIGUSR1, came.append, os.getpid())
+
+    async def main() -> list[int]:
+        os.kill(os.getpid(), signal.SIGUSR1)
+        await asyncio.sleep(0.01)
+        return came
+
+    run(asyncio.sleep(0))
+
+    def child() -> None:
+        assert len(run(main())) == 1
+
+    forked(child)
+    run(asyncio.sleep(0.01))
+    assert came == []
+    assert len(run(main())) == 1
+    loop.remove_signal_handler(signal.SIGUSR1)
+
+
+@pytest.mark.edgeloop_only  # asyncio looks names up in its default executor, whose threads don't come along
+def test_a_daemon(loop: asyncio.AbstractEventLoop, run: Run) -> None:
+    """Forked twice, with names looked up before and after, in threads that don't come along."""
+    run(loop.getaddrinfo("localhost", 80))
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        address = listener.getsockname()
+
+        async def greet() -> None:
+            _, writer = await asyncio.open_connection("localhost", address[1], family=socket.AF_INET)
+            writer.write(b"from the daemon")
+            writer.close()
+            await writer.wait_closed()
+
+        def child() -> None:
+            os.setsid()
+            if not os.fork():
+                try:
+                    signal.alarm(30)
+                    listener.close()
+                    run(greet())
+                finally:
+                    os._exit(0)
+
+        forked(child)
+        conn, _ = listener.accept()
+        with conn:
+            received = b""
+            while part := conn.recv(100):
+                received += part
+        assert received == b"from the daemon"
+
+
+def _work(loop: Any, sending: Any) -> None:
+    sending.send(loop.run_until_complete(asyncio.sleep(0.001, "worked")))
+
+
+def test_a_process_of_multiprocessing(loop: asyncio.AbstractEventLoop, run: Run) -> None:
+    run(asyncio.sleep(0))
+    context = multiprocessing.get_context("fork")
+    receiving, sending = context.Pipe(duplex=False)
+    with receiving, sending:
+        process = context.Process(target=_work, args=(loop, sending))
+        process.start()
+        assert receiving.poll(30)
+        assert receiving.recv() == "worked"
+        process.join()
+        process.close()

@@ -1,0 +1,140 @@
+"""Destructors that use the transport in the middle of what it does: of protocols, and whenever the collector runs."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import socket
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+from recording import Recorder, Run, connected, receive, receive_all
+
+
+class Last(asyncio.Protocol):
+    """Does something when it is dropped."""
+
+    def __init__(self, at_the_end: Callable[[], object]) -> None:
+        self.at_the_end = at_the_end
+
+    def __del__(self) -> None:
+        self.at_the_end()
+
+
+class Buffered(asyncio.BufferedProtocol):
+    def __init__(self) -> None:
+        self.received = bytearray()
+        self.buffer = bytearray(100)
+
+    def get_buffer(self, sizehint: int) -> bytearray:
+        return self.buffer
+
+    def buffer_updated(self, nbytes: int) -> None:
+        self.received += self.buffer[:nbytes]
+
+
+def test_a_dropped_protocol_that_sets_another(run: Run) -> None:
+    """The last one to be set is in charge, and is called as what it is."""
+
+    async def main() -> None:
+        async with connected(Recorder) as (transport, _, peer):
+            buffered = Buffered()
+            transport.set_protocol(Last(lambda: transport.set_protocol(buffered)))
+            transport.set_protocol(asyncio.Protocol())
+            assert transport.get_protocol() is buffered
+            peer.sendall(b"data")
+            while buffered.received != b"data":
+                await asyncio.sleep(0.001)
+
+    run(main())
+
+
+@pytest.mark.parametrize("name", ["close", "abort", "write_eof"])
+def test_a_dropped_protocol_that_ends_the_transport(run: Run, name: str) -> None:
+    async def main() -> None:
+        async with connected(Recorder) as (transport, _, peer):
+            transport.set_protocol(Last(lambda: getattr(transport, name)()))
+            transport.write(b"before")
+            recorder = Recorder()
+            transport.set_protocol(recorder)
+            assert await receive(peer, 6) == b"before"
+            if name != "write_eof":
+                await recorder.lost()
+
+    run(main())
+
+
+def test_a_protocol_that_is_dropped_at_the_end(run: Run) -> None:
+    """Its destructor finds a transport that is over."""
+    seen: list[Any] = []
+
+    async def main() -> None:
+        ours, peer = socket.socketpair()
+        with peer:
+            transport: Any
+
+            def look() -> None:
+                transport.write(b"too late")
+                transport.close()
+                transport.abort()
+                seen.append((transport.is_closing(), transport.get_extra_info("socket").fileno()))
+
+            transport, _ = await asyncio.get_running_loop().create_connection(lambda: Last(look), sock=ours)
+            transport.close()
+            del _
+            await asyncio.sleep(0.01)
+
+    run(main())
+    assert seen == [(True, -1)]
+
+
+@pytest.fixture
+def busy_collector() -> Iterator[None]:
+    before = gc.get_threshold()
+    gc.set_threshold(1)
+    yield
+    gc.set_threshold(*before)
+
+
+class Writer:
+    """In a cycle, so that the collector alone ends it: at any point of the program."""
+
+    def __init__(self, transport: Any, data: bytes) -> None:
+        self.me = self
+        self.transport = transport
+        self.data = data
+
+    def __del__(self) -> None:
+        self.transport.write(self.data)
+
+
+def test_destructors_that_write_while_others_write(run: Run, busy_collector: None) -> None:
+    """Nothing is lost, sent twice, or out of its order."""
+    rounds = 30
+
+    async def main() -> None:
+        async with connected(Recorder) as (transport, _, peer):
+            sent = 0
+            received = bytearray()
+            for index in range(rounds):
+                Writer(transport, b"(%d)" % index)
+                size = 200_000 if index % 10 == 9 else 10  # which the kernel has no room for at once
+                transport.write(bytearray(b"." * size))
+                transport.writelines([b"[", memoryview(b"%d" % index), b"]"])
+                sent += size
+                if index % 10 == 9:
+                    await asyncio.sleep(0)
+                    received += await receive(peer, 100_000)
+            gc.collect()
+            transport.write(b"END")
+            transport.write_eof()
+            received += await receive_all(peer)
+            assert received.endswith(b"END")
+            assert received.count(b".") == sent
+            for index in range(rounds):
+                assert received.count(b"(%d)" % index) == 1
+            marks = [received.index(b"[%d]" % index) for index in range(rounds)]
+            assert marks == sorted(marks)
+
+    run(main())

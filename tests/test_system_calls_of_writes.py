@@ -1,0 +1,55 @@
+"""How many system calls the writes of a callback and of a turn take, once a connection has earned to have them gathered."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+
+import pytest
+from kernel_truth import needs_strace, system_calls
+
+pytestmark = [pytest.mark.edgeloop_only, needs_strace]
+
+PROGRAM = """
+    import asyncio, socket, sys
+    import edgeloop
+
+    async def main(rounds):
+        loop = asyncio.get_running_loop()
+        ours, theirs = socket.socketpair()
+        theirs.setblocking(False)
+        transport, _ = await loop.create_connection(asyncio.Protocol, sock=ours)
+        for _ in range(rounds):
+            {round}
+        transport.abort()
+        theirs.close()
+
+    edgeloop.run(main(int(sys.argv[1])))
+"""
+HEADER_AND_BODY = "transport.write(b'header'); transport.write(b'body'); await asyncio.sleep(0)"
+TASKS = """
+            for _ in range(100):
+                loop.call_soon(transport.write, b'.')
+            await asyncio.sleep(0)
+            await asyncio.sleep(0)
+            theirs.recv(65536)
+"""
+
+
+def sends(one_round: str, rounds: int, directory: Path) -> int:
+    script = PROGRAM.format(round=one_round.strip())
+    few = Counter(system_calls(script, "20", directory=directory))
+    many = Counter(system_calls(script, str(20 + rounds), directory=directory))
+    many.subtract(few)
+    assert many["epoll_ctl"] == 0
+    return sum(many[name] for name in ("write", "writev", "sendto", "sendmsg"))
+
+
+def test_header_and_body_are_one_send(tmp_path: Path) -> None:
+    """A few more where the machine had other things to do in between."""
+    assert sends(HEADER_AND_BODY, 200, tmp_path) <= 220
+
+
+def test_a_hundred_callbacks_that_write_take_a_few_sends(tmp_path: Path) -> None:
+    """asyncio makes a hundred. Not one: none waits for long; and strace makes each turn longer."""
+    assert sends(TASKS, 50, tmp_path) <= 50 * 10

@@ -1,0 +1,53 @@
+/* What failing_calls.c (which call fails, and how) and failing_wrappers.c (the calls) have in common. */
+#define _GNU_SOURCE
+#include <dlfcn.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/ioctl.h>
+#include <sys/sendfile.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
+#include <sys/types.h>
+#include <sys/uio.h>
+#include <unistd.h>
+
+#ifndef SYS_epoll_pwait2
+#define SYS_epoll_pwait2 441
+#endif
+#ifndef SYS_pidfd_open
+#define SYS_pidfd_open 434
+#endif
+#ifndef SYS_pidfd_send_signal
+#define SYS_pidfd_send_signal 424
+#endif
+
+#define API __attribute__((visibility("default")))
+#define MOST_CALLS 65536
+#define MOST_FDS 4096
+#define MOST_FAULTS 12
+
+enum { SHORT = 1000, ANSWERED = 2000 }; /* ANSWERED + errno: getsockopt(2) succeeds, and SO_ERROR is that */
+
+enum which {
+    RECV, RECVFROM, RECVMSG, RECVMMSG, READ, READV, SEND, SENDTO, SENDMSG, SENDMMSG, WRITE, WRITEV, SENDFILE, ACCEPT4,
+    CONNECT, SOCKET, SOCKETPAIR, BIND, LISTEN, SHUTDOWN, GETSOCKNAME, GETPEERNAME, SETSOCKOPT, SO_ERROR_ASKED,
+    EPOLL_CREATE1, EPOLL_ADD, EPOLL_MOD, EPOLL_WAIT, EPOLL_PWAIT2, EVENTFD, EVENTFD_WRITE, PIPE2, OPEN, DUP, DUPFD, SETFL,
+    NONBLOCK, UNREAD, CLOSE, FORK, VFORK, PIDFD_OPEN, PIDFD_SIGNAL, PREADV2, PWRITEV2,
+    MOST_WHICH
+};
+
+#define REAL(name) \
+    static __typeof__(name) *real; \
+    if (!real) real = (__typeof__(name) *)dlsym(RTLD_NEXT, #name)
+
+long real_syscall(long number, long a, long b, long c, long d, long e, long f);
+void look_again(int fd);
+int fault_of(enum which which, int fd, int flags);
+void note_registered(int set, int fd, const struct epoll_event *event);
+void note_eventfd(int fd, int is_one);
+int is_an_eventfd(int fd);

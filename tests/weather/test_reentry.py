@@ -1,0 +1,33 @@
+"""The loop's objects are used while they change: by destructors, comparisons, buffers, the collector, other threads."""
+
+from __future__ import annotations
+
+import pytest
+from reentry import SCENARIOS
+from weather_runs import FIRST, WHOLE, fail_with, lines_of, needs_gcc
+
+# asyncio's buffers and registrations do not survive all of it: ``reentry.py --loop asyncio SCENARIO`` says what.
+pytestmark = [pytest.mark.edgeloop_only, needs_gcc]
+
+#: Seeds that have found something, and are kept.
+KEPT = (1, 2, 3)
+RUNS = 200 if WHOLE else 3
+
+
+@pytest.mark.parametrize("scenario", SCENARIOS)
+def test_mischief_at_any_moment_does_no_harm(scenario: str) -> None:
+    runs = lines_of("reentry.py", "--seed", str(KEPT[0]), "--runs", str(len(KEPT)), scenario)
+    runs += lines_of("reentry.py", "--seed", str(FIRST * 1000), "--runs", str(RUNS), scenario)
+    assert sum(run.get("acts", 0) for run in runs) > 100 or any(run["wrong"] for run in runs)
+    fail_with(f"reentry of {scenario}", runs)
+
+
+def test_the_scenarios_notice_a_callback_that_runs_twice() -> None:
+    """On a loop that is broken: or the silence about the others would say nothing."""
+    runs = lines_of("reentry.py", "--loop", "broken", "--runs", "1", "callbacks")
+    assert "ran twice" in " ".join(runs[0]["wrong"]), runs
+
+
+def test_the_scenarios_notice_bytes_that_are_lost() -> None:
+    runs = lines_of("reentry.py", "--loop", "broken", "--runs", "1", "connections")
+    assert "not those that were sent" in " ".join(runs[0]["wrong"]), runs

@@ -1,0 +1,15 @@
+"""Each system call of the scenarios in scenarios_of_streams.py fails once, in each way it can."""
+
+from __future__ import annotations
+
+import pytest
+import scenarios_of_streams
+from weather_runs import check, needs_gcc
+
+# asyncio does not survive all of it: ``campaign.py --loop asyncio SCENARIO`` says what.
+pytestmark = [pytest.mark.edgeloop_only, needs_gcc]
+
+
+@pytest.mark.parametrize("scenario", [scenario.__name__ for scenario in scenarios_of_streams.SCENARIOS])
+def test_a_call_that_fails_does_no_other_harm(scenario: str) -> None:
+    check(scenario)
