@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from . import stdlib
+from .connection_socket import new_socket
 from .resolver import AddressInfo
 from .sockcalls import SocketCalls, check_not_tls
 from .transports.stream import StreamTransport
@@ -174,7 +175,7 @@ class Connections(SocketCalls):
         family, kind, proto, _, address = info
         sock: socket.socket | None = None
         try:
-            sock = socket.socket(family=family, type=kind, proto=proto)
+            sock = new_socket(family, kind, proto)
             sock.setblocking(False)
             if local is not None:
                 _bind_local(sock, family, local)
@@ -217,7 +218,7 @@ class Connections(SocketCalls):
             if sock is not None:
                 raise ValueError("path and sock can not be specified at the same time")
             path = os.fspath(path)
-            sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+            sock = new_socket(socket.AF_UNIX, socket.SOCK_STREAM)
             try:
                 sock.setblocking(False)
                 await self.sock_connect(sock, path)

@@ -11,6 +11,7 @@ import os
 import socket
 from typing import Any
 
+from .connection_socket import new_socket
 from .kernel import MOST_CHUNKS, READ_SIZE
 
 exhausted = frozenset((errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM))
@@ -35,7 +36,7 @@ _CONNECTION_GONE = frozenset(
 def object_for(fd: int, sock: Any, family: int) -> Any:
     """The socket object that the calls below take: ``sock``, or one that owns the descriptor from now on."""
     if sock is None:
-        sock = socket.socket(family, socket.SOCK_STREAM, 0, fd)
+        sock = new_socket(family, socket.SOCK_STREAM, 0, fd)
         sock.setblocking(False)
     elif sock.gettimeout():
         sock.setblocking(False)  # with a time limit, the object would wait on its own account
@@ -120,7 +121,11 @@ def accept(listening: socket.socket) -> tuple[int, Any] | None:
             if exc.errno not in _CONNECTION_GONE:
                 raise
             continue
-        os.set_blocking(fd, False)
+        try:
+            os.set_blocking(fd, False)
+        except BaseException:  # a signal's handler may raise here
+            os.close(fd)
+            raise
         return fd, address
 
 

@@ -169,9 +169,11 @@ class Reactor:
         self.stirred = True
         fd = channel.fd
         if fd < len(self.channels) and self.channels[fd] is channel:
-            self.channels[fd] = None
             if not self.foreign:  # rule 11: a DEL here would take it from the parent
                 self.poller.remove(fd)
+            # After it: what a destructor registers in between is neither taken out of the set nor out of its place.
+            if not channel.added and self.channels[fd] is channel:
+                self.channels[fd] = None
         if self.companions:
             companion = self.companions.pop(channel.fd, None)
             if companion is not None:

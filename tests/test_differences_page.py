@@ -17,11 +17,6 @@ PAGE = ROOT / "docs" / "differences.md"
 PROGRAMS = dict(re.findall(r"^```python\n# (\S+)\n(.*?)^```$", PAGE.read_text(), re.DOTALL | re.MULTILINE))
 
 
-# What the loop does once the faults that they show are mended.
-PENDING = pytest.mark.xfail(reason="the loop's own change is on its way", strict=False)
-WAITING = {"backlog.py", "nan.py"}
-
-
 def expected(name: str) -> str:
     """The output that follows the program."""
     rest = PAGE.read_text().partition(f"```python\n# {name}\n")[2]
@@ -30,7 +25,7 @@ def expected(name: str) -> str:
     return found[1]
 
 
-@pytest.mark.parametrize("name", [pytest.param(name, marks=PENDING if name in WAITING else ()) for name in PROGRAMS])
+@pytest.mark.parametrize("name", PROGRAMS)
 def test_a_program_on_the_page_prints_what_stands_below_it(
     request: pytest.FixtureRequest, tmp_path: Path, name: str
 ) -> None:

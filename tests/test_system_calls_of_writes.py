@@ -16,9 +16,11 @@ PROGRAM = """
 
     async def main(rounds):
         loop = asyncio.get_running_loop()
-        ours, theirs = socket.socketpair()
+        listening = socket.create_server(("127.0.0.1", 0))
+        transport, _ = await loop.create_connection(asyncio.Protocol, *listening.getsockname())
+        theirs, _ = listening.accept()
+        listening.close()
         theirs.setblocking(False)
-        transport, _ = await loop.create_connection(asyncio.Protocol, sock=ours)
         for _ in range(rounds):
             {round}
         transport.abort()
@@ -36,8 +38,13 @@ TASKS = """
 """
 
 
-def sends(one_round: str, rounds: int, directory: Path) -> int:
+def sends(one_round: str, rounds: int, directory: Path, given: bool = False) -> int:
     script = PROGRAM.format(round=one_round.strip())
+    if given:
+        script = script.replace("asyncio.Protocol, *listening.getsockname()", "asyncio.Protocol, sock=connected")
+        script = script.replace(
+            "transport, _ =", "connected = socket.create_connection(listening.getsockname())\n        transport, _ ="
+        )
     few = Counter(system_calls(script, "20", directory=directory))
     many = Counter(system_calls(script, str(20 + rounds), directory=directory))
     many.subtract(few)
@@ -53,3 +60,8 @@ def test_header_and_body_are_one_send(tmp_path: Path) -> None:
 def test_a_hundred_callbacks_that_write_take_a_few_sends(tmp_path: Path) -> None:
     """asyncio makes a hundred. Not one: none waits for long; and strace makes each turn longer."""
     assert sends(TASKS, 50, tmp_path) <= 50 * 10
+
+
+def test_a_socket_that_somebody_else_has_is_sent_to_at_once(tmp_path: Path) -> None:
+    """Its owner may shut it down, or write to it, and we would not see that."""
+    assert sends(HEADER_AND_BODY, 50, tmp_path, given=True) == 100

@@ -6,10 +6,10 @@ import asyncio
 import contextvars
 import socket
 import warnings
-import weakref
 from typing import Any
 
 from .. import kernel, kernel_sockets, stdlib
+from ..connection_socket import ConnectionSocket
 from ..reactor import Channel
 from ..schedule import Scheduler
 from .stream_sending import StreamSender
@@ -23,7 +23,6 @@ MUCH = 32768
 NOTHING = 0  # read on until EAGAIN: SCTP and others that keep messages apart
 ALL = 1  # TCP: that there is no more
 FLAGGED = 2  # a Unix socket: that there is no more, unless descriptors or credentials came along
-TCP_ULP = 31  # the option by which the kernel takes on TLS, whose records end a read
 
 
 def short_read_of(sock: socket.socket) -> int:
@@ -33,40 +32,6 @@ def short_read_of(sock: socket.socket) -> int:
     if sock.family in (socket.AF_INET, socket.AF_INET6) and sock.proto in (0, socket.IPPROTO_TCP):
         return ALL
     return NOTHING
-
-
-class _Socket(stdlib.TransportSocket):
-    """What a program gets for ``socket``: what it does with that comes after what was written before (rule 5)."""
-
-    __slots__ = ("_transport",)
-
-    def __init__(self, sock: socket.socket, transport: StreamTransport) -> None:
-        super().__init__(sock)
-        self._transport = weakref.ref(transport)
-
-    def _push(self) -> None:
-        transport = self._transport()
-        if transport is not None:
-            transport.is_closing()
-
-    def fileno(self) -> int:
-        self._push()
-        return super().fileno()
-
-    def dup(self) -> socket.socket:
-        self._push()
-        return super().dup()
-
-    def shutdown(self, how: int) -> None:
-        self._push()
-        super().shutdown(how)
-
-    def setsockopt(self, *arguments: Any, **keywords: Any) -> None:
-        self._push()
-        super().setsockopt(*arguments, **keywords)
-        transport = self._transport()
-        if transport is not None and arguments[:2] == (socket.IPPROTO_TCP, TCP_ULP):
-            transport.short_read = NOTHING
 
 
 class _StreamFace(asyncio.Transport):
@@ -103,6 +68,7 @@ class StreamTransport(StreamSender):
         self._server = server
         self._sock = sock
         self._start_sending()
+        self._given = sock is not None and not isinstance(sock, ConnectionSocket)
         self._transport_socket: stdlib.TransportSocket | None = None  # the same object whenever asked
         self._peername = peername
         self._sockname: Any = None
@@ -135,6 +101,10 @@ class StreamTransport(StreamSender):
         sock = kernel_sockets.object_for(self.fd, self._sock, family)
         if sock is not None:
             self._use_socket(sock)
+
+    def read_to_the_end(self) -> None:
+        """From now on only EAGAIN says that the socket is empty (rule 2): the kernel has taken on TLS."""
+        self.short_read = NOTHING
 
     def is_gone(self) -> bool:
         """Whether the socket was closed or detached by its owner: the number is no longer ours (rule 9)."""
@@ -385,7 +355,7 @@ class StreamTransport(StreamSender):
                 if self.fd < 0 and self._sock is None:
                     self._sock = socket.socket(self._family or socket.AF_UNIX, socket.SOCK_STREAM)
                     self._sock.close()  # as asyncio: the socket of a connection that is over is a closed one
-                self._transport_socket = _Socket(self.open_socket(), self)
+                self._transport_socket = stdlib.TransportSocket(self.open_socket())
             return self._transport_socket
         if name == "peername":
             return self._peername if self._peername is not None else default

@@ -14,6 +14,7 @@ cdef class StreamSender(WriteHalf):
     cdef object _empty_waiter
     cdef object _sender
     cdef object _ask
+    cdef bint _given
     cdef bint _sending
     cdef _start_sending(self)
     cdef int _number(self) except -1

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from .. import kernel, kernel_sockets
+from ..connection_socket import ConnectionSocket, new_socket
 from . import flow
 from .flow import WriteHalf
 
@@ -29,6 +30,7 @@ class StreamSender(WriteHalf):
         self._empty_waiter: asyncio.Future[None] | None = None
         self._sender: Callable[[], object] | None = None
         self._ask: Callable[[], int] | None = None
+        self._given = False  # somebody else has the socket, and may do with it what we don't see: nothing is gathered
         self._sending = False  # what destructors and signal handlers write in the middle of it is only appended
 
     def _number(self) -> int:
@@ -39,12 +41,13 @@ class StreamSender(WriteHalf):
 
     def _use_socket(self, sock: socket.socket) -> None:
         self._sock = sock
-        self._ask = sock.fileno  # kept: to look the method up for each call costs more than to call it
+        # Kept: to look the method up for each call costs more than to call it.
+        self._ask = sock.belong_to(self) if isinstance(sock, ConnectionSocket) else sock.fileno
 
     def open_socket(self) -> socket.socket:
         """The socket object; it owns the descriptor from now on."""
         if self._sock is None:
-            sock = socket.socket(fileno=self.fd)
+            sock = new_socket(-1, -1, -1, self.fd)  # what it is the kernel tells
             sock.setblocking(False)
             self._use_socket(sock)
         return self._sock  # type: ignore[no-any-return]
@@ -119,7 +122,7 @@ class StreamSender(WriteHalf):
                 self._send()
                 if self._protocol_paused:
                     self._have_resumed()
-                elif self._reactor.thread and self._reactor.may_send():
+                elif self._reactor.thread and not self._given and self._reactor.may_send():
                     self._reactor.mark(self)  # to earn it
         if self._backlog_size > self._high_water:
             self._maybe_pause_protocol()
