@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import errno
 import os
+import select
 import socket
 from typing import Any
 
@@ -110,9 +111,20 @@ def send_many(fd: int, sock: socket.socket, chunks: list[Any]) -> int:
         return -1
 
 
+def _would_block(fd: int) -> bool:
+    # Of a socket that somebody has set to block, accept(2) would wait, and the loop with it.
+    if not os.get_blocking(fd):
+        return False
+    look = select.poll()
+    look.register(fd, select.POLLIN)
+    return not look.poll(0)
+
+
 def accept(listening: socket.socket) -> tuple[int, Any] | None:
     """Take the next connection: (fd, peer address), or None if no more wait. The fd is non-blocking, close-on-exec."""
     while True:
+        if _would_block(listening.fileno()):
+            return None
         try:
             fd, address = listening._accept()  # type: ignore[attr-defined]
         except BlockingIOError:
