@@ -15,7 +15,8 @@ from typing import Any
 from . import kernel, kernel_sockets, stdlib
 from .reactor import Channel
 from .schedule import Scheduler
-from .transports.stream import StreamTransport, short_read_of
+from .short_reads import short_reads_of_kind
+from .transports.stream import StreamTransport
 
 ACCEPTS_PER_TURN = 256
 RETRY_SECONDS = 0.1  # after which a lack of descriptors that closing one could not cure is looked at again
@@ -77,7 +78,7 @@ class Listener(Channel):
         self._connect = connect
         self._reserve = reserve
         self._family = sock.family
-        self._short_read = short_read_of(sock)
+        self._short_read = short_reads_of_kind(sock.family, sock.proto)
         self._silent_until = 0.0
         self._retry: asyncio.TimerHandle | None = None
         reserve.take()

@@ -7,7 +7,6 @@ from edgeloop.transports.stream_sending cimport StreamSender
 
 cdef Py_ssize_t MUCH
 cdef int NOTHING
-cdef int ALL
 cdef int FLAGGED
 cdef object _READ_INTO
 cdef object _END_OF_STREAM

@@ -12,26 +12,12 @@ from .. import kernel, kernel_sockets, stdlib
 from ..connection_socket import ConnectionSocket
 from ..reactor import Channel
 from ..schedule import Scheduler
+from ..short_reads import FLAGGED, NOTHING, short_reads_of, short_reads_of_kind
 from .stream_sending import StreamSender
 
 # Where the last read brought that many bytes, the next is made straight into the bytes object: to copy them costs more than
 # to make one of READ_SIZE and cut it.
 MUCH = 32768
-
-
-# What a short read says (rule 2).
-NOTHING = 0  # read on until EAGAIN: SCTP and others that keep messages apart
-ALL = 1  # TCP: that there is no more
-FLAGGED = 2  # a Unix socket: that there is no more, unless descriptors or credentials came along
-
-
-def short_read_of(sock: socket.socket) -> int:
-    """What a short read says on this socket, or on one that it accepts."""
-    if sock.family == socket.AF_UNIX:
-        return FLAGGED
-    if sock.family in (socket.AF_INET, socket.AF_INET6) and sock.proto in (0, socket.IPPROTO_TCP):
-        return ALL
-    return NOTHING
 
 
 class _StreamFace(asyncio.Transport):
@@ -75,7 +61,8 @@ class StreamTransport(StreamSender):
         self._family = 0
         self.short_read = NOTHING  # until ``use_family`` says what an accepted one is
         if sock is not None:
-            self.use_family(sock.family, short_read_of(sock))
+            says = short_reads_of(sock) if self._given else short_reads_of_kind(sock.family, sock.proto)
+            self.use_family(sock.family, says)
             try:
                 self._sockname = sock.getsockname()  # now: its owner may close it
             except OSError:
@@ -95,7 +82,7 @@ class StreamTransport(StreamSender):
         return _StreamFace
 
     def use_family(self, family: int, short_read: int) -> None:
-        """What kind of socket it is, and what a short read says: ``short_read_of``."""
+        """What kind of socket it is, and what a short read says: ``short_reads_of_kind``."""
         self._family = family
         self.short_read = short_read
         sock = kernel_sockets.object_for(self.fd, self._sock, family)
