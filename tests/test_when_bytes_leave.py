@@ -27,12 +27,28 @@ def arrived(peer: socket.socket) -> bytes:
         return b""
 
 
+def listening_socket() -> socket.socket:
+    """A Unix listener with a name of the kernel's choice. What connects to it is the loop's own socket: only those gather."""
+    listening = socket.socket(socket.AF_UNIX)
+    listening.bind("")
+    listening.listen()
+    return listening
+
+
+async def connect(
+    loop: asyncio.AbstractEventLoop, protocol: Callable[[], asyncio.BaseProtocol]
+) -> tuple[asyncio.Transport, socket.socket]:
+    """A connection that the loop has made, and its peer."""
+    with listening_socket() as listening:
+        transport, _ = await loop.create_unix_connection(protocol, listening.getsockname())
+        return transport, listening.accept()[0]
+
+
 @contextlib.asynccontextmanager
 async def warm(rounds: int = 40) -> AsyncIterator[tuple[asyncio.Transport, socket.socket]]:
     """A connection whose callbacks have ended right after their writes, again and again; the peer has read all of it."""
-    ours, peer = socket.socketpair()
+    transport, peer = await connect(asyncio.get_running_loop(), Recorder)
     with peer:
-        transport, _ = await asyncio.get_running_loop().create_connection(Recorder, sock=ours)
         for _ in range(rounds):
             transport.write(b".")
             await asyncio.sleep(0)
@@ -81,9 +97,10 @@ def test_who_asks_the_transport_finds_it_sent(run: Run, ask: Callable[[Any], obj
 
 def test_drain_gives_it_to_the_kernel(run: Run, streams: Any) -> None:
     async def main() -> None:
-        ours, peer = socket.socketpair()
+        with listening_socket() as listening:
+            _, writer = await streams.open_unix_connection(listening.getsockname())
+            peer, _ = listening.accept()
         with peer:
-            _, writer = await streams.open_unix_connection(sock=ours)
             for _ in range(40):
                 writer.write(b".")
                 await writer.drain()
@@ -147,9 +164,8 @@ def test_who_computed_after_a_write_has_the_next_sent_at_once(run: Run) -> None:
 
 
 def test_a_write_while_the_loop_does_not_run(loop: asyncio.AbstractEventLoop) -> None:
-    ours, peer = socket.socketpair()
+    transport, peer = loop.run_until_complete(connect(loop, asyncio.Protocol))
     with peer:
-        transport, _ = loop.run_until_complete(loop.create_connection(asyncio.Protocol, sock=ours))
         for _ in range(20):
             loop.run_until_complete(write(transport, b"."))
         assert arrived(peer) == b"." * 20
@@ -178,7 +194,7 @@ async def write(transport: Any, data: bytes) -> None:
 def test_an_exception_out_of_the_loop_loses_nothing(
     loop: asyncio.AbstractEventLoop, error: type[BaseException]
 ) -> None:
-    ours, peer = socket.socketpair()
+    transport, peer = loop.run_until_complete(connect(loop, asyncio.Protocol))
 
     async def main() -> None:
         for _ in range(40):
@@ -188,7 +204,6 @@ def test_an_exception_out_of_the_loop_loses_nothing(
         raise error
 
     with peer:
-        transport, _ = loop.run_until_complete(loop.create_connection(asyncio.Protocol, sock=ours))
         with pytest.raises(error):
             loop.run_until_complete(main())
         assert arrived(peer) == b"." * 40 + b"last words"
@@ -208,10 +223,10 @@ ENDS: dict[str, Callable[[], object]] = {
 def test_what_was_drained_outlives_the_process(
     loop_factory: Callable[[], asyncio.AbstractEventLoop], streams: Any, end: Callable[[], object], rounds: int
 ) -> None:
-    ours, peer = socket.socketpair()
+    listening = listening_socket()
 
     async def main() -> None:
-        _, writer = await streams.open_unix_connection(sock=ours)
+        _, writer = await streams.open_unix_connection(listening.getsockname())
         for _ in range(rounds):
             writer.write(b".")
             await asyncio.sleep(0)
@@ -219,15 +234,15 @@ def test_what_was_drained_outlives_the_process(
         await writer.drain()
         end()
 
-    with peer:
+    with listening:
         child = os.fork()
         if child == 0:
             try:
-                peer.close()
                 loop_factory().run_until_complete(main())
             finally:
                 os._exit(1)
-        ours.close()
+        peer, _ = listening.accept()
+    with peer:
         os.waitpid(child, 0)
         assert receive_to_the_end(peer) == b"." * rounds + b"last words"
 
@@ -254,5 +269,36 @@ def test_a_fork_neither_loses_nor_doubles_it(loop: asyncio.AbstractEventLoop, ru
             transport.write(b" parent")
             await asyncio.sleep(0)
             assert arrived(peer) == b"before child parent"
+
+    run(main())
+
+
+@pytest.mark.edgeloop_only  # another loop gathers nothing
+def test_a_warm_connection_does_gather(run: Run) -> None:
+    """Or the tests above would show nothing."""
+
+    async def main() -> None:
+        async with warm() as (transport, peer):
+            transport.write(b"header ")
+            assert arrived(peer) == b""
+            transport.write(b"body")
+            await asyncio.sleep(0)
+            assert arrived(peer) == b"header body"
+
+    run(main())
+
+
+def test_the_owner_of_a_given_socket_may_end_it_at_any_moment(run: Run) -> None:
+    async def main() -> None:
+        ours, peer = socket.socketpair()
+        with peer:
+            transport, _ = await asyncio.get_running_loop().create_connection(Recorder, sock=ours)
+            for _ in range(40):
+                transport.write(b".")
+                await asyncio.sleep(0)
+            transport.write(b"last words")
+            ours.shutdown(socket.SHUT_WR)
+            assert arrived(peer) == b"." * 40 + b"last words"
+            transport.abort()
 
     run(main())
