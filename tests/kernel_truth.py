@@ -10,10 +10,13 @@ import subprocess
 import sys
 import textwrap
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import pytest
+
+T = TypeVar("T")
 
 IN, OUT, ERR, HUP, RDHUP, EDGE = 0x1, 0x4, 0x8, 0x10, 0x2000, 0x80000000
 
@@ -55,3 +58,12 @@ def traced_lines(script: str, call: str, directory: Path) -> list[str]:
     """Each ``call`` a Python program made, as strace prints it."""
     system_calls(script, directory=directory)
     return [line for line in (directory / "strace.log").read_text().splitlines() if line.startswith(call + "(")]
+
+
+def undisturbed(measure: Callable[[], T], is_right: Callable[[T], bool], times: int = 5) -> T:
+    """What was measured, again if it isn't right: who is held up by other work on the machine gathers less (rule 5)."""
+    for _ in range(times - 1):
+        measured = measure()
+        if is_right(measured):
+            return measured
+    return measure()

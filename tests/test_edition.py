@@ -44,6 +44,9 @@ def python(*arguments: str, directory: Path, path: Path | str, **environment: st
 def site(tmp_path: Path) -> Path:
     """A folder with this package in it, as installed."""
     shutil.copytree(ROOT / "edgeloop", tmp_path / "site" / "edgeloop", ignore=shutil.ignore_patterns("__pycache__"))
+    for file in compiled_files(tmp_path / "site"):
+        if not file.name.endswith(EXTENSION_SUFFIXES[0]):
+            file.unlink()  # the checkout is built for other Pythons too
     return tmp_path / "site"
 
 

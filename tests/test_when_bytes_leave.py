@@ -279,8 +279,13 @@ def test_a_warm_connection_does_gather(run: Run) -> None:
 
     async def main() -> None:
         async with warm() as (transport, peer):
-            transport.write(b"header ")
-            assert arrived(peer) == b""
+            for _ in range(100):  # whoever was held up by other work starts anew
+                transport.write(b"header ")
+                if arrived(peer) == b"":
+                    break
+                await asyncio.sleep(0)
+            else:
+                pytest.fail("nothing was gathered")
             transport.write(b"body")
             await asyncio.sleep(0)
             assert arrived(peer) == b"header body"
