@@ -63,5 +63,8 @@ class ConnectionSocket(socket.socket):
 
 def new_socket(family: int, kind: int, proto: int = 0, fileno: int | None = None) -> socket.socket:
     """A socket for a connection; of the class that somebody has put in ``socket.socket``'s place, if so."""
-    made = ConnectionSocket if socket.socket is _socket else socket.socket
-    return made(family, kind, proto, fileno)
+    if socket.socket is _socket:
+        return ConnectionSocket(family, kind, proto, fileno)
+    if fileno is None:
+        return socket.socket(family=family, type=kind, proto=proto)  # as asyncio calls it
+    return socket.socket(family, kind, proto, fileno)
