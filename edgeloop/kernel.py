@@ -8,6 +8,7 @@ has to handle is either a documented return value or an OSError.
 from __future__ import annotations
 
 import contextvars
+import functools
 import os
 import select
 import time
@@ -33,7 +34,9 @@ READ_SIZE = 262144
 MOST_CHUNKS = 1024  # IOV_MAX
 SPARE_HANDLES = 0  # here the reference counts can't be known
 
-now = time.monotonic
+# An object of its own: freezegun puts its frozen clock wherever a module has time.monotonic itself, and a loop whose clock
+# stands still never wakes up. The compiled edition's clock can't be reached so either.
+now = functools.partial(time.monotonic)
 this_thread = get_ident
 copy_context = contextvars.copy_context
 take_last = list.pop

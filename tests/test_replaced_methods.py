@@ -131,11 +131,12 @@ def test_a_run_once_that_is_put_there_while_the_loop_runs_is_called(
 
 
 @pytest.mark.edgeloop_only  # what freezegun does with real_asyncio, which is made for asyncio's own loop
+@pytest.mark.parametrize("known", [True, False], ids=["its own class", "another class"])
 def test_time_can_be_frozen_for_all_but_the_loop(
-    loop: asyncio.AbstractEventLoop, monkeypatch: pytest.MonkeyPatch
+    loop: asyncio.AbstractEventLoop, monkeypatch: pytest.MonkeyPatch, known: bool
 ) -> None:
     """It puts a function that stands still in the place of each time.monotonic that a module has, and the real one on
-    the class of the loop."""
+    the class of the policy's loop, which need not be this loop's."""
     real = time.monotonic
     stopped = real()
 
@@ -145,7 +146,8 @@ def test_time_can_be_frozen_for_all_but_the_loop(
                 for name, value in list(getattr(module, "__dict__", {}).items()):
                     if value is real:
                         patch.setattr(module, name, lambda: stopped)
-            patch.setattr(type(loop), "time", lambda self: real())
+            if known:
+                patch.setattr(type(loop), "time", lambda self: real())
             await asyncio.sleep(0.01)
             await asyncio.wait_for(asyncio.to_thread(int), 10)
             with pytest.raises(TimeoutError):
