@@ -262,11 +262,12 @@ def streams(stage: Stage) -> None:
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         with contextlib.suppress(OSError, EOFError):
-            while line := await reader.readline():
-                writer.write(line)
-                await writer.drain()
-        writer.close()
-        with contextlib.suppress(OSError):
+            try:
+                while line := await reader.readline():
+                    writer.write(line)
+                    await writer.drain()
+            finally:
+                writer.close()  # also when the run ends first, and cancels the handler
             await writer.wait_closed()
 
     async def play() -> None:

@@ -1,7 +1,7 @@
 """Runs the fail-call campaign on a scenario, for the tests, and sets aside what is known to be at fault.
 
-``make test`` takes a sample, another one each day (WEATHER_FIRST repeats that of another day: the message names it);
-``make weather`` (WEATHER=whole) takes all there is. Environment variables, as a test session has one weather.
+``make test`` takes a sample, always the same (WEATHER_FIRST=N: another one); ``make weather`` (WEATHER=whole) takes all there
+is, with other seeds each day. Environment variables, as a test session has one weather.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ HERE = Path(__file__).parent
 WHOLE = os.environ.get("WEATHER") == "whole"
 EVERY = 1 if WHOLE else int(os.environ.get("WEATHER_EVERY", "20"))
 RANDOM = 60 if WHOLE else 3
-FIRST = int(os.environ.get("WEATHER_FIRST", datetime.datetime.now(datetime.UTC).date().toordinal()))
+FIRST = int(os.environ.get("WEATHER_FIRST", datetime.datetime.now(datetime.UTC).date().toordinal() if WHOLE else 1))
 
 needs_gcc = pytest.mark.skipif(shutil.which("gcc") is None, reason="the library that fails calls is compiled by gcc")
 
