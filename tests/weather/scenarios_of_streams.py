@@ -261,7 +261,8 @@ def streams(stage: Stage) -> None:
     """asyncio's streams: lines there and back."""
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        with contextlib.suppress(OSError, EOFError):
+        # asyncio.streams of Python 3.11 and 3.12 asks a handler's task that was cancelled for its exception, and reports that.
+        with contextlib.suppress(OSError, EOFError, asyncio.CancelledError):
             try:
                 while line := await reader.readline():
                     writer.write(line)

@@ -162,8 +162,6 @@ class Stage:
 
     def _report(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
         exception = context.get("exception")
-        if sys.version_info < (3, 12) and isinstance(exception, asyncio.CancelledError):
-            return  # asyncio.streams of Python 3.11 asks a handler's task that was cancelled for its exception
         self.reports.append(f"{context.get('message')}: {exception!r}")
         if not isinstance(exception, DOCUMENTED):
             self.wrong(f"reported: {context.get('message')}: {exception!r}")
