@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import gc
 import socket
+import sys
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -136,5 +138,32 @@ def test_destructors_that_write_while_others_write(run: Run, busy_collector: Non
                 assert received.count(b"(%d)" % index) == 1
             marks = [received.index(b"[%d]" % index) for index in range(rounds)]
             assert marks == sorted(marks)
+
+    run(main())
+
+
+@pytest.mark.skipif(sys.version_info < (3, 12), reason="Python code gives a buffer from 3.12 on")
+@pytest.mark.parametrize("end", ["abort", "close", "write_eof"])
+def test_a_chunk_that_ends_the_connection_is_not_written_any_more(run: Run, end: str) -> None:
+    transports: list[Any] = []
+
+    class Chunk(bytearray):
+        def __buffer__(self, flags: int) -> memoryview:
+            getattr(transports[0], end)()
+            return super().__buffer__(flags)
+
+    async def main() -> None:
+        ours, peer = socket.socketpair()
+        with peer:
+            transport, protocol = await asyncio.get_running_loop().create_connection(Recorder, sock=ours)
+            transports.append(transport)
+            with contextlib.suppress(RuntimeError):  # after write_eof()
+                transport.writelines([b"first", Chunk(b"chunk"), b"last"])
+            await asyncio.sleep(0.01)
+            transport.abort()
+            await protocol.lost()
+            await asyncio.sleep(0.01)
+            assert transport.is_closing()  # which offers the kernel what is unsent
+            assert transport.get_write_buffer_size() == 0
 
     run(main())

@@ -19,6 +19,7 @@ cdef class StreamSender(WriteHalf):
     cdef _start_sending(self)
     cdef int _number(self) except -1
     cdef _use_socket(self, sock)
+    cdef _check_writelines(self)
     cdef _leave(self, Py_ssize_t size)
     cdef _have_resumed(self)
     @cython.locals(fd=int, count=Py_ssize_t, chunks=Py_ssize_t)

@@ -35,7 +35,7 @@ class StreamSender(WriteHalf):
 
     def _number(self) -> int:
         # The descriptor, for the next system call. Who has the socket object may have closed or detached it (rule 9).
-        if self._ask is not None and self._ask() != self.fd:
+        if self.fd < 0 or (self._ask is not None and self._ask() != self.fd):
             raise kernel_sockets.closed_by_owner()
         return self.fd
 
@@ -88,26 +88,30 @@ class StreamSender(WriteHalf):
 
     def writelines(self, list_of_data: Iterable[bytes | bytearray | memoryview]) -> None:
         """Send all the chunks with one system call. Raises as ``write`` does."""
-        if self._eof_written:
-            raise RuntimeError("Cannot call writelines() after write_eof()")
-        if self._empty_waiter is not None:
-            raise RuntimeError("unable to writelines; sendfile is in progress")
+        self._check_writelines()
         chunks = list(list_of_data)
         for data in chunks:
             if not isinstance(data, (bytes, bytearray, memoryview)):
                 raise TypeError(f"data argument must be a bytes-like object, not {type(data).__name__!r}")
+        owned = [data if type(data) is bytes else bytes(memoryview(data)) for data in chunks]
+        self._check_writelines()  # again: what made the chunks, and gave their bytes, may have ended the connection
         if self._lost:
-            if chunks:
+            if owned:
                 self._count_lost_write()
             return
         size = self._backlog_size
-        for data in chunks:
-            owned = data if type(data) is bytes else bytes(memoryview(data))
-            if owned:
-                self._backlog.append(owned)
-                self._backlog_size += len(owned)
+        for data in owned:
+            if data:
+                self._backlog.append(data)
+                self._backlog_size += len(data)
         if self._backlog:
             self._leave(self._backlog_size - size)
+
+    def _check_writelines(self) -> None:
+        if self._eof_written:
+            raise RuntimeError("Cannot call writelines() after write_eof()")
+        if self._empty_waiter is not None:
+            raise RuntimeError("unable to writelines; sendfile is in progress")
 
     def _leave(self, size: int) -> None:
         # At once, unless it is little, and the connection has earned that more is gathered first (rule 5).
