@@ -146,14 +146,15 @@ def test_destructors_that_write_while_others_write(run: Run, busy_collector: Non
 @pytest.mark.parametrize("end", ["abort", "close", "write_eof"])
 def test_a_chunk_that_ends_the_connection_is_not_written_any_more(run: Run, end: str) -> None:
     transports: list[Any] = []
+    ours, peer = socket.socketpair()
 
     class Chunk(bytearray):
         def __buffer__(self, flags: int) -> memoryview:
+            peer.close()  # so that nothing can be sent any more
             getattr(transports[0], end)()
             return super().__buffer__(flags)
 
     async def main() -> None:
-        ours, peer = socket.socketpair()
         with peer:
             transport, protocol = await asyncio.get_running_loop().create_connection(Recorder, sock=ours)
             transports.append(transport)

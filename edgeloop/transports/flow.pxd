@@ -31,6 +31,7 @@ cdef class WriteHalf(Channel):
     cdef _maybe_resume_protocol(self)
     cpdef _report(self, exc, message)
     cdef _lose_when_closing(self)
+    @cython.locals(lost=bint)
     cpdef _force_close(self, exc)
     cpdef _fatal_error(self, exc, message=*)
     cdef _count_lost_write(self)

@@ -170,13 +170,15 @@ class WriteHalf(Channel):
             self._loop.call_soon(self._call_connection_lost, None, context=self._context)
 
     def _force_close(self, exc: BaseException | None) -> None:
-        if self._lost:
-            return
-        self._closing = True
-        self._lost += 1
+        lost = self._lost > 0
+        if not lost:
+            self._closing = True
+            self._lost += 1
+        # Also of a connection that is lost already: nothing may be left to be offered to a descriptor that is gone.
         self._backlog_size = 0
         self._backlog.clear()  # the same list: a ``_send`` that is under way goes on with it
-        self._loop.call_soon(self._call_connection_lost, exc, context=self._context)
+        if not lost:
+            self._loop.call_soon(self._call_connection_lost, exc, context=self._context)
 
     def _fatal_error(self, exc: BaseException, message: str = "Fatal error on transport") -> None:
         if isinstance(exc, OSError):
