@@ -15,11 +15,21 @@ import sys
 import threading
 import time
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeVar
+
+T = TypeVar("T")
 
 VARIABLE: contextvars.ContextVar[object] = contextvars.ContextVar("VARIABLE")
 DEEPEST = 3  # mischief within mischief
 MOST_ACTS = 1500  # then all is quiet, so that a run ends
+
+
+def take_one(items: list[T], chance: random.Random) -> T | None:
+    """Any of the items, taken out; None if there is none, or another's mischief takes it at the same moment."""
+    try:
+        return items.pop(chance.randrange(len(items)))
+    except (IndexError, ValueError):
+        return None
 
 
 class Mischief:
@@ -122,8 +132,9 @@ class Mischief:
 
     def cancel(self) -> None:
         """One of those that somebody refers to, whatever has become of it."""
-        if self.held:
-            number, handle = self.held.pop(self.random.randrange(len(self.held)))
+        held = take_one(self.held, self.random)
+        if held is not None:
+            number, handle = held
             if self.became[number] == "waits":
                 self.became[number] = "cancelled"
             if self.chance(0.2):

@@ -7,7 +7,7 @@ import socket
 from collections.abc import Callable
 from typing import Any
 
-from mischief import Mischief, Trap, TrapError, buffer
+from mischief import Mischief, Trap, TrapError, buffer, take_one
 from reentry_scenarios import play
 from scenarios_of_streams import contexts
 
@@ -164,8 +164,9 @@ async def _connections(mischief: Mischief, tls: bool) -> None:
         for side in list(sides):
             side.send()
         await asyncio.sleep(0)
-        if len(sides) > 12:
-            sides.pop(mischief.random.randrange(len(sides))).close()
+        side_to_close = take_one(sides, mischief.random) if len(sides) > 12 else None
+        if side_to_close is not None:
+            side_to_close.close()
 
     try:
         await play(mischief, step)

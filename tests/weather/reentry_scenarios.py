@@ -9,7 +9,7 @@ import threading
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from mischief import VARIABLE, Mischief, Trap, TrapError, address, buffer
+from mischief import VARIABLE, Mischief, Trap, TrapError, address, buffer, take_one
 
 ROUNDS = 25
 
@@ -59,8 +59,9 @@ async def callbacks(mischief: Mischief) -> None:
         tasks.append(asyncio.get_running_loop().create_task(task(Trap(mischief))))
 
     def cancel() -> None:
-        if tasks:
-            tasks.pop(mischief.random.randrange(len(tasks))).cancel()
+        taken = take_one(tasks, mischief.random)
+        if taken is not None:
+            taken.cancel()
 
     mischief.more = [make, cancel]
 
