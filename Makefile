@@ -36,9 +36,9 @@ bench:
 	"$$(.ci/pythons $(PYTHON))" -m benchmarks --peers $(or $(WHAT),--write)
 
 # pip builds the extension modules beside their sources; a change of one of those builds them again.
-.venv/default/ready: pyproject.toml setup.py $(wildcard edgeloop/*.p* edgeloop/transports/*.p*)
+.venv/default/ready: pyproject.toml setup.py $(wildcard edgeloop/*.p* edgeloop/*/*.p* edgeloop/*/*/*.p*)
 	.ci/environment .venv/default $(PYTHON)
 	touch $@
 
 clean:
-	rm -rf .venv build dist *.egg-info edgeloop/*.so edgeloop/transports/*.so
+	rm -rf .venv build dist *.egg-info edgeloop/*.so edgeloop/*/*.so edgeloop/*/*/*.so

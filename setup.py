@@ -23,17 +23,18 @@ OLDEST_CYTHON = (3, 3, 1)
 
 # Hot rooms only: what works once per connection or once per loop stays plain Python.
 COMPILED = (
-    "kernel.pyx",
-    "kernel_epoll.pyx",
-    "kernel_sockets.pyx",
-    "kernel_pipes.pyx",
-    "kernel_datagram.pyx",
-    "kernel_timers.pyx",
-    "handles.py",
-    "reactor.py",
-    "schedule.py",
-    "tasks.py",
-    "watch.py",
+    "kernel/calls.pyx",
+    "kernel/interpreter.pyx",
+    "kernel/epoll.pyx",
+    "kernel/sockets.pyx",
+    "kernel/pipes.pyx",
+    "kernel/datagrams.pyx",
+    "core/timer_heap.pyx",
+    "core/handles.py",
+    "core/reactor.py",
+    "core/schedule.py",
+    "loop/tasks.py",
+    "loop/watch.py",
     "transports/flow.py",
     "transports/stream_sending.py",
     "transports/stream.py",
@@ -41,17 +42,17 @@ COMPILED = (
     "transports/pipe_writing.py",
     "transports/datagram_sending.py",
     "transports/datagram.py",
-    "transports/tls_state.py",
-    "transports/tls_engine.py",
-    "transports/libssl.pyx",
-    "transports/tls_openssl.pyx",
-    "transports/tls_records.py",
-    "transports/tls_writing.py",
-    "transports/tls_reading.py",
-    "transports/tls_transport.py",
-    "transports/tls.py",
-    "listener.py",
-    "stream_cores.py",
+    "transports/tls/state.py",
+    "transports/tls/engine.py",
+    "transports/tls/libssl.pyx",
+    "transports/tls/openssl.pyx",
+    "transports/tls/records.py",
+    "transports/tls/writing.py",
+    "transports/tls/reading.py",
+    "transports/tls/transport.py",
+    "transports/tls/protocol.py",
+    "serving/listener.py",
+    "streams/cores.py",
 )
 
 
@@ -73,9 +74,9 @@ class BuildIfThereIsACompiler(build_ext):
 def room_headers_changed() -> bool:
     """Whether a header of the kernel room is younger than a C file made with it.
 
-    Cython looks after the other headers. It doesn't see those that are taken whole, as in ``from edgeloop cimport kernel``.
+    Cython looks after the other headers. It doesn't see those that are taken whole: ``from edgeloop.kernel cimport calls``.
     """
-    headers = [header.stat().st_mtime for header in Path("edgeloop").glob("kernel*.pxd")]
+    headers = [header.stat().st_mtime for header in Path("edgeloop").glob("kernel/*.pxd")]
     made = [source.stat().st_mtime for source in Path("build/cython").rglob("*.c")]
     return bool(made) and max(headers) > min(made)
 

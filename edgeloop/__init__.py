@@ -19,7 +19,7 @@ if not sys.platform.startswith("linux"):
 
 from ._edition import EDITION
 from ._version import __version__
-from .loop import EventLoop
+from .loop.event_loop import EventLoop
 from .policy import install, new_event_loop, policy_class, run
 from .streams import open_connection, open_unix_connection, start_server, start_unix_server
 

@@ -17,17 +17,18 @@ from pathlib import Path
 from . import _pure
 
 HOT_ROOMS = (
-    "kernel",
-    "kernel_epoll",
-    "kernel_sockets",
-    "kernel_pipes",
-    "kernel_datagram",
-    "kernel_timers",
-    "handles",
-    "reactor",
-    "schedule",
-    "tasks",
-    "watch",
+    "kernel.calls",
+    "kernel.interpreter",
+    "kernel.epoll",
+    "kernel.sockets",
+    "kernel.pipes",
+    "kernel.datagrams",
+    "core.timer_heap",
+    "core.handles",
+    "core.reactor",
+    "core.schedule",
+    "loop.tasks",
+    "loop.watch",
     "transports.flow",
     "transports.stream_sending",
     "transports.stream",
@@ -35,17 +36,17 @@ HOT_ROOMS = (
     "transports.pipe_writing",
     "transports.datagram_sending",
     "transports.datagram",
-    "transports.tls_state",
-    "transports.tls_engine",
-    "transports.libssl",
-    "transports.tls_openssl",
-    "transports.tls_records",
-    "transports.tls_writing",
-    "transports.tls_reading",
-    "transports.tls_transport",
-    "transports.tls",
-    "listener",
-    "stream_cores",
+    "transports.tls.state",
+    "transports.tls.engine",
+    "transports.tls.libssl",
+    "transports.tls.openssl",
+    "transports.tls.records",
+    "transports.tls.writing",
+    "transports.tls.reading",
+    "transports.tls.transport",
+    "transports.tls.protocol",
+    "serving.listener",
+    "streams.cores",
 )
 
 HOME = Path(__file__).parent
@@ -60,7 +61,7 @@ def _is_compiled(room: str, home: Path = HOME) -> bool:
 
 
 def _find_sources_only() -> None:
-    for folder in (HOME, HOME / "transports"):
+    for folder in {HOME, *((HOME / room.replace(".", "/")).parent for room in HOT_ROOMS)}:
         sys.path_importer_cache[str(folder)] = importlib.machinery.FileFinder(
             str(folder),
             (importlib.machinery.SourceFileLoader, importlib.machinery.SOURCE_SUFFIXES),
@@ -95,7 +96,7 @@ def _why_not_compiled() -> str | None:
         return None
     if len(missing) < len(HOT_ROOMS):
         return f"{len(missing)} of its {len(HOT_ROOMS)} modules are not compiled, {missing[0]} is one"
-    if others := sorted(HOME.glob(f"{HOT_ROOMS[0]}.*.so")):
+    if others := sorted(HOME.glob(f"{HOT_ROOMS[0]}.*.so".replace(".", "/", 1))):
         return f"it is compiled for another Python ({others[0].name}), not for this one ({_tag()})"
     return f"nothing is compiled in {HOME}"
 

@@ -91,7 +91,7 @@ class Last:
 
 @pytest.mark.parametrize("name", ["_callback", "_args", "_context", "_source_traceback", "_repr"])
 def test_what_runs_at_an_attributes_end_finds_the_new_value(loop: asyncio.AbstractEventLoop, name: str) -> None:
-    handles = importlib.import_module("edgeloop.handles")
+    handles = importlib.import_module("edgeloop.core.handles")
     seen: list[Any] = []
     for _ in range(50):
         handle = handles.Handle.__new__(handles.Handle)

@@ -11,9 +11,10 @@ import socket
 import warnings
 from typing import Any
 
-from .. import kernel, kernel_datagram, stdlib
-from ..reactor import Channel, Reactor
-from ..schedule import Scheduler
+from .. import stdlib
+from ..core.reactor import Channel, Reactor
+from ..core.schedule import Scheduler
+from ..kernel import calls, datagrams, interpreter
 from .datagram_sending import DatagramSender
 
 
@@ -40,7 +41,7 @@ class DatagramTransport(DatagramSender):
         given: bool = True,
     ) -> None:
         Channel.__init__(self, sock.fileno())
-        kernel.attributes_on_demand(self)
+        interpreter.attributes_on_demand(self)
         self._loop = loop
         self._reactor: Reactor = loop.reactor
         self._protocol: Any = protocol
@@ -89,9 +90,9 @@ class DatagramTransport(DatagramSender):
     def _register(self) -> None:
         if self._lost:
             return
-        interest = kernel.INTEREST_READ
+        interest = calls.INTEREST_READ
         if not self.writable and self._retry is None:
-            interest |= kernel.INTEREST_WRITE
+            interest |= calls.INTEREST_WRITE
         try:
             self._check_owner()
             self._reactor.add(self, interest)
@@ -109,9 +110,9 @@ class DatagramTransport(DatagramSender):
                 self._send()
                 if self._protocol_paused:
                     self._maybe_resume_protocol()
-            elif not self.readable and self.interest & kernel.INTEREST_WRITE and self.added:
+            elif not self.readable and self.interest & calls.INTEREST_WRITE and self.added:
                 # Woken for nothing: that is when disarming is worth a system call (rule 4).
-                self._reactor.rearm(self, kernel.INTEREST_READ)
+                self._reactor.rearm(self, calls.INTEREST_READ)
 
     def _read(self) -> None:
         if self._paused or self._closing:
@@ -119,14 +120,14 @@ class DatagramTransport(DatagramSender):
         if self.readable and not self._arrived:
             self._receive()
         if self._arrived:
-            kernel.call_none(self._context, self._deliver)
+            interpreter.call_none(self._context, self._deliver)
 
     def _receive(self) -> None:
         # One batch each turn (rule 3). With ERR in the event an error may have cut it short, and be still to be told
         # (rule 2).
         try:
             self._check_owner()
-            self._arrived = kernel_datagram.recv_datagrams(self.fd, self._family, self._sock)
+            self._arrived = datagrams.recv_datagrams(self.fd, self._family, self._sock)
         except (SystemExit, KeyboardInterrupt):
             self._reactor.defer(self)
             raise
@@ -145,7 +146,7 @@ class DatagramTransport(DatagramSender):
             self.hung = False
         elif (
             self._certain
-            and count < 2 * kernel_datagram.MOST_DATAGRAMS
+            and count < 2 * datagrams.MOST_DATAGRAMS
             and not self.hung
             and type(self._arrived[count - 2]) is bytes
         ):

@@ -1,7 +1,7 @@
 cimport cython
 
-from edgeloop cimport kernel, kernel_datagram, kernel_pipes
-from edgeloop.reactor cimport Reactor
+from edgeloop.kernel cimport calls, datagrams, interpreter, pipes
+from edgeloop.core.reactor cimport Reactor
 from edgeloop.transports.flow cimport WriteHalf
 
 cdef Py_ssize_t SEND_AT_ONCE

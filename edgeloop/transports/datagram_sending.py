@@ -13,7 +13,7 @@ import sys
 from collections.abc import Iterable
 from typing import Any
 
-from .. import kernel, kernel_datagram, kernel_pipes
+from ..kernel import calls, datagrams, interpreter, pipes
 from .flow import WriteHalf
 
 SEND_AT_ONCE = 64  # messages gathered before some leave: more have nothing to gain
@@ -97,7 +97,7 @@ class DatagramSender(WriteHalf):
             self._trust += 1
             return False
         # Another thread, or no turn whose end could be waited for: it leaves at once.
-        return kernel.is_this_thread(self._loop._thread_id)
+        return interpreter.is_this_thread(self._loop._thread_id)
 
     def _keep(self, data: bytes, addr: Any) -> None:
         self._backlog.append((data, addr))
@@ -106,12 +106,12 @@ class DatagramSender(WriteHalf):
     def _gather(self) -> None:
         # There is room: the message waits only for others to come along.
         if not self._gathered_at:
-            self._gathered_at = kernel.now()
+            self._gathered_at = calls.now()
             self._reactor.mark(self)
         elif (
             len(self._backlog) >= SEND_AT_ONCE
             or self._backlog_size > self._high_water
-            or kernel.now() - self._gathered_at > LONGEST_WAIT
+            or calls.now() - self._gathered_at > LONGEST_WAIT
         ):
             self._send()
         if self._protocol_paused:
@@ -119,13 +119,13 @@ class DatagramSender(WriteHalf):
 
     def _check_owner(self) -> None:
         if self._given:
-            kernel_pipes.check_owner(self._sock, self.fd)
+            pipes.check_owner(self._sock, self.fd)
 
     def _send_first(self, data: bytes, addr: Any) -> None:
         self._reactor.stirred = True
         try:
             self._check_owner()
-            if kernel_datagram.send_datagram(self.fd, self._family, self._sock, data, addr):
+            if datagrams.send_datagram(self.fd, self._family, self._sock, data, addr):
                 return
         except (SystemExit, KeyboardInterrupt):
             raise
@@ -138,13 +138,13 @@ class DatagramSender(WriteHalf):
             self._maybe_pause_protocol()
 
     def _send_gathered(self) -> None:
-        if self._backlog and self.writable and kernel.is_this_thread(self._loop._thread_id):
+        if self._backlog and self.writable and interpreter.is_this_thread(self._loop._thread_id):
             self._send()
             if self._protocol_paused:
                 self._reactor.mark(self)
 
     def _send_overdue(self) -> None:
-        if kernel.now() - self._gathered_at > LONGEST_WAIT:
+        if calls.now() - self._gathered_at > LONGEST_WAIT:
             self._send_gathered()
 
     def is_closing(self) -> bool:
@@ -156,7 +156,7 @@ class DatagramSender(WriteHalf):
         if self._sending:
             return  # from code that a system call ran; who is at it sees what was added
         if self._gathered_at:
-            if kernel.now() - self._gathered_at > LATE:
+            if calls.now() - self._gathered_at > LATE:
                 self._trust = FORFEITED
             self._gathered_at = 0.0
         self._reactor.stirred = True
@@ -167,7 +167,7 @@ class DatagramSender(WriteHalf):
             if self._is_closed_by_owner():
                 done = len(backlog)
             while done < len(backlog):
-                done, error = kernel_datagram.send_datagrams(self.fd, self._family, self._sock, backlog, done)
+                done, error = datagrams.send_datagrams(self.fd, self._family, self._sock, backlog, done)
                 if error is None:
                     if done < len(backlog) and not self._lost:
                         self._wait_for_room()
@@ -213,8 +213,8 @@ class DatagramSender(WriteHalf):
             if self._retry is None:
                 self._retry = self._loop.call_later(self._retry_seconds, self._try_again)
                 self._retry_seconds = min(2 * self._retry_seconds, MOST_RETRY_SECONDS)
-        elif self.added and not self.interest & kernel.INTEREST_WRITE:
-            self._reactor.rearm(self, kernel.INTEREST_READ | kernel.INTEREST_WRITE)
+        elif self.added and not self.interest & calls.INTEREST_WRITE:
+            self._reactor.rearm(self, calls.INTEREST_READ | calls.INTEREST_WRITE)
 
     def _try_again(self) -> None:
         self._retry = None
@@ -247,7 +247,7 @@ class DatagramSender(WriteHalf):
             except OSError:
                 pass
             else:
-                kernel_datagram.send_datagrams(self.fd, self._family, self._sock, self._backlog, 0)
+                datagrams.send_datagrams(self.fd, self._family, self._sock, self._backlog, 0)
         self._force_close(None)
 
     # The stream's half of asyncio.Transport, which asyncio's own is as well: there is none.

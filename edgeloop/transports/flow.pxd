@@ -1,8 +1,8 @@
 cimport cython
 
-from edgeloop cimport kernel
-from edgeloop.reactor cimport Channel, Reactor
-from edgeloop.schedule cimport Scheduler
+from edgeloop.kernel cimport interpreter
+from edgeloop.core.reactor cimport Channel, Reactor
+from edgeloop.core.schedule cimport Scheduler
 
 
 @cython.locals(size=Py_ssize_t, done=Py_ssize_t)

@@ -10,9 +10,10 @@ import contextvars
 import sys
 from typing import Any
 
-from .. import kernel, stdlib
-from ..reactor import Channel, Reactor
-from ..schedule import Scheduler
+from .. import stdlib
+from ..core.reactor import Channel, Reactor
+from ..core.schedule import Scheduler
+from ..kernel import interpreter
 
 DEFAULT_HIGH_WATER = 65536
 
@@ -45,7 +46,7 @@ def drop_sent(backlog: list[Any], count: int) -> int:
         rest = memoryview(first)[count:]
         if done < len(backlog) and backlog[done] is first:  # else a destructor has aborted
             backlog[done] = rest
-    kernel.drop_first(backlog, done)
+    interpreter.drop_first(backlog, done)
     return done
 
 
@@ -135,7 +136,7 @@ class WriteHalf(Channel):
             return
         self._protocol_paused = False
         try:
-            kernel.call_none(self._context, self._protocol.resume_writing)
+            interpreter.call_none(self._context, self._protocol.resume_writing)
         except (SystemExit, KeyboardInterrupt):
             raise
         except BaseException as exc:

@@ -15,9 +15,10 @@ import stat
 import warnings
 from typing import Any
 
-from .. import kernel, kernel_pipes, stdlib
-from ..reactor import Channel, Reactor
-from ..schedule import Scheduler
+from .. import stdlib
+from ..core.reactor import Channel, Reactor
+from ..core.schedule import Scheduler
+from ..kernel import calls, interpreter, pipes
 
 
 class _ReadFace(asyncio.ReadTransport):
@@ -93,7 +94,7 @@ class PipeTransport(Channel):
             loop.call_soon(self._begin, waiter, context=self._context)
         except BaseException:
             if duplicated:
-                kernel.close(fd)
+                calls.close(fd)
             raise
         self._pipe = pipe
 
@@ -125,7 +126,7 @@ class PipeTransport(Channel):
 
     def _check_owner(self) -> None:
         if self._owner is not None:
-            kernel_pipes.check_owner(self._owner, self.fd)
+            pipes.check_owner(self._owner, self.fd)
 
     def _register(self) -> None:
         raise NotImplementedError
@@ -190,7 +191,7 @@ class PipeTransport(Channel):
         fd = self.fd
         self.fd = -1
         if self._duplicated:
-            kernel.close(fd)
+            calls.close(fd)
         pipe.close()
         del protocol
 
@@ -225,7 +226,7 @@ class ReadPipeTransport(PipeTransport):
         return _ReadFace
 
     def _register(self) -> None:
-        self._reactor.add(self, kernel.INTEREST_READ)
+        self._reactor.add(self, calls.INTEREST_READ)
 
     def on_ready(self) -> None:
         """Read one buffer (rule 3)."""
@@ -235,7 +236,7 @@ class ReadPipeTransport(PipeTransport):
     def _read(self) -> None:
         try:
             self._check_owner()
-            data = kernel_pipes.read(self.fd, self._device)
+            data = pipes.read(self.fd, self._device)
             emptied = data is None or self._is_emptied_by(len(data))
         except (SystemExit, KeyboardInterrupt):
             raise
@@ -258,7 +259,7 @@ class ReadPipeTransport(PipeTransport):
         else:
             self._reactor.defer(self)
         try:
-            kernel.call_one(self._context, self._protocol.data_received, data)
+            interpreter.call_one(self._context, self._protocol.data_received, data)
         except (SystemExit, KeyboardInterrupt):
             raise
         except BaseException as exc:
@@ -268,14 +269,14 @@ class ReadPipeTransport(PipeTransport):
         # Whether a read of that size has left nothing behind. The size alone never says so: packets, descriptors that
         # come along, urgent data and a terminal's lines each end a read (rule 2). A pipe can be asked, for one system
         # call; what else there is is read until it would block.
-        return self._fifo and not self.hung and 0 < size < kernel.READ_SIZE and not kernel_pipes.unread(self.fd)
+        return self._fifo and not self.hung and 0 < size < calls.READ_SIZE and not pipes.unread(self.fd)
 
     def _tell_end(self) -> None:
         if self._protocol is not None:
             self._protocol.eof_received()
 
     def _is_ordinary(self, exc: BaseException) -> bool:
-        return isinstance(exc, OSError) and exc.errno == kernel_pipes.terminal_gone
+        return isinstance(exc, OSError) and exc.errno == pipes.terminal_gone
 
     def is_reading(self) -> bool:
         """Whether data goes to the protocol now."""

@@ -6,8 +6,9 @@ import asyncio
 from collections.abc import Iterable
 from typing import Any
 
-from .. import kernel, kernel_pipes, stdlib
-from ..schedule import Scheduler
+from .. import stdlib
+from ..core.schedule import Scheduler
+from ..kernel import calls, interpreter, pipes
 from . import flow
 from .pipe import PipeTransport
 
@@ -48,9 +49,9 @@ class WritePipeTransport(PipeTransport):
 
     def _register(self) -> None:
         if self.writable:
-            self._reactor.add(self, kernel.INTEREST_HANGUP)
+            self._reactor.add(self, calls.INTEREST_HANGUP)
         else:
-            self._reactor.add(self, kernel.INTEREST_HANGUP | kernel.INTEREST_WRITE)
+            self._reactor.add(self, calls.INTEREST_HANGUP | calls.INTEREST_WRITE)
 
     def on_ready(self) -> None:
         """The reader is gone, or there is room again."""
@@ -61,8 +62,8 @@ class WritePipeTransport(PipeTransport):
                 self._send()
                 if self._protocol_paused:
                     self._maybe_resume_protocol()
-            elif self.interest & kernel.INTEREST_WRITE and self.added:
-                self._reactor.rearm(self, kernel.INTEREST_HANGUP)  # woken for nothing: disarm (rule 4)
+            elif self.interest & calls.INTEREST_WRITE and self.added:
+                self._reactor.rearm(self, calls.INTEREST_HANGUP)  # woken for nothing: disarm (rule 4)
 
     def _reader_gone(self) -> None:
         if self._lost:
@@ -118,7 +119,7 @@ class WritePipeTransport(PipeTransport):
         self._reactor.stirred = True
         try:
             self._check_owner()
-            count = kernel_pipes.write(self.fd, self._device, data)
+            count = pipes.write(self.fd, self._device, data)
         except (SystemExit, KeyboardInterrupt):
             self._keep(data)
             self._reactor.mark(self)
@@ -140,9 +141,9 @@ class WritePipeTransport(PipeTransport):
             self._check_owner()
             while self._backlog:
                 if self._stream and len(self._backlog) > 1:
-                    count = kernel_pipes.write_many(self.fd, self._device, self._backlog)
+                    count = pipes.write_many(self.fd, self._device, self._backlog)
                 else:
-                    count = kernel_pipes.write(self.fd, self._device, self._backlog[0])
+                    count = pipes.write(self.fd, self._device, self._backlog[0])
                 if count < 0:
                     self._wait_for_room()
                     return
@@ -160,8 +161,8 @@ class WritePipeTransport(PipeTransport):
 
     def _wait_for_room(self) -> None:
         self.writable = False
-        if self.added and not self.interest & kernel.INTEREST_WRITE:
-            self._reactor.rearm(self, kernel.INTEREST_HANGUP | kernel.INTEREST_WRITE)
+        if self.added and not self.interest & calls.INTEREST_WRITE:
+            self._reactor.rearm(self, calls.INTEREST_HANGUP | calls.INTEREST_WRITE)
 
     def _drop_backlog(self) -> None:
         self._backlog = []
@@ -208,7 +209,7 @@ class WritePipeTransport(PipeTransport):
             return
         self._protocol_paused = False
         try:
-            kernel.call_none(self._context, self._protocol.resume_writing)
+            interpreter.call_none(self._context, self._protocol.resume_writing)
         except (SystemExit, KeyboardInterrupt):
             raise
         except BaseException as exc:

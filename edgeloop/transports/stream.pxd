@@ -1,8 +1,8 @@
 cimport cython
 
-from edgeloop cimport kernel, kernel_sockets
-from edgeloop.reactor cimport Channel
-from edgeloop.schedule cimport Scheduler
+from edgeloop.kernel cimport calls, interpreter, sockets
+from edgeloop.core.reactor cimport Channel
+from edgeloop.core.schedule cimport Scheduler
 from edgeloop.transports.stream_sending cimport StreamSender
 
 cdef Py_ssize_t MUCH

@@ -1,6 +1,6 @@
 cimport cython
 
-from edgeloop cimport kernel, kernel_sockets
+from edgeloop.kernel cimport calls, interpreter, sockets
 from edgeloop.transports cimport flow
 from edgeloop.transports.flow cimport WriteHalf
 

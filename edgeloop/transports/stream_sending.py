@@ -7,8 +7,8 @@ import socket
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from .. import kernel, kernel_sockets
-from ..connection_socket import ConnectionSocket, new_socket
+from ..kernel import calls, interpreter, sockets
+from ..kernel.connection_socket import ConnectionSocket, new_socket
 from . import flow
 from .flow import WriteHalf
 
@@ -36,7 +36,7 @@ class StreamSender(WriteHalf):
     def _number(self) -> int:
         # The descriptor, for the next system call. Who has the socket object may have closed or detached it (rule 9).
         if self.fd < 0 or (self._ask is not None and self._ask() != self.fd):
-            raise kernel_sockets.closed_by_owner()
+            raise sockets.closed_by_owner()
         return self.fd
 
     def _use_socket(self, sock: socket.socket) -> None:
@@ -148,13 +148,13 @@ class StreamSender(WriteHalf):
             while self._backlog:
                 chunks = len(self._backlog)
                 if chunks == 1:
-                    count = kernel_sockets.send(fd, self._sock, self._backlog[0])
+                    count = sockets.send(fd, self._sock, self._backlog[0])
                 else:
-                    count = kernel_sockets.send_many(fd, self._sock, self._backlog)
-                if count < 0 or self._sent(count, chunks) < min(chunks, kernel.MOST_CHUNKS):
+                    count = sockets.send_many(fd, self._sock, self._backlog)
+                if count < 0 or self._sent(count, chunks) < min(chunks, calls.MOST_CHUNKS):
                     self.writable = False
-                    if self.added and not self.interest & kernel.INTEREST_WRITE:
-                        self._reactor.rearm(self, kernel.INTEREST_STREAM | kernel.INTEREST_WRITE)
+                    if self.added and not self.interest & calls.INTEREST_WRITE:
+                        self._reactor.rearm(self, calls.INTEREST_STREAM | calls.INTEREST_WRITE)
                     return
         except (SystemExit, KeyboardInterrupt):
             raise
@@ -171,7 +171,7 @@ class StreamSender(WriteHalf):
         # No list takes the other's place: to make one may run a destructor that writes.
         self._backlog_size -= count
         if self._backlog_size == 0:
-            kernel.drop_first(self._backlog, chunks)
+            interpreter.drop_first(self._backlog, chunks)
             return chunks
         return flow.drop_sent(self._backlog, count)
 
@@ -233,14 +233,14 @@ class StreamSender(WriteHalf):
         """The socket has taken all it can: ask the kernel to tell when there is room (rule 4)."""
         self.writable = False
         if self.added:
-            self._reactor.rearm(self, kernel.INTEREST_STREAM | kernel.INTEREST_WRITE)
+            self._reactor.rearm(self, calls.INTEREST_STREAM | calls.INTEREST_WRITE)
 
     def abort(self) -> None:
         """Close without waiting: what the kernel won't take at once is lost."""
         if self._backlog and self.writable and not self._lost and not self._sending:
             try:
                 # Gathered: the stdlib's loop has sent it by now.
-                kernel_sockets.send_many(self._number(), self._sock, self._backlog)
+                sockets.send_many(self._number(), self._sock, self._backlog)
             except OSError:
                 pass  # whoever aborts doesn't ask
         self._force_close(None)
