@@ -1,0 +1,125 @@
+"""A collection of garbage comes wherever an object is made, on Python 3.11 in the middle of a list's copy too.
+
+What it runs may send: all of that leaves, once, and nothing of what was on its way is lost or leaves twice.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import gc
+import socket
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+from datagram_endpoints import endpoint, plain_socket
+from recording import Run
+
+
+@contextlib.contextmanager
+def each_collection(call: Callable[[], object]) -> Iterator[None]:
+    """``call`` at the end of each collection, and a collection for nearly each object that is made."""
+    kept: list[Any] = []
+
+    def use_up() -> None:
+        # The lists that CPython keeps for the next ones: those that follow are made afresh, and count.
+        kept.append([[] for _ in range(100)])
+
+    def collected(phase: str, info: dict[str, int]) -> None:
+        if phase == "stop":
+            call()
+            use_up()
+
+    threshold = gc.get_threshold()
+    gc.callbacks.append(collected)
+    use_up()
+    gc.set_threshold(1)
+    try:
+        yield
+    finally:
+        gc.set_threshold(*threshold)
+        gc.callbacks.remove(collected)
+
+
+def queued(sock: socket.socket) -> list[bytes]:
+    """What the kernel has for a socket of the test's own, now."""
+    found = []
+    with contextlib.suppress(BlockingIOError):
+        while True:
+            found.append(sock.recv(100))
+    return found
+
+
+@pytest.mark.parametrize("gathered", [2, 8, 40, 63])
+def test_datagrams_that_leave_together(run: Run, gathered: int) -> None:
+    sent: list[bytes] = []
+
+    async def main() -> None:
+        with plain_socket() as peer:
+            peer.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 22)
+            name = peer.getsockname()
+            received: list[bytes] = []
+            async with endpoint() as (made, _):
+                transport: Any = made
+
+                def send(count: int) -> None:
+                    for _ in range(count):
+                        data = b"%d" % len(sent)
+                        sent.append(data)
+                        transport.sendto(data, name)
+
+                send(100)  # one by one, so that what follows is gathered
+                most = 0
+
+                def send_more() -> None:
+                    if len(sent) < most:
+                        send(20)
+
+                for _ in range(20):
+                    send(gathered)
+                    most = len(sent) + 60
+                    with each_collection(send_more):
+                        transport.get_write_buffer_size()  # lets go of them
+                    for _ in range(10):  # some are left to the end of the turn, or to the next one
+                        await asyncio.sleep(0)
+                    received += queued(peer)
+                send(1)
+                received += queued(peer)
+                assert sorted(received) == sorted(sent)
+
+    run(main())
+
+
+@pytest.mark.parametrize("gathered", [8, 40, 63])
+def test_a_datagram_endpoint_that_is_aborted(run: Run, gathered: int) -> None:
+    """It sends what was gathered; what a collection sends meanwhile may be lost, and nothing leaves twice."""
+    count = 0
+
+    async def main() -> None:
+        with plain_socket() as peer:
+            peer.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 22)
+            name = peer.getsockname()
+            async with endpoint() as (transport, _):
+
+                def send(more: int) -> None:
+                    nonlocal count
+                    for _ in range(more):
+                        transport.sendto(b"%d" % count, name)
+                        count += 1
+
+                send(100)
+                send(gathered)
+                least = count
+
+                def send_more() -> None:
+                    if count < 400:
+                        send(40)
+
+                with each_collection(send_more):
+                    transport.abort()
+            received = [int(data) for data in queued(peer)]
+            assert len(set(received)) == len(received)
+            assert set(range(least)) <= set(received)
+
+    run(main())
