@@ -7,14 +7,19 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import fcntl
 import gc
+import os
 import socket
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
 from datagram_endpoints import endpoint, plain_socket
+from pipe_recording import write_pipe
 from recording import Run
+
+Loop = asyncio.AbstractEventLoop
 
 
 @contextlib.contextmanager
@@ -121,5 +126,49 @@ def test_a_datagram_endpoint_that_is_aborted(run: Run, gathered: int) -> None:
             received = [int(data) for data in queued(peer)]
             assert len(set(received)) == len(received)
             assert set(range(least)) <= set(received)
+
+    run(main())
+
+
+def test_pipes_that_are_nearly_full(run: Run, loop: Loop) -> None:
+    """Part of a chunk has left, and another is written: not into the middle of the first."""
+    sizes: list[int] = []
+    chunk = 8  # bytes, of which each says whose it is
+
+    async def main() -> None:
+        async with write_pipe() as (transport, _, read):
+            room = fcntl.fcntl(read, fcntl.F_GETPIPE_SZ)
+
+            def write(size: int) -> None:
+                number = len(sizes)
+                sizes.append(size)
+                transport.write(b"%08d" % number * size)
+
+            def write_more() -> None:
+                if len(sizes) < most:
+                    write(1)
+
+            most = 0
+            left = b""
+            for size in (room // chunk * 2, room // chunk - 1, 3 * room // chunk, 1):
+                for _ in range(5):
+                    most = len(sizes) + 4
+                    with each_collection(write_more):
+                        write(size)
+                    while transport.get_write_buffer_size():
+                        left += await loop.run_in_executor(None, os.read, read, room // 2)
+                        await asyncio.sleep(0)
+            with contextlib.suppress(BlockingIOError):
+                while True:
+                    left += os.read(read, room)
+            assert len(left) == chunk * sum(sizes)
+            seen = set()
+            while left:
+                number = int(left[:chunk])
+                whole = b"%08d" % number * sizes[number]
+                assert left.startswith(whole)
+                left = left[len(whole) :]
+                seen.add(number)
+            assert seen == set(range(len(sizes)))
 
     run(main())
