@@ -11,13 +11,13 @@ import fcntl
 import gc
 import os
 import socket
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from typing import Any
 
 import pytest
 from datagram_endpoints import endpoint, plain_socket
 from pipe_recording import write_pipe
-from recording import Run
+from recording import Recorder, Run, record_errors
 
 Loop = asyncio.AbstractEventLoop
 
@@ -39,7 +39,7 @@ def each_collection(call: Callable[[], object]) -> Iterator[None]:
     threshold = gc.get_threshold()
     gc.callbacks.append(collected)
     use_up()
-    gc.set_threshold(1)
+    gc.set_threshold(1, 1000, 1000)  # of the youngest alone: there are many
     try:
         yield
     finally:
@@ -170,5 +170,61 @@ def test_pipes_that_are_nearly_full(run: Run, loop: Loop) -> None:
                 left = left[len(whole) :]
                 seen.add(number)
             assert seen == set(range(len(sizes)))
+
+    run(main())
+
+
+@contextlib.asynccontextmanager
+async def stream() -> AsyncIterator[tuple[Any, Any, Callable[[], None]]]:
+    one, other = socket.socketpair()
+    with other:
+        transport, protocol = await asyncio.get_running_loop().create_connection(Recorder, sock=one)
+        yield transport, protocol, lambda: transport.write(b"x" * 100_000)
+
+
+@contextlib.asynccontextmanager
+async def pipe() -> AsyncIterator[tuple[Any, Any, Callable[[], None]]]:
+    async with write_pipe() as (transport, protocol, _):
+        yield transport, protocol, lambda: transport.write(b"x" * 100_000)
+
+
+@contextlib.asynccontextmanager
+async def datagrams() -> AsyncIterator[tuple[Any, Any, Callable[[], None]]]:
+    with plain_socket() as peer:
+        name = peer.getsockname()
+        async with endpoint() as (transport, protocol):
+            for _ in range(100):
+                transport.sendto(b"x", name)
+
+            def send() -> None:
+                for _ in range(50):
+                    transport.sendto(b"x", name)
+
+            yield transport, protocol, send
+
+
+@pytest.mark.parametrize("kind", [stream, pipe, datagrams])
+def test_what_aborts_in_the_middle(run: Run, loop: Loop, kind: Callable[[], Any]) -> None:
+    """At any moment of a write that the kernel takes a part of, or of many: the end is an ordinary one."""
+
+    async def main() -> None:
+        errors = record_errors(loop)
+        for moment in range(40):
+            async with kind() as (transport, protocol, write):
+                left = moment
+
+                def abort_then(transport: Any = transport) -> None:
+                    nonlocal left
+                    left -= 1
+                    if left < 0:
+                        transport.abort()
+
+                with each_collection(abort_then):
+                    for _ in range(3):
+                        write()
+                transport.abort()
+                assert transport.get_write_buffer_size() == 0
+                await protocol.lost()
+        assert errors == []
 
     run(main())

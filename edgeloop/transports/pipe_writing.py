@@ -134,8 +134,9 @@ class WritePipeTransport(PipeTransport):
             self._reactor.schedule_flush(self)
             raise
         except BaseException as exc:
-            self._drop_write_buffer()
-            self._fatal_error(exc, "Fatal write error on pipe transport")
+            if not self._lost:  # else it was aborted meanwhile, and there was nothing to send any more
+                self._drop_write_buffer()
+                self._fatal_error(exc, "Fatal write error on pipe transport")
             return
         finally:
             self._sending = False
