@@ -1,6 +1,7 @@
 # make example   sets everything up and starts the aiohttp example
 # make test      sets everything up and runs every check: lint, types, tests in both editions on each Python there is
 # make check     the same on one Python: make check PYTHON=python3.13
+# make develop   the environment to work in, .venv/3.13 and so on: make develop PYTHON=python3.13
 # make compat    asyncio's own tests on edgeloop, in both editions on each Python there is
 # make projects  other projects' test suites on edgeloop: make projects WHICH="aiohttp trio" PYTHON=python3.13
 # make weather   every system call of the scenarios in tests/weather fails once, in each way it can; re-entry, 200 seeds
@@ -19,11 +20,13 @@ VERSION = $(or $(filter 3.%,$(patsubst python%,%,$(notdir $(PYTHON)))),$(shell $
 # of a session: its name, or with the Pythons that are asked for
 on = $(if $(VERSIONS),$(VERSIONS:%=$1-%),$1)
 
-.PHONY: example test check compat projects weather bench clean
+.PHONY: example develop test check compat projects weather bench clean
 
-example: $(NOX)
-	$(NOX) -s develop-$(VERSION)
+example: develop
 	.venv/$(VERSION)/bin/python examples/aiohttp_app.py
+
+develop: $(NOX)
+	$(NOX) -s develop-$(VERSION)
 
 test: $(NOX)
 	$(NOX) --stop-on-first-error -s lint types once $(call on,tests)
