@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 import asyncio.streams
 import gc
-import os
 import signal
 import time
 import warnings
@@ -18,6 +17,7 @@ from collections.abc import Callable, Coroutine, Iterator
 from typing import Any, TypeVar
 
 import pytest
+from descriptors import open_descriptors
 
 T = TypeVar("T")
 
@@ -82,17 +82,6 @@ def run(loop: asyncio.AbstractEventLoop) -> Callable[[Coroutine[Any, Any, T]], T
         return loop.run_until_complete(asyncio.wait_for(coroutine, limit))
 
     return run
-
-
-def open_descriptors() -> dict[int, str]:
-    """This process's descriptors and what each one is, from /proc/self/fd."""
-    found = {}
-    for name in os.listdir("/proc/self/fd"):
-        try:
-            found[int(name)] = os.readlink(f"/proc/self/fd/{name}")
-        except OSError:  # the descriptor that listdir itself had open
-            continue
-    return found
 
 
 @pytest.fixture(autouse=True)
