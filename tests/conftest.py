@@ -1,4 +1,7 @@
-"""What every test gets: a loop, a way to run a coroutine on it, and a watch over descriptors.
+"""What every test gets: a loop, coroutines run on it, and a watch over descriptors.
+
+``async def test_...`` runs on the ``loop`` fixture's loop. A test that does something before the loop runs or after, or
+runs it more than once, is a plain function and takes ``run``. Both end after 60 s, so that a hang fails.
 
 The loop under test is edgeloop. ``pytest --loop=asyncio`` runs the same tests on the standard selector loop: the
 control that shows a test states asyncio's behaviour and not ours. Tests of what only edgeloop has are marked
@@ -10,6 +13,7 @@ from __future__ import annotations
 import asyncio
 import asyncio.streams
 import gc
+import inspect
 import signal
 import time
 import warnings
@@ -20,6 +24,7 @@ import pytest
 from descriptors import open_descriptors
 
 T = TypeVar("T")
+LIMIT = 60.0  # seconds that a test may take
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -74,14 +79,35 @@ def loop(loop_factory: Callable[[], asyncio.AbstractEventLoop]) -> Iterator[asyn
             loop.close()
 
 
+def run_on(loop: asyncio.AbstractEventLoop, coroutine: Coroutine[Any, Any, T], limit: float = LIMIT) -> T:
+    return loop.run_until_complete(asyncio.wait_for(coroutine, limit))
+
+
 @pytest.fixture
 def run(loop: asyncio.AbstractEventLoop) -> Callable[[Coroutine[Any, Any, T]], T]:
-    """``run(coro)`` runs the coroutine on the test's loop, with a limit of 60 s against hangs."""
+    """``run(coro)`` runs the coroutine on the test's loop; ``limit`` (seconds) against hangs."""
 
-    def run(coroutine: Coroutine[Any, Any, T], limit: float = 60.0) -> T:
-        return loop.run_until_complete(asyncio.wait_for(coroutine, limit))
+    def run(coroutine: Coroutine[Any, Any, T], limit: float = LIMIT) -> T:
+        return run_on(loop, coroutine, limit)
 
     return run
+
+
+def pytest_pycollect_makeitem(collector: pytest.Collector, name: str, obj: object) -> None:
+    """A coroutine function is collected like any test, and uses ``loop``."""
+    if inspect.iscoroutinefunction(obj):
+        pytest.mark.usefixtures("loop")(obj)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
+    """Run a coroutine function's coroutine; True says that this has been done."""
+    if not inspect.iscoroutinefunction(pyfuncitem.obj):
+        return None
+    arguments = {name: pyfuncitem.funcargs[name] for name in inspect.signature(pyfuncitem.obj).parameters}
+    loop: Any = pyfuncitem.funcargs["loop"]
+    run_on(loop, pyfuncitem.obj(**arguments))
+    return True
 
 
 @pytest.fixture(autouse=True)

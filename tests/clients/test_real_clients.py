@@ -126,7 +126,7 @@ def test_200_mb_up_with_curl_and_down_with_aiohttp(
     (files / "by-curl").unlink()
 
 
-def test_1000_connections_kept_alive(app: ExampleProcess, run: Run) -> None:
+async def test_1000_connections_kept_alive(app: ExampleProcess) -> None:
     """Each session may have one connection only; the server's word for the peer's port shows that it was kept."""
 
     async def ask(session: ClientSession) -> int:
@@ -135,20 +135,17 @@ def test_1000_connections_kept_alive(app: ExampleProcess, run: Run) -> None:
             assert isinstance(peer[1], int)
             return peer[1]
 
-    async def talk() -> None:
-        before = app.descriptors()
-        sessions = [ClientSession(connector=TCPConnector(limit=1)) for _ in range(CONNECTIONS)]
-        try:
-            ports = await asyncio.gather(*map(ask, sessions))
-            assert len(set(ports)) == CONNECTIONS
-            assert app.descriptors() >= before + CONNECTIONS
-            for _ in range(2):
-                assert await asyncio.gather(*map(ask, sessions)) == ports
-        finally:
-            await asyncio.gather(*(session.close() for session in sessions))
-        assert await asyncio.to_thread(eventually, lambda: app.descriptors() <= before)
-
-    run(talk())
+    before = app.descriptors()
+    sessions = [ClientSession(connector=TCPConnector(limit=1)) for _ in range(CONNECTIONS)]
+    try:
+        ports = await asyncio.gather(*map(ask, sessions))
+        assert len(set(ports)) == CONNECTIONS
+        assert app.descriptors() >= before + CONNECTIONS
+        for _ in range(2):
+            assert await asyncio.gather(*map(ask, sessions)) == ports
+    finally:
+        await asyncio.gather(*(session.close() for session in sessions))
+    assert await asyncio.to_thread(eventually, lambda: app.descriptors() <= before)
 
 
 def request_bytes(app: ExampleProcess, count: int) -> socket.socket:

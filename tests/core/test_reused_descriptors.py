@@ -41,27 +41,24 @@ def drain(sock: socket.socket) -> int:
 
 
 @pytest.mark.edgeloop_only  # asyncio's hangs for good where the kernel has dropped the registration
-def test_a_file_goes_to_no_other_connection(loop: asyncio.AbstractEventLoop, run: Run, big_file: IO[bytes]) -> None:
-    async def main() -> None:
-        ours, theirs = pair()
-        sending = asyncio.ensure_future(loop.sock_sendfile(ours, big_file, fallback=False))
-        received = 0
-        while received < 1 << 20:
+async def test_a_file_goes_to_no_other_connection(loop: asyncio.AbstractEventLoop, big_file: IO[bytes]) -> None:
+    ours, theirs = pair()
+    sending = asyncio.ensure_future(loop.sock_sendfile(ours, big_file, fallback=False))
+    received = 0
+    while received < 1 << 20:
+        await asyncio.sleep(0)
+        received += drain(theirs)
+    number = ours.fileno()
+    ours.close()
+    stranger, peer = pair()
+    with theirs, stranger, peer:
+        assert number in (stranger.fileno(), peer.fileno())
+        for _ in range(50):
             await asyncio.sleep(0)
-            received += drain(theirs)
-        number = ours.fileno()
-        ours.close()
-        stranger, peer = pair()
-        with theirs, stranger, peer:
-            assert number in (stranger.fileno(), peer.fileno())
-            for _ in range(50):
-                await asyncio.sleep(0)
-                drain(theirs)
-            assert drain(stranger) == drain(peer) == 0
-            sending.cancel()
-            await asyncio.wait([sending])
-
-    run(main())
+            drain(theirs)
+        assert drain(stranger) == drain(peer) == 0
+        sending.cancel()
+        await asyncio.wait([sending])
 
 
 @pytest.mark.edgeloop_only  # asyncio goes on with whatever has the number

@@ -19,79 +19,66 @@ pytestmark = pytest.mark.edgeloop_only
 # Rule 1: register once, edge-triggered; MOD for changes, DEL before close.
 
 
-def test_1_one_registration_with_epollet(loop: asyncio.AbstractEventLoop, run: Run) -> None:
-    async def main() -> None:
-        ours, theirs = socket.socketpair()
-        with theirs:
+async def test_1_one_registration_with_epollet(loop: asyncio.AbstractEventLoop) -> None:
+    ours, theirs = socket.socketpair()
+    with theirs:
+        transport = await attach(ours, Recorder())
+        fd = ours.fileno()
+        assert epoll_set(loop)[fd] & (IN | OUT | RDHUP | EDGE) == IN | RDHUP | EDGE
+        assert all(mask & EDGE for mask in epoll_set(loop).values())
+        for _ in range(3):
+            transport.pause_reading()
+            assert epoll_set(loop)[fd] & IN
+            transport.resume_reading()
+        transport.close()
+        await turns(3)
+        assert fd not in epoll_set(loop)
+
+
+async def test_1_deleted_before_close(loop: asyncio.AbstractEventLoop) -> None:
+    """Else the set keeps the file for as long as anybody has a duplicate, and tells of it under a stale number."""
+    ours, theirs = socket.socketpair()
+    with theirs:
+        fd = ours.fileno()
+        duplicate = os.dup(fd)
+        try:
             transport = await attach(ours, Recorder())
-            fd = ours.fileno()
-            assert epoll_set(loop)[fd] & (IN | OUT | RDHUP | EDGE) == IN | RDHUP | EDGE
-            assert all(mask & EDGE for mask in epoll_set(loop).values())
-            for _ in range(3):
-                transport.pause_reading()
-                assert epoll_set(loop)[fd] & IN
-                transport.resume_reading()
-            transport.close()
+            assert fd in epoll_set(loop)
+            transport.abort()
             await turns(3)
             assert fd not in epoll_set(loop)
-
-    run(main())
-
-
-def test_1_deleted_before_close(loop: asyncio.AbstractEventLoop, run: Run) -> None:
-    """Else the set keeps the file for as long as anybody has a duplicate, and tells of it under a stale number."""
-
-    async def main() -> None:
-        ours, theirs = socket.socketpair()
-        with theirs:
-            fd = ours.fileno()
-            duplicate = os.dup(fd)
-            try:
-                transport = await attach(ours, Recorder())
-                assert fd in epoll_set(loop)
-                transport.abort()
-                await turns(3)
-                assert fd not in epoll_set(loop)
-            finally:
-                os.close(duplicate)
-
-    run(main())
+        finally:
+            os.close(duplicate)
 
 
 # Rule 2: only EAGAIN, or a short read without RDHUP/HUP/ERR, ends readability.
 
 
-def test_2_data_and_fin_in_one_edge(run: Run) -> None:
-    async def main() -> None:
-        ours, theirs = socket.socketpair()
+async def test_2_data_and_fin_in_one_edge() -> None:
+    ours, theirs = socket.socketpair()
+    theirs.sendall(b"last words")
+    theirs.shutdown(socket.SHUT_WR)
+    with theirs:
+        protocol = Recorder()
+        await attach(ours, protocol)
+        assert await protocol.lost is None
+        assert protocol.events == ["data", "eof", "lost"]
+        assert protocol.data == b"last words"
+
+
+async def test_2_data_and_fin_while_paused() -> None:
+    ours, theirs = socket.socketpair()
+    with theirs:
+        protocol = Recorder()
+        transport = await attach(ours, protocol)
+        transport.pause_reading()
         theirs.sendall(b"last words")
         theirs.shutdown(socket.SHUT_WR)
-        with theirs:
-            protocol = Recorder()
-            await attach(ours, protocol)
-            assert await protocol.lost is None
-            assert protocol.events == ["data", "eof", "lost"]
-            assert protocol.data == b"last words"
-
-    run(main())
-
-
-def test_2_data_and_fin_while_paused(run: Run) -> None:
-    async def main() -> None:
-        ours, theirs = socket.socketpair()
-        with theirs:
-            protocol = Recorder()
-            transport = await attach(ours, protocol)
-            transport.pause_reading()
-            theirs.sendall(b"last words")
-            theirs.shutdown(socket.SHUT_WR)
-            await asyncio.sleep(0.01)
-            assert protocol.events == []
-            transport.resume_reading()
-            await protocol.lost
-            assert protocol.events == ["data", "eof", "lost"]
-
-    run(main())
+        await asyncio.sleep(0.01)
+        assert protocol.events == []
+        transport.resume_reading()
+        await protocol.lost
+        assert protocol.events == ["data", "eof", "lost"]
 
 
 # Rule 3: one buffer each turn; what is left comes back by the deferred list.
@@ -136,70 +123,59 @@ def test_3_a_flood_does_not_starve_the_others(run: Run) -> None:
         run(turns(2))
 
 
-def test_3_a_full_buffer_is_followed_by_the_rest(run: Run) -> None:
+async def test_3_a_full_buffer_is_followed_by_the_rest() -> None:
     """Nothing arrives after it, so that no edge will ever tell of the second buffer."""
-
-    async def main() -> None:
-        ours, theirs = socket.socketpair()
-        theirs.sendall(bytes(50_000))
-        with theirs:
-            protocol = Sips("all", [])
-            transport = await attach(ours, protocol)
-            await until(lambda: protocol.count == 50_000)
-            transport.abort()
-            await turns(2)
-
-    run(main())
+    ours, theirs = socket.socketpair()
+    theirs.sendall(bytes(50_000))
+    with theirs:
+        protocol = Sips("all", [])
+        transport = await attach(ours, protocol)
+        await until(lambda: protocol.count == 50_000)
+        transport.abort()
+        await turns(2)
 
 
 # Rule 4: EPOLLOUT by MOD when a write would block, and no edge lost between the two.
 
 
-def test_4_epollout_only_when_a_write_would_block(loop: asyncio.AbstractEventLoop, run: Run) -> None:
-    async def main() -> None:
-        ours, theirs = socket.socketpair()
-        theirs.setblocking(False)
-        with theirs:
-            transport = await attach(ours, Recorder())
-            transport.write(b"small")
-            await turns(2)
-            assert not epoll_set(loop)[ours.fileno()] & OUT
-            data = os.urandom(3_000_000)
-            transport.write(data)
-            assert transport.get_write_buffer_size() > 0
-            assert epoll_set(loop)[ours.fileno()] & (OUT | EDGE) == OUT | EDGE
-            received = bytearray()
-            while len(received) < 5 + len(data):
-                received += await loop.sock_recv(theirs, 100_000)
-            assert received[5:] == data
-            assert transport.get_write_buffer_size() == 0
-            transport.abort()
-            await turns(2)
-
-    run(main())
+async def test_4_epollout_only_when_a_write_would_block(loop: asyncio.AbstractEventLoop) -> None:
+    ours, theirs = socket.socketpair()
+    theirs.setblocking(False)
+    with theirs:
+        transport = await attach(ours, Recorder())
+        transport.write(b"small")
+        await turns(2)
+        assert not epoll_set(loop)[ours.fileno()] & OUT
+        data = os.urandom(3_000_000)
+        transport.write(data)
+        assert transport.get_write_buffer_size() > 0
+        assert epoll_set(loop)[ours.fileno()] & (OUT | EDGE) == OUT | EDGE
+        received = bytearray()
+        while len(received) < 5 + len(data):
+            received += await loop.sock_recv(theirs, 100_000)
+        assert received[5:] == data
+        assert transport.get_write_buffer_size() == 0
+        transport.abort()
+        await turns(2)
 
 
-def test_4_blocked_again_and_again(loop: asyncio.AbstractEventLoop, run: Run) -> None:
+async def test_4_blocked_again_and_again(loop: asyncio.AbstractEventLoop) -> None:
     """The peer empties the pipe completely each time, so that each edge is the only one there will be."""
-
-    async def main() -> None:
-        ours, theirs = socket.socketpair()
-        theirs.setblocking(False)
-        with theirs:
-            transport = await attach(ours, Recorder())
-            for _ in range(20):
-                transport.write(bytes(700_000))
-                missing = 700_000
-                while missing:
-                    try:
-                        missing -= len(theirs.recv(1 << 20))
-                    except BlockingIOError:
-                        await asyncio.sleep(0)
-                assert transport.get_write_buffer_size() == 0
-            transport.abort()
-            await turns(2)
-
-    run(main())
+    ours, theirs = socket.socketpair()
+    theirs.setblocking(False)
+    with theirs:
+        transport = await attach(ours, Recorder())
+        for _ in range(20):
+            transport.write(bytes(700_000))
+            missing = 700_000
+            while missing:
+                try:
+                    missing -= len(theirs.recv(1 << 20))
+                except BlockingIOError:
+                    await asyncio.sleep(0)
+            assert transport.get_write_buffer_size() == 0
+        transport.abort()
+        await turns(2)
 
 
 # Rule 5, when bytes leave, and in how many system calls: tests/transports/test_when_bytes_leave.py and
@@ -209,23 +185,20 @@ def test_4_blocked_again_and_again(loop: asyncio.AbstractEventLoop, run: Run) ->
 # Rule 7: pause is a flag, and resuming a readable channel needs no edge.
 
 
-def test_7_what_came_while_paused_is_told_on_resume(run: Run) -> None:
-    async def main() -> None:
-        ours, theirs = socket.socketpair()
-        with theirs:
-            protocol = Recorder()
-            transport = await attach(ours, protocol)
-            transport.pause_reading()
-            theirs.sendall(b"waiting")
-            await asyncio.sleep(0.01)  # the edge has come and gone
-            assert protocol.events == []
-            transport.resume_reading()
-            await until(lambda: bool(protocol.data))
-            assert protocol.data == b"waiting"
-            transport.abort()
-            await protocol.lost
-
-    run(main())
+async def test_7_what_came_while_paused_is_told_on_resume() -> None:
+    ours, theirs = socket.socketpair()
+    with theirs:
+        protocol = Recorder()
+        transport = await attach(ours, protocol)
+        transport.pause_reading()
+        theirs.sendall(b"waiting")
+        await asyncio.sleep(0.01)  # the edge has come and gone
+        assert protocol.events == []
+        transport.resume_reading()
+        await until(lambda: bool(protocol.data))
+        assert protocol.data == b"waiting"
+        transport.abort()
+        await protocol.lost
 
 
 # Rule 8: HUP and ERR make both directions look for themselves.
@@ -238,59 +211,48 @@ def reset(sock: socket.socket) -> None:
 
 
 @pytest.mark.parametrize("reading", [True, False], ids=["reading", "blocked in a write, reading paused"])
-def test_8_a_reset_is_noticed(loop: asyncio.AbstractEventLoop, run: Run, reading: bool) -> None:
-    async def main() -> None:
-        made: asyncio.Future[Recorder] = loop.create_future()
+async def test_8_a_reset_is_noticed(loop: asyncio.AbstractEventLoop, reading: bool) -> None:
+    made: asyncio.Future[Recorder] = loop.create_future()
 
-        def factory() -> Recorder:
-            made.set_result(Recorder())
-            return made.result()
+    def factory() -> Recorder:
+        made.set_result(Recorder())
+        return made.result()
 
-        server = await loop.create_server(factory, "127.0.0.1", 0)
-        client = socket.create_connection(server.sockets[0].getsockname())
-        protocol = await made
-        await turns(2)
-        if not reading:
-            protocol.transport.pause_reading()
-            protocol.transport.write(bytes(20_000_000))
-            assert protocol.transport.get_write_buffer_size() > 0
-        reset(client)
-        assert isinstance(await protocol.lost, ConnectionError)
-        server.close()
-        await server.wait_closed()
-
-    run(main())
+    server = await loop.create_server(factory, "127.0.0.1", 0)
+    client = socket.create_connection(server.sockets[0].getsockname())
+    protocol = await made
+    await turns(2)
+    if not reading:
+        protocol.transport.pause_reading()
+        protocol.transport.write(bytes(20_000_000))
+        assert protocol.transport.get_write_buffer_size() > 0
+    reset(client)
+    assert isinstance(await protocol.lost, ConnectionError)
+    server.close()
+    await server.wait_closed()
 
 
-def test_8_a_hang_up_without_data_is_the_end(run: Run) -> None:
+async def test_8_a_hang_up_without_data_is_the_end() -> None:
     """poll(2) of a pipe whose writer has gone says POLLHUP alone."""
-
-    async def main() -> None:
-        loop = asyncio.get_running_loop()
-        reading, writing = os.pipe()
-        protocol = Recorder.__new__(Recorder)
-        protocol.events, protocol.lost = [], loop.create_future()
-        await loop.connect_read_pipe(lambda: AnyTransport(protocol), open(reading, "rb", 0))
-        os.close(writing)
-        await protocol.lost
-        assert protocol.events == ["eof", "lost"]
-
-    run(main())
+    loop = asyncio.get_running_loop()
+    reading, writing = os.pipe()
+    protocol = Recorder.__new__(Recorder)
+    protocol.events, protocol.lost = [], loop.create_future()
+    await loop.connect_read_pipe(lambda: AnyTransport(protocol), open(reading, "rb", 0))
+    os.close(writing)
+    await protocol.lost
+    assert protocol.events == ["eof", "lost"]
 
 
-def test_8_an_error_without_room_ends_a_blocked_write(run: Run) -> None:
+async def test_8_an_error_without_room_ends_a_blocked_write() -> None:
     """poll(2) of a full pipe whose reader has gone says POLLERR alone."""
-
-    async def main() -> None:
-        loop = asyncio.get_running_loop()
-        reading, writing = os.pipe()
-        protocol = Recorder.__new__(Recorder)
-        protocol.events, protocol.lost = [], loop.create_future()
-        transport, _ = await loop.connect_write_pipe(lambda: AnyTransport(protocol), open(writing, "wb", 0))
-        transport.write(bytes(1_000_000))
-        await asyncio.sleep(0.01)
-        assert transport.get_write_buffer_size() > 0
-        os.close(reading)
-        assert isinstance(await protocol.lost, BrokenPipeError)
-
-    run(main())
+    loop = asyncio.get_running_loop()
+    reading, writing = os.pipe()
+    protocol = Recorder.__new__(Recorder)
+    protocol.events, protocol.lost = [], loop.create_future()
+    transport, _ = await loop.connect_write_pipe(lambda: AnyTransport(protocol), open(writing, "wb", 0))
+    transport.write(bytes(1_000_000))
+    await asyncio.sleep(0.01)
+    assert transport.get_write_buffer_size() > 0
+    os.close(reading)
+    assert isinstance(await protocol.lost, BrokenPipeError)

@@ -20,25 +20,22 @@ pytestmark = pytest.mark.edgeloop_only
 # Rule 6: accept until EAGAIN.
 
 
-def test_6_all_that_wait_are_accepted_on_one_edge(loop: asyncio.AbstractEventLoop, run: Run) -> None:
-    async def main() -> None:
-        accepted: list[Recorder] = []
+async def test_6_all_that_wait_are_accepted_on_one_edge(loop: asyncio.AbstractEventLoop) -> None:
+    accepted: list[Recorder] = []
 
-        def factory() -> Recorder:
-            accepted.append(Recorder())
-            return accepted[-1]
+    def factory() -> Recorder:
+        accepted.append(Recorder())
+        return accepted[-1]
 
-        server = await loop.create_server(factory, "127.0.0.1", 0, backlog=1000)
-        clients = [socket.create_connection(server.sockets[0].getsockname()) for _ in range(600)]
-        await until(lambda: len(accepted) == 600)
-        for client in clients:
-            client.close()
-        for protocol in accepted:
-            await protocol.lost
-        server.close()
-        await server.wait_closed()
-
-    run(main())
+    server = await loop.create_server(factory, "127.0.0.1", 0, backlog=1000)
+    clients = [socket.create_connection(server.sockets[0].getsockname()) for _ in range(600)]
+    await until(lambda: len(accepted) == 600)
+    for client in clients:
+        client.close()
+    for protocol in accepted:
+        await protocol.lost
+    server.close()
+    await server.wait_closed()
 
 
 @pytest.mark.parametrize("where", ["the factory", "connection_made"])
@@ -81,108 +78,96 @@ def test_6_an_exit_while_accepting_leaves_nobody_in_the_backlog(
 # Rule 9: an event of this batch is not for a descriptor that was registered in it.
 
 
-def test_9_a_reused_descriptor_gets_no_old_event(loop: asyncio.AbstractEventLoop, run: Run) -> None:
-    async def main() -> None:
-        first, first_peer = socket.socketpair()
-        second, second_peer = socket.socketpair()
-        third, third_peer = socket.socketpair()
-        called: list[str] = []
-        number = second.fileno()
+async def test_9_a_reused_descriptor_gets_no_old_event(loop: asyncio.AbstractEventLoop) -> None:
+    first, first_peer = socket.socketpair()
+    second, second_peer = socket.socketpair()
+    third, third_peer = socket.socketpair()
+    called: list[str] = []
+    number = second.fileno()
 
-        class Swap(Recorder):
-            def data_received(self, data: bytes) -> None:
-                # The second socket's event lies in the same batch, behind this one.
-                loop.remove_reader(number)
-                os.dup2(third.fileno(), number)
-                loop.add_reader(number, called.append, "the new one's callback")
-                super().data_received(data)
+    class Swap(Recorder):
+        def data_received(self, data: bytes) -> None:
+            # The second socket's event lies in the same batch, behind this one.
+            loop.remove_reader(number)
+            os.dup2(third.fileno(), number)
+            loop.add_reader(number, called.append, "the new one's callback")
+            super().data_received(data)
 
-        protocol = Swap()
-        await attach(first, protocol)
-        loop.add_reader(number, called.append, "the old one's callback")
-        await turns(2)
-        first_peer.send(b"x")
-        second_peer.send(b"x")
-        await until(lambda: bool(protocol.data))
-        await turns(3)
-        assert called == []
-        third_peer.send(b"x")
-        await until(lambda: bool(called))
-        assert called[0] == "the new one's callback"
-        loop.remove_reader(number)
-        protocol.transport.abort()
-        await protocol.lost
-        for sock in (first_peer, second, second_peer, third, third_peer):
-            sock.close()
-
-    run(main())
+    protocol = Swap()
+    await attach(first, protocol)
+    loop.add_reader(number, called.append, "the old one's callback")
+    await turns(2)
+    first_peer.send(b"x")
+    second_peer.send(b"x")
+    await until(lambda: bool(protocol.data))
+    await turns(3)
+    assert called == []
+    third_peer.send(b"x")
+    await until(lambda: bool(called))
+    assert called[0] == "the new one's callback"
+    loop.remove_reader(number)
+    protocol.transport.abort()
+    await protocol.lost
+    for sock in (first_peer, second, second_peer, third, third_peer):
+        sock.close()
 
 
 # Rule 10: add_reader and add_writer keep level semantics.
 
 
-def test_10_a_reader_that_leaves_something_is_called_again(loop: asyncio.AbstractEventLoop, run: Run) -> None:
-    async def main() -> None:
-        ours, theirs = socket.socketpair()
-        with ours, theirs:
-            taken = bytearray()
-            loop.add_reader(ours, lambda: taken.extend(ours.recv(1)))
-            assert epoll_set(loop)[ours.fileno()] & (IN | EDGE) == IN | EDGE
-            theirs.sendall(b"0123456789")
-            await until(lambda: len(taken) == 10)
-            assert loop.remove_reader(ours)
-            assert ours.fileno() not in epoll_set(loop)
-
-    run(main())
+async def test_10_a_reader_that_leaves_something_is_called_again(loop: asyncio.AbstractEventLoop) -> None:
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        taken = bytearray()
+        loop.add_reader(ours, lambda: taken.extend(ours.recv(1)))
+        assert epoll_set(loop)[ours.fileno()] & (IN | EDGE) == IN | EDGE
+        theirs.sendall(b"0123456789")
+        await until(lambda: len(taken) == 10)
+        assert loop.remove_reader(ours)
+        assert ours.fileno() not in epoll_set(loop)
 
 
-def test_10_a_writer_is_called_for_as_long_as_there_is_room(loop: asyncio.AbstractEventLoop, run: Run) -> None:
-    async def main() -> None:
-        ours, theirs = socket.socketpair()
-        with ours, theirs:
-            calls: list[int] = []
-            loop.add_writer(ours, calls.append, 1)
-            await until(lambda: len(calls) >= 5)
-            assert loop.remove_writer(ours)
-
-    run(main())
+async def test_10_a_writer_is_called_for_as_long_as_there_is_room(loop: asyncio.AbstractEventLoop) -> None:
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        calls: list[int] = []
+        loop.add_writer(ours, calls.append, 1)
+        await until(lambda: len(calls) >= 5)
+        assert loop.remove_writer(ours)
 
 
 # Rule 11: a forked child shares the set and must not touch it.
 
 
-def test_11_a_forked_child_leaves_the_parents_registrations_alone(loop: asyncio.AbstractEventLoop, run: Run) -> None:
-    async def main() -> None:
-        ours, theirs = socket.socketpair()
-        watched, watched_peer = socket.socketpair()
-        with theirs, watched, watched_peer:
-            protocol = Recorder()
-            transport = await attach(ours, protocol)
-            called: list[int] = []
-            loop.add_reader(watched, called.append, 1)
-            before = epoll_set(loop)
-            child = os.fork()
-            if not child:
-                status = 1
-                try:
-                    loop.remove_reader(watched)
-                    transport._force_close(None)
-                    transport._call_connection_lost(None)
-                    with pytest.raises(RuntimeError, match="forked"):
-                        loop.add_reader(theirs, print)
-                    status = 0
-                finally:
-                    os._exit(status)
-            assert os.waitpid(child, 0)[1] == 0
-            assert epoll_set(loop) == before
-            theirs.sendall(b"still there?")
-            watched_peer.sendall(b"x")
-            await until(lambda: bool(protocol.data) and bool(called))
-            loop.remove_reader(watched)
-            transport.abort()
-            await protocol.lost
-
-    run(main())
+async def test_11_a_forked_child_leaves_the_parents_registrations_alone(loop: asyncio.AbstractEventLoop) -> None:
+    ours, theirs = socket.socketpair()
+    watched, watched_peer = socket.socketpair()
+    with theirs, watched, watched_peer:
+        protocol = Recorder()
+        transport = await attach(ours, protocol)
+        called: list[int] = []
+        loop.add_reader(watched, called.append, 1)
+        before = epoll_set(loop)
+        child = os.fork()
+        if not child:
+            status = 1
+            try:
+                loop.remove_reader(watched)
+                transport._force_close(None)
+                transport._call_connection_lost(None)
+                with pytest.raises(RuntimeError, match="forked"):
+                    loop.add_reader(theirs, print)
+                status = 0
+            finally:
+                os._exit(status)
+        assert os.waitpid(child, 0)[1] == 0
+        assert epoll_set(loop) == before
+        theirs.sendall(b"still there?")
+        watched_peer.sendall(b"x")
+        await until(lambda: bool(protocol.data) and bool(called))
+        loop.remove_reader(watched)
+        transport.abort()
+        await protocol.lost
 
 
 def test_11_a_forked_child_can_close_a_running_loop_s_copy_and_run_its_own(
@@ -212,46 +197,40 @@ def test_11_a_forked_child_can_close_a_running_loop_s_copy_and_run_its_own(
 
 
 @pytest.mark.parametrize("delay", [0.0, 1e-6, 50e-6, 200e-6, 0.0015, 0.0201])
-def test_12_timers_are_never_early(loop: asyncio.AbstractEventLoop, run: Run, delay: float) -> None:
-    async def main() -> None:
-        for _ in range(30):
-            fired: asyncio.Future[float] = loop.create_future()
-            due = time.monotonic() + delay
-            loop.call_at(due, lambda fired=fired: fired.set_result(time.monotonic()))  # type: ignore[misc]
-            assert await fired >= due
-
-    run(main())
+async def test_12_timers_are_never_early(loop: asyncio.AbstractEventLoop, delay: float) -> None:
+    for _ in range(30):
+        fired: asyncio.Future[float] = loop.create_future()
+        due = time.monotonic() + delay
+        loop.call_at(due, lambda fired=fired: fired.set_result(time.monotonic()))  # type: ignore[misc]
+        assert await fired >= due
 
 
 # A present from the same rule: the wake-up needs no reading.
 
 
-def test_each_wake_up_is_an_edge(loop: asyncio.AbstractEventLoop, run: Run) -> None:
-    async def main() -> None:
-        def finish() -> None:
-            if not done.done():
-                done.set_result(None)
+async def test_each_wake_up_is_an_edge(loop: asyncio.AbstractEventLoop) -> None:
+    def finish() -> None:
+        if not done.done():
+            done.set_result(None)
 
-        def call_back() -> None:
-            for _ in range(50):
-                arrived.clear()
-                loop.call_soon_threadsafe(arrived.set)
-                answers.append(arrived.wait(5))
-                if not answers[-1]:
-                    break
-            loop.call_soon_threadsafe(finish)
+    def call_back() -> None:
+        for _ in range(50):
+            arrived.clear()
+            loop.call_soon_threadsafe(arrived.set)
+            answers.append(arrived.wait(5))
+            if not answers[-1]:
+                break
+        loop.call_soon_threadsafe(finish)
 
-        answers: list[bool] = []
-        arrived = threading.Event()
-        done = loop.create_future()
-        thread = threading.Thread(target=call_back)
-        thread.start()
-        loop.call_later(8, finish)  # far off: only wake-ups end the waits before
-        await done
-        thread.join()
-        assert answers == [True] * 50
-
-    run(main())
+    answers: list[bool] = []
+    arrived = threading.Event()
+    done = loop.create_future()
+    thread = threading.Thread(target=call_back)
+    thread.start()
+    loop.call_later(8, finish)  # far off: only wake-ups end the waits before
+    await done
+    thread.join()
+    assert answers == [True] * 50
 
 
 def test_signals_in_another_thread_wake_the_loop(loop: asyncio.AbstractEventLoop, run: Run) -> None:

@@ -23,10 +23,9 @@ from recording import Recorder, Run, connected, receive, receive_all, reset
 Factory = Callable[[], asyncio.AbstractEventLoop]
 
 
-def test_writing_after_close(run: Run, caplog: pytest.LogCaptureFixture) -> None:
+async def test_writing_after_close(caplog: pytest.LogCaptureFixture) -> None:
     """uvloop #506, #685, #552: writing after close raises. Here it is dropped, with a warning only after a few."""
-
-    async def main() -> None:
+    with caplog.at_level(logging.WARNING, "asyncio"):
         async with connected(Recorder) as (transport, protocol, peer):
             transport.close()
             for _ in range(4):
@@ -40,23 +39,16 @@ def test_writing_after_close(run: Run, caplog: pytest.LogCaptureFixture) -> None
             assert await receive_all(peer) == b""
             assert protocol.calls == ["connection_made", "connection_lost"]
 
-    with caplog.at_level(logging.WARNING, "asyncio"):
-        run(main())
-
 
 @pytest.mark.edgeloop_only
-def test_writing_lines_after_close(run: Run) -> None:
+async def test_writing_lines_after_close() -> None:
     """uvloop #506, #685, #552: writelines after close, where asyncio of 3.12 and 3.13.0 raises a TypeError too."""
-
-    async def main() -> None:
-        async with connected(Recorder) as (transport, protocol, peer):
-            transport.close()
-            transport.writelines([b"late", b"later"])
-            await protocol.lost()
-            transport.writelines([b"late", b"later"])
-            assert await receive_all(peer) == b""
-
-    run(main())
+    async with connected(Recorder) as (transport, protocol, peer):
+        transport.close()
+        transport.writelines([b"late", b"later"])
+        await protocol.lost()
+        transport.writelines([b"late", b"later"])
+        assert await receive_all(peer) == b""
 
 
 def test_writing_to_a_peer_that_has_reset(run: Run, caplog: pytest.LogCaptureFixture) -> None:
@@ -77,37 +69,34 @@ def test_writing_to_a_peer_that_has_reset(run: Run, caplog: pytest.LogCaptureFix
     assert {record.getMessage() for record in caplog.records} == {"socket.send() raised exception."}
 
 
-def test_missing_socket_calls(loop: asyncio.AbstractEventLoop, run: Run, tmp_path: Path) -> None:
+async def test_missing_socket_calls(loop: asyncio.AbstractEventLoop, tmp_path: Path) -> None:
     """uvloop #228, #549, #561: sendfile, sock_sendfile, sock_recvfrom, sock_recvfrom_into, sock_sendto are missing."""
     path = tmp_path / "file"
     path.write_bytes(b"from a file")
 
-    async def main() -> None:
-        async with connected(Recorder) as (transport, _, peer):
-            with path.open("rb") as file:
-                assert await loop.sendfile(transport, file) == 11
-            assert await receive(peer, 11) == b"from a file"
-        ours, theirs = socket.socketpair()
-        with ours, theirs, path.open("rb") as file:
-            ours.setblocking(False)
-            theirs.setblocking(False)
-            assert await loop.sock_sendfile(ours, file, 5, 1) == 1
-            assert await loop.sock_recv(theirs, 100) == b"a"
-        one, two = (socket.socket(type=socket.SOCK_DGRAM | socket.SOCK_NONBLOCK) for _ in range(2))
-        with one, two:
-            one.bind(("127.0.0.1", 0))
-            two.bind(("127.0.0.1", 0))
-            assert await loop.sock_sendto(one, b"first", two.getsockname()) == 5
-            assert await loop.sock_recvfrom(two, 100) == (b"first", one.getsockname())
-            assert await loop.sock_sendto(one, b"second", two.getsockname()) == 6
-            buffer = bytearray(100)
-            assert await loop.sock_recvfrom_into(two, buffer) == (6, one.getsockname())
-            assert buffer[:6] == b"second"
-
-    run(main())
+    async with connected(Recorder) as (transport, _, peer):
+        with path.open("rb") as file:
+            assert await loop.sendfile(transport, file) == 11
+        assert await receive(peer, 11) == b"from a file"
+    ours, theirs = socket.socketpair()
+    with ours, theirs, path.open("rb") as file:
+        ours.setblocking(False)
+        theirs.setblocking(False)
+        assert await loop.sock_sendfile(ours, file, 5, 1) == 1
+        assert await loop.sock_recv(theirs, 100) == b"a"
+    one, two = (socket.socket(type=socket.SOCK_DGRAM | socket.SOCK_NONBLOCK) for _ in range(2))
+    with one, two:
+        one.bind(("127.0.0.1", 0))
+        two.bind(("127.0.0.1", 0))
+        assert await loop.sock_sendto(one, b"first", two.getsockname()) == 5
+        assert await loop.sock_recvfrom(two, 100) == (b"first", one.getsockname())
+        assert await loop.sock_sendto(one, b"second", two.getsockname()) == 6
+        buffer = bytearray(100)
+        assert await loop.sock_recvfrom_into(two, buffer) == (6, one.getsockname())
+        assert buffer[:6] == b"second"
 
 
-def test_missing_keywords(loop: asyncio.AbstractEventLoop, run: Run) -> None:
+async def test_missing_keywords(loop: asyncio.AbstractEventLoop) -> None:
     """uvloop #406: happy_eyeballs_delay, interleave, all_errors, keep_alive raise TypeError; here as the Python has them."""
     create_server: Any = loop.create_server
     create_connection: Any = loop.create_connection
@@ -116,56 +105,50 @@ def test_missing_keywords(loop: asyncio.AbstractEventLoop, run: Run) -> None:
     if sys.version_info >= (3, 12):
         of_connection["all_errors"] = True
 
-    async def main() -> None:
-        server = await create_server(Recorder, "127.0.0.1", 0, **of_server)
-        listening = server.sockets[0]
-        port = listening.getsockname()[1]
-        assert listening.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE) == len(of_server)
-        transport, protocol = await create_connection(Recorder, "127.0.0.1", port, **of_connection)
-        server.close()
-        transport.abort()
-        await protocol.lost()
-        with pytest.raises(ExceptionGroup if "all_errors" in of_connection else OSError):
-            await create_connection(Recorder, "127.0.0.1", port, **of_connection)
-        if sys.version_info < (3, 12):
-            with pytest.raises(TypeError, match="all_errors"):
-                await create_connection(Recorder, "127.0.0.1", port, all_errors=True)
-        if sys.version_info < (3, 13):
-            with pytest.raises(TypeError, match="keep_alive"):
-                await create_server(Recorder, "127.0.0.1", 0, keep_alive=True)
-
-    run(main())
+    server = await create_server(Recorder, "127.0.0.1", 0, **of_server)
+    listening = server.sockets[0]
+    port = listening.getsockname()[1]
+    assert listening.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE) == len(of_server)
+    transport, protocol = await create_connection(Recorder, "127.0.0.1", port, **of_connection)
+    server.close()
+    transport.abort()
+    await protocol.lost()
+    with pytest.raises(ExceptionGroup if "all_errors" in of_connection else OSError):
+        await create_connection(Recorder, "127.0.0.1", port, **of_connection)
+    if sys.version_info < (3, 12):
+        with pytest.raises(TypeError, match="all_errors"):
+            await create_connection(Recorder, "127.0.0.1", port, all_errors=True)
+    if sys.version_info < (3, 13):
+        with pytest.raises(TypeError, match="keep_alive"):
+            await create_server(Recorder, "127.0.0.1", 0, keep_alive=True)
 
 
-def test_types(loop: asyncio.AbstractEventLoop, run: Run) -> None:
+async def test_types(loop: asyncio.AbstractEventLoop) -> None:
     """run: isinstance(t, asyncio.Transport) is False, get_extra_info('socket') a PseudoSocket, call_later(0) no TimerHandle.
 
     asyncio's own tests: TransportSocket.
     """
     from asyncio.trsock import TransportSocket
 
-    async def main() -> None:
-        async with connected(Recorder) as (transport, _, _):
-            anything: Any = transport
-            assert isinstance(anything, asyncio.Transport)
-            assert type(transport.get_extra_info("socket")) is TransportSocket
-            assert transport.get_extra_info("socket") is transport.get_extra_info("socket")
-        server: Any = await loop.create_server(Recorder, "127.0.0.1", 0)
-        assert [type(sock) for sock in server.sockets] == [TransportSocket]
-        server.close()
-        endpoint, _ = await loop.create_datagram_endpoint(asyncio.DatagramProtocol, local_addr=("127.0.0.1", 0))
-        assert type(endpoint.get_extra_info("socket")) is TransportSocket
-        assert endpoint.get_extra_info("socket") is endpoint.get_extra_info("socket")
-        endpoint.close()
-        await asyncio.sleep(0)
-        for timer in (loop.call_later(0, int), loop.call_at(loop.time(), int)):
-            handle: Any = timer
-            assert isinstance(handle, asyncio.TimerHandle)
-        soon: Any = loop.call_soon(int)
-        assert isinstance(soon, asyncio.Handle)
-        assert not isinstance(soon, asyncio.TimerHandle)
-
-    run(main())
+    async with connected(Recorder) as (transport, _, _):
+        anything: Any = transport
+        assert isinstance(anything, asyncio.Transport)
+        assert type(transport.get_extra_info("socket")) is TransportSocket
+        assert transport.get_extra_info("socket") is transport.get_extra_info("socket")
+    server: Any = await loop.create_server(Recorder, "127.0.0.1", 0)
+    assert [type(sock) for sock in server.sockets] == [TransportSocket]
+    server.close()
+    endpoint, _ = await loop.create_datagram_endpoint(asyncio.DatagramProtocol, local_addr=("127.0.0.1", 0))
+    assert type(endpoint.get_extra_info("socket")) is TransportSocket
+    assert endpoint.get_extra_info("socket") is endpoint.get_extra_info("socket")
+    endpoint.close()
+    await asyncio.sleep(0)
+    for timer in (loop.call_later(0, int), loop.call_at(loop.time(), int)):
+        handle: Any = timer
+        assert isinstance(handle, asyncio.TimerHandle)
+    soon: Any = loop.call_soon(int)
+    assert isinstance(soon, asyncio.Handle)
+    assert not isinstance(soon, asyncio.TimerHandle)
 
 
 CRASHES = {
@@ -244,45 +227,38 @@ async def main():
     assert (done.returncode, done.stdout) == (0, "over\n"), done.stderr
 
 
-def test_write_during_sendfile(loop: asyncio.AbstractEventLoop, run: Run, tmp_path: Path) -> None:
+async def test_write_during_sendfile(loop: asyncio.AbstractEventLoop, tmp_path: Path) -> None:
     """asyncio's own tests: write during sendfile raises RuntimeError."""
     path = tmp_path / "file"
     path.write_bytes(os.urandom(5_000_000))
 
-    async def main() -> None:
-        async with connected(Recorder, send_buffer=8192) as (transport, _, peer):
-            with path.open("rb") as file:
-                sending = asyncio.ensure_future(loop.sendfile(transport, file))
-                await receive(peer, 1000)
-                with pytest.raises(RuntimeError, match="sendfile is in progress"):
-                    transport.write(b"x")
-                await receive(peer, 4_999_000)
-                assert await sending == 5_000_000
-
-    run(main())
+    async with connected(Recorder, send_buffer=8192) as (transport, _, peer):
+        with path.open("rb") as file:
+            sending = asyncio.ensure_future(loop.sendfile(transport, file))
+            await receive(peer, 1000)
+            with pytest.raises(RuntimeError, match="sendfile is in progress"):
+                transport.write(b"x")
+            await receive(peer, 4_999_000)
+            assert await sending == 5_000_000
 
 
-def test_attributes_that_tools_read(loop: asyncio.AbstractEventLoop, run: Run) -> None:
+async def test_attributes_that_tools_read(loop: asyncio.AbstractEventLoop) -> None:
     """asyncio's own tests: Server._sockets, a pipe transport's _pipe; those of websockets: Server._ssl_context."""
-
-    async def main() -> None:
-        server: Any = await loop.create_server(Recorder, "127.0.0.1", 0)
-        assert [sock.fileno() for sock in server._sockets] == [sock.fileno() for sock in server.sockets]
-        assert server._ssl_context is None
-        server.close()
-        assert server._sockets is None
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        secure: Any = await loop.create_server(Recorder, "127.0.0.1", 0, ssl=context)
-        assert secure._ssl_context is context
-        secure.close()
-        read, write = os.pipe()
-        reading, writing = open(read, "rb", 0), open(write, "wb", 0)
-        reader: Any = (await loop.connect_read_pipe(asyncio.Protocol, reading))[0]
-        writer: Any = (await loop.connect_write_pipe(asyncio.BaseProtocol, writing))[0]
-        assert (reader._pipe, writer._pipe) == (reading, writing)
-        writer.close()
-        reader.close()
-        await asyncio.sleep(0.001)
-        assert (reader._pipe, writer._pipe) == (None, None)
-
-    run(main())
+    server: Any = await loop.create_server(Recorder, "127.0.0.1", 0)
+    assert [sock.fileno() for sock in server._sockets] == [sock.fileno() for sock in server.sockets]
+    assert server._ssl_context is None
+    server.close()
+    assert server._sockets is None
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    secure: Any = await loop.create_server(Recorder, "127.0.0.1", 0, ssl=context)
+    assert secure._ssl_context is context
+    secure.close()
+    read, write = os.pipe()
+    reading, writing = open(read, "rb", 0), open(write, "wb", 0)
+    reader: Any = (await loop.connect_read_pipe(asyncio.Protocol, reading))[0]
+    writer: Any = (await loop.connect_write_pipe(asyncio.BaseProtocol, writing))[0]
+    assert (reader._pipe, writer._pipe) == (reading, writing)
+    writer.close()
+    reader.close()
+    await asyncio.sleep(0.001)
+    assert (reader._pipe, writer._pipe) == (None, None)

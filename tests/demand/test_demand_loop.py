@@ -35,19 +35,16 @@ def run_briefly(loop: asyncio.AbstractEventLoop) -> None:
 
 
 @pytest.mark.skipif(sys.version_info < (3, 12), reason="eager task factories came with 3.12")
-def test_eager_task_factory(loop: asyncio.AbstractEventLoop, run: Run) -> None:
+async def test_eager_task_factory(loop: asyncio.AbstractEventLoop) -> None:
     """run; uvloop #754, #746, #718: an eager task factory breaks create_task."""
     factory: Any = asyncio.eager_task_factory  # type: ignore[attr-defined]
 
-    async def main() -> None:
-        loop.set_task_factory(factory)
-        task = loop.create_task(answer(), name="eager")
-        assert task.done()
-        assert (task.result(), task.get_name()) == (42, "eager")
-        async with asyncio.TaskGroup() as group:
-            assert group.create_task(answer()).done()
-
-    run(main())
+    loop.set_task_factory(factory)
+    task = loop.create_task(answer(), name="eager")
+    assert task.done()
+    assert (task.result(), task.get_name()) == (42, "eager")
+    async with asyncio.TaskGroup() as group:
+        assert group.create_task(answer()).done()
 
 
 def test_create_task_passes_on_what_it_got(loop: asyncio.AbstractEventLoop, run: Run) -> None:
@@ -76,7 +73,7 @@ def test_create_task_passes_on_what_it_got(loop: asyncio.AbstractEventLoop, run:
 
 
 @pytest.mark.skipif(sys.version_info < (3, 12), reason="shutdown_default_executor takes a timeout since 3.12")
-def test_shutdown_default_executor_timeout(loop: asyncio.AbstractEventLoop, run: Run) -> None:
+async def test_shutdown_default_executor_timeout(loop: asyncio.AbstractEventLoop) -> None:
     """run: shutdown_default_executor(timeout=0.2) takes 1 s; here the timeout ends it, whatever the jobs do.
 
     asyncio's own tests: shutdown_default_executor(timeout).
@@ -85,20 +82,17 @@ def test_shutdown_default_executor_timeout(loop: asyncio.AbstractEventLoop, run:
         pytest.skip("asyncio of 3.12.1 joins the threads whatever the timeout")
     gate = threading.Event()
 
-    async def main() -> None:
-        job = loop.run_in_executor(None, gate.wait)
-        order: list[str] = []
-        loop.call_later(0.9, order.append, "nearly a second")
-        try:
-            with pytest.warns(RuntimeWarning, match="joining its threads within"):
-                await loop.shutdown_default_executor(0.01)  # type: ignore[call-arg]
-            order.append("shut down")
-        finally:
-            gate.set()
-        await job
-        assert order == ["shut down"]
-
-    run(main())
+    job = loop.run_in_executor(None, gate.wait)
+    order: list[str] = []
+    loop.call_later(0.9, order.append, "nearly a second")
+    try:
+        with pytest.warns(RuntimeWarning, match="joining its threads within"):
+            await loop.shutdown_default_executor(0.01)  # type: ignore[call-arg]
+        order.append("shut down")
+    finally:
+        gate.set()
+    await job
+    assert order == ["shut down"]
 
 
 def test_short_timers(loop: asyncio.AbstractEventLoop) -> None:
@@ -124,16 +118,12 @@ def test_short_timers(loop: asyncio.AbstractEventLoop) -> None:
 
 
 @pytest.mark.edgeloop_only
-def test_sleep_takes_its_time(run: Run) -> None:
+async def test_sleep_takes_its_time() -> None:
     """run; uvloop #359, #739: a 200 us sleep must not return at once: never early, by the clock of the system."""
-
-    async def main() -> None:
-        for _ in range(50):
-            due = time.monotonic() + 200e-6
-            await asyncio.sleep(200e-6)
-            assert time.monotonic() >= due
-
-    run(main())
+    for _ in range(50):
+        due = time.monotonic() + 200e-6
+        await asyncio.sleep(200e-6)
+        assert time.monotonic() >= due
 
 
 def test_past_deadlines_in_order(loop: asyncio.AbstractEventLoop) -> None:
@@ -219,22 +209,18 @@ def test_slow_callback_text(loop: asyncio.AbstractEventLoop, caplog: pytest.LogC
     assert str(record.args[0]).startswith("<Handle sleep(0.01) created at ")
 
 
-def test_sock_connect_starts_at_once(loop: asyncio.AbstractEventLoop, run: Run) -> None:
+async def test_sock_connect_starts_at_once(loop: asyncio.AbstractEventLoop) -> None:
     """asyncio's own tests: sock_connect starting in its first step, not a turn later."""
-
-    async def main() -> None:
-        with socket.socket() as listener, socket.socket() as sock:
-            listener.bind(("127.0.0.1", 0))
-            listener.listen()
-            listener.setblocking(False)
-            sock.setblocking(False)
-            connecting = loop.create_task(loop.sock_connect(sock, listener.getsockname()))
-            await asyncio.sleep(0)  # the task's first step, and nothing that this step may have scheduled
-            accepted, _ = listener.accept()
-            accepted.close()
-            await connecting
-
-    run(main())
+    with socket.socket() as listener, socket.socket() as sock:
+        listener.bind(("127.0.0.1", 0))
+        listener.listen()
+        listener.setblocking(False)
+        sock.setblocking(False)
+        connecting = loop.create_task(loop.sock_connect(sock, listener.getsockname()))
+        await asyncio.sleep(0)  # the task's first step, and nothing that this step may have scheduled
+        accepted, _ = listener.accept()
+        accepted.close()
+        await connecting
 
 
 @pytest.mark.parametrize("exception", [KeyboardInterrupt, SystemExit])
@@ -294,25 +280,22 @@ def test_debug_mode_is_asked_at_construction(loop_factory: Factory, monkeypatch:
 
 
 @pytest.mark.edgeloop_only
-def test_names_do_not_wait_for_other_jobs(loop: asyncio.AbstractEventLoop, run: Run) -> None:
+async def test_names_do_not_wait_for_other_jobs(loop: asyncio.AbstractEventLoop) -> None:
     """cpython #112169, #120644: getaddrinfo starves behind other executor jobs."""
     gate = threading.Event()
 
-    async def main() -> None:
-        loop.set_default_executor(concurrent.futures.ThreadPoolExecutor(1))
-        job = loop.run_in_executor(None, gate.wait)
-        try:
-            assert await loop.getaddrinfo("localhost", 80) == socket.getaddrinfo("localhost", 80)
-        finally:
-            gate.set()
-        await job
-        threads = threading.active_count()
-        # The zone index of a literal, which uvloop drops: 1 is the loopback interface.
-        found = await loop.getaddrinfo("fe80::1%lo", 80, type=socket.SOCK_STREAM)
-        assert found[0][4] == ("fe80::1", 80, 0, socket.if_nametoindex("lo"))
-        assert threading.active_count() == threads
-
-    run(main())
+    loop.set_default_executor(concurrent.futures.ThreadPoolExecutor(1))
+    job = loop.run_in_executor(None, gate.wait)
+    try:
+        assert await loop.getaddrinfo("localhost", 80) == socket.getaddrinfo("localhost", 80)
+    finally:
+        gate.set()
+    await job
+    threads = threading.active_count()
+    # The zone index of a literal, which uvloop drops: 1 is the loopback interface.
+    found = await loop.getaddrinfo("fe80::1%lo", 80, type=socket.SOCK_STREAM)
+    assert found[0][4] == ("fe80::1", 80, 0, socket.if_nametoindex("lo"))
+    assert threading.active_count() == threads
 
 
 def test_tasks_are_asyncios_own(loop: asyncio.AbstractEventLoop, run: Run) -> None:
@@ -332,14 +315,10 @@ def test_tasks_are_asyncios_own(loop: asyncio.AbstractEventLoop, run: Run) -> No
 
 
 @pytest.mark.skipif(sys.version_info < (3, 15), reason="TaskGroup.cancel comes with 3.15")
-def test_cancelling_a_task_group(run: Run) -> None:
+async def test_cancelling_a_task_group() -> None:
     """3.15 adds TaskGroup.cancel."""
-
-    async def main() -> None:
-        async with asyncio.TaskGroup() as group:
-            task = group.create_task(asyncio.sleep(60))
-            await asyncio.sleep(0)
-            group.cancel()  # type: ignore[attr-defined]
-        assert task.cancelled()
-
-    run(main())
+    async with asyncio.TaskGroup() as group:
+        task = group.create_task(asyncio.sleep(60))
+        await asyncio.sleep(0)
+        group.cancel()  # type: ignore[attr-defined]
+    assert task.cancelled()

@@ -130,29 +130,25 @@ def test_no_fork_hooks(pytestconfig: pytest.Config, tmp_path: Path) -> None:
     assert (done.stdout, done.stderr) == ("[]\n", "")
 
 
-def test_arguments_of_popen(run: Run) -> None:
+async def test_arguments_of_popen() -> None:
     """uvloop #749: close_fds, user, group, umask are rejected."""
-
-    async def main() -> None:
-        inherited, written = os.pipe()
-        os.set_inheritable(written, True)
-        child = await asyncio.create_subprocess_exec(
-            "/bin/sh",
-            "-c",
-            f"umask; id -u; id -g; echo from the child >/proc/self/fd/{written}",
-            stdout=subprocess.PIPE,
-            close_fds=False,
-            user=os.getuid(),
-            group=os.getgid(),
-            umask=0o027,
-        )
-        output, _ = await child.communicate()
-        os.close(written)
-        assert output.split() == [b"0027", b"%d" % os.getuid(), b"%d" % os.getgid()]
-        with open(inherited, "rb") as pipe:
-            assert pipe.read() == b"from the child\n"
-
-    run(main())
+    inherited, written = os.pipe()
+    os.set_inheritable(written, True)
+    child = await asyncio.create_subprocess_exec(
+        "/bin/sh",
+        "-c",
+        f"umask; id -u; id -g; echo from the child >/proc/self/fd/{written}",
+        stdout=subprocess.PIPE,
+        close_fds=False,
+        user=os.getuid(),
+        group=os.getgid(),
+        umask=0o027,
+    )
+    output, _ = await child.communicate()
+    os.close(written)
+    assert output.split() == [b"0027", b"%d" % os.getuid(), b"%d" % os.getgid()]
+    with open(inherited, "rb") as pipe:
+        assert pipe.read() == b"from the child\n"
 
 
 WORKER = """
@@ -280,28 +276,25 @@ def test_each_datagram_goes_once(tmp_path: Path) -> None:
     assert sum(sent) + calls["sendto"] == 20 * 50
 
 
-def test_batches_that_go_in_part(run: Run, tmp_path: Path) -> None:
+async def test_batches_that_go_in_part(tmp_path: Path) -> None:
     """cpython #91487: partial sends exact: a Unix receiver takes some of a batch, and the rest has to wait."""
     path = str(tmp_path / "receiver")
     expected = [b"%d" % number for number in range(500)]
 
-    async def main() -> None:
-        loop = asyncio.get_running_loop()
-        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as receiver:
-            receiver.setblocking(False)
-            receiver.bind(path)
-            sender, _ = await loop.create_datagram_endpoint(
-                asyncio.DatagramProtocol, remote_addr=path, family=socket.AF_UNIX
-            )
-            for data in expected:
-                sender.sendto(data)
-            assert [await loop.sock_recv(receiver, 100) for _ in expected] == expected
-            sender.close()
-            await asyncio.sleep(0)
-            with pytest.raises(BlockingIOError):
-                receiver.recv(100)  # no datagram came twice
-
-    run(main())
+    loop = asyncio.get_running_loop()
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as receiver:
+        receiver.setblocking(False)
+        receiver.bind(path)
+        sender, _ = await loop.create_datagram_endpoint(
+            asyncio.DatagramProtocol, remote_addr=path, family=socket.AF_UNIX
+        )
+        for data in expected:
+            sender.sendto(data)
+        assert [await loop.sock_recv(receiver, 100) for _ in expected] == expected
+        sender.close()
+        await asyncio.sleep(0)
+        with pytest.raises(BlockingIOError):
+            receiver.recv(100)  # no datagram came twice
 
 
 def test_one_buffer_a_turn(run: Run) -> None:
@@ -385,19 +378,15 @@ def test_unix_server_mode(loop: asyncio.AbstractEventLoop, run: Run, tmp_path: P
 
 
 @pytest.mark.skipif(sys.version_info < (3, 14), reason="python -m asyncio ps came with 3.14")
-def test_asyncio_ps(run: Run) -> None:
+async def test_asyncio_ps() -> None:
     """asyncio ps/pstree (3.14) works on any loop that runs stock C Tasks: another process reads our tasks."""
-
-    async def main() -> None:
-        task = asyncio.create_task(asyncio.sleep(60), name="a task to be found")
-        await asyncio.sleep(0)
-        ps = await asyncio.create_subprocess_exec(
-            sys.executable, "-m", "asyncio", "ps", str(os.getpid()), stdout=subprocess.PIPE, stderr=subprocess.PIPE
-        )
-        output, errors = (text.decode() for text in await ps.communicate())
-        task.cancel()
-        if ps.returncode and ("ermission" in errors or "not permitted" in errors):
-            pytest.skip("this system lets no process read another's memory")
-        assert "a task to be found" in output, errors
-
-    run(main())
+    task = asyncio.create_task(asyncio.sleep(60), name="a task to be found")
+    await asyncio.sleep(0)
+    ps = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "asyncio", "ps", str(os.getpid()), stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    )
+    output, errors = (text.decode() for text in await ps.communicate())
+    task.cancel()
+    if ps.returncode and ("ermission" in errors or "not permitted" in errors):
+        pytest.skip("this system lets no process read another's memory")
+    assert "a task to be found" in output, errors

@@ -86,14 +86,11 @@ def test_streamed_answer_is_whole(app: ExampleProcess) -> None:
     assert [json.loads(line)["number"] for line in lines] == list(range(5000))
 
 
-def test_streamed_answer_comes_line_by_line(app: ExampleProcess, run: Run) -> None:
-    async def read() -> None:
-        # The second line would take a minute: the first is here, or this is where the test fails by its timeout.
-        async with ClientSession() as session, session.get(f"{app.url}/ticks?count=2&every=60") as answer:
-            line = await asyncio.wait_for(answer.content.readline(), 30)
-            assert json.loads(line)["number"] == 0
-
-    run(read())
+async def test_streamed_answer_comes_line_by_line(app: ExampleProcess) -> None:
+    # The second line would take a minute: the first is here, or this is where the test fails by its timeout.
+    async with ClientSession() as session, session.get(f"{app.url}/ticks?count=2&every=60") as answer:
+        line = await asyncio.wait_for(answer.content.readline(), 30)
+        assert json.loads(line)["number"] == 0
 
 
 def test_client_that_leaves_in_the_middle(app: ExampleProcess, run: Run) -> None:
@@ -110,26 +107,23 @@ def test_client_that_leaves_in_the_middle(app: ExampleProcess, run: Run) -> None
     assert curl(f"{app.url}/json")[0] == 200
 
 
-def test_news_reach_every_listener(app: ExampleProcess, run: Run) -> None:
-    async def listen() -> None:
-        async with ClientSession() as session:
-            listeners = [await session.ws_connect(f"{app.url}/news") for _ in range(5)]
-            for number, listener in enumerate(listeners):
-                await listener.send_str(f"grüße {number}")
-                assert await listener.receive_json() == {"you said": f"grüße {number}"}
-            for _ in range(3):
-                async with session.post(f"{app.url}/texts", json={"text": LINE}) as answer:
-                    number = (await answer.json())["number"]
-                for listener in listeners:
-                    assert await listener.receive_json() == {"number": number, "words": WORDS}
-            await listeners.pop().close()
-            async with session.post(f"{app.url}/texts", json={"text": "who is left"}) as answer:
-                assert answer.status == 202
+async def test_news_reach_every_listener(app: ExampleProcess) -> None:
+    async with ClientSession() as session:
+        listeners = [await session.ws_connect(f"{app.url}/news") for _ in range(5)]
+        for number, listener in enumerate(listeners):
+            await listener.send_str(f"grüße {number}")
+            assert await listener.receive_json() == {"you said": f"grüße {number}"}
+        for _ in range(3):
+            async with session.post(f"{app.url}/texts", json={"text": LINE}) as answer:
+                number = (await answer.json())["number"]
             for listener in listeners:
-                assert set((await listener.receive_json())["words"]) == {"who", "is", "left"}
-                await listener.close()
-
-    run(listen())
+                assert await listener.receive_json() == {"number": number, "words": WORDS}
+        await listeners.pop().close()
+        async with session.post(f"{app.url}/texts", json={"text": "who is left"}) as answer:
+            assert answer.status == 202
+        for listener in listeners:
+            assert set((await listener.receive_json())["words"]) == {"who", "is", "left"}
+            await listener.close()
 
 
 def test_large_text(app: ExampleProcess) -> None:

@@ -37,45 +37,39 @@ async def event(watch: ClientResponse) -> str:
     return line.decode().removeprefix("data: ").rstrip("\n")
 
 
-def test_readings_go_from_sensors_to_watchers(station: ExampleProcess, run: Run) -> None:
-    async def talk() -> None:
-        async with ClientSession() as session:
-            address = await sensors(session, station)
-            async with session.get(station.url + "/watch") as first, session.get(station.url + "/watch") as second:
-                assert first.headers["Content-Type"] == "text/event-stream"
-                connections = [await asyncio.open_connection(*address) for _ in range(5)]
-                for round_ in range(200):
-                    for number, (_, writer) in enumerate(connections):
-                        reading = f"sensor{number} {round_}"
-                        writer.write(reading.encode() + b"\n")
-                        for watch in (first, second):
-                            assert await event(watch) == reading
-            assert await newest(session, station) == {f"sensor{number}": 199.0 for number in range(5)}
-            for _, writer in connections:
-                writer.close()
-                await writer.wait_closed()
-
-    run(talk())
-
-
-def test_lines_in_pieces_and_many_at_once(station: ExampleProcess, run: Run) -> None:
-    async def talk() -> None:
-        async with ClientSession() as session:
-            reader, writer = await asyncio.open_connection(*await sensors(session, station))
-            async with session.get(station.url + "/watch") as watch:
-                writer.write(b"kitc")
-                await asyncio.sleep(0.05)
-                writer.write(b"hen 21.5\ncellar 12\nattic ")
-                assert [await event(watch), await event(watch)] == ["kitchen 21.5", "cellar 12"]
-                writer.write(b"-3\n")
-                assert await event(watch) == "attic -3"
-            writer.write_eof()
-            assert await reader.read() == b""
-            assert await newest(session, station) == {"kitchen": 21.5, "cellar": 12.0, "attic": -3.0}
+async def test_readings_go_from_sensors_to_watchers(station: ExampleProcess) -> None:
+    async with ClientSession() as session:
+        address = await sensors(session, station)
+        async with session.get(station.url + "/watch") as first, session.get(station.url + "/watch") as second:
+            assert first.headers["Content-Type"] == "text/event-stream"
+            connections = [await asyncio.open_connection(*address) for _ in range(5)]
+            for round_ in range(200):
+                for number, (_, writer) in enumerate(connections):
+                    reading = f"sensor{number} {round_}"
+                    writer.write(reading.encode() + b"\n")
+                    for watch in (first, second):
+                        assert await event(watch) == reading
+        assert await newest(session, station) == {f"sensor{number}": 199.0 for number in range(5)}
+        for _, writer in connections:
             writer.close()
             await writer.wait_closed()
 
-    run(talk())
+
+async def test_lines_in_pieces_and_many_at_once(station: ExampleProcess) -> None:
+    async with ClientSession() as session:
+        reader, writer = await asyncio.open_connection(*await sensors(session, station))
+        async with session.get(station.url + "/watch") as watch:
+            writer.write(b"kitc")
+            await asyncio.sleep(0.05)
+            writer.write(b"hen 21.5\ncellar 12\nattic ")
+            assert [await event(watch), await event(watch)] == ["kitchen 21.5", "cellar 12"]
+            writer.write(b"-3\n")
+            assert await event(watch) == "attic -3"
+        writer.write_eof()
+        assert await reader.read() == b""
+        assert await newest(session, station) == {"kitchen": 21.5, "cellar": 12.0, "attic": -3.0}
+        writer.close()
+        await writer.wait_closed()
 
 
 @pytest.mark.parametrize(
@@ -87,18 +81,15 @@ def test_lines_in_pieces_and_many_at_once(station: ExampleProcess, run: Run) -> 
         (b"x" * 300, b"a line has at most 200 bytes"),
     ],
 )
-def test_a_sensor_that_sends_something_else(station: ExampleProcess, run: Run, sent: bytes, reason: bytes) -> None:
-    async def talk() -> None:
-        async with ClientSession() as session:
-            reader, writer = await asyncio.open_connection(*await sensors(session, station))
-            writer.write(sent)
-            assert (await reader.readline()).startswith(b"goodbye: " + reason)
-            assert await reader.read() == b""
-            writer.close()
-            await writer.wait_closed()
-            assert await newest(session, station) == {}
-
-    run(talk())
+async def test_a_sensor_that_sends_something_else(station: ExampleProcess, sent: bytes, reason: bytes) -> None:
+    async with ClientSession() as session:
+        reader, writer = await asyncio.open_connection(*await sensors(session, station))
+        writer.write(sent)
+        assert (await reader.readline()).startswith(b"goodbye: " + reason)
+        assert await reader.read() == b""
+        writer.close()
+        await writer.wait_closed()
+        assert await newest(session, station) == {}
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])

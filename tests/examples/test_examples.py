@@ -88,39 +88,33 @@ def test_aiohttp_generates_exactly_what_is_asked_for(app: ExampleProcess, count:
     assert curl(f"{app.url}/bytes/{count}") == expected
 
 
-def test_websocket_echo(app: ExampleProcess, run: Run) -> None:
+async def test_websocket_echo(app: ExampleProcess) -> None:
     blob = os.urandom(2_000_003)
 
-    async def talk() -> None:
-        async with ClientSession() as session, session.ws_connect(f"{app.url}/echo", max_msg_size=0) as ws:
-            await ws.send_str("grüße")
-            assert await ws.receive_str() == "grüße"
-            await ws.send_bytes(blob)
-            assert await ws.receive_bytes() == blob
-            await ws.send_bytes(b"")
-            assert await ws.receive_bytes() == b""
-            for number in range(500):  # all sent before the first is read
-                await ws.send_str(str(number))
-            assert [await ws.receive_str() for _ in range(500)] == [str(number) for number in range(500)]
-
-    run(talk())
+    async with ClientSession() as session, session.ws_connect(f"{app.url}/echo", max_msg_size=0) as ws:
+        await ws.send_str("grüße")
+        assert await ws.receive_str() == "grüße"
+        await ws.send_bytes(blob)
+        assert await ws.receive_bytes() == blob
+        await ws.send_bytes(b"")
+        assert await ws.receive_bytes() == b""
+        for number in range(500):  # all sent before the first is read
+            await ws.send_str(str(number))
+        assert [await ws.receive_str() for _ in range(500)] == [str(number) for number in range(500)]
 
 
-def test_websocket_chat_reaches_everybody(app: ExampleProcess, run: Run) -> None:
-    async def talk() -> None:
-        async with ClientSession() as session:
-            members = [await session.ws_connect(f"{app.url}/chat") for _ in range(10)]
-            for number, member in enumerate(members):
-                await member.send_str(f"from {number}")
-                for listener in members:
-                    assert await listener.receive_str() == f"from {number}"
-            await members.pop().close()
-            await members[0].send_str("who is left?")
+async def test_websocket_chat_reaches_everybody(app: ExampleProcess) -> None:
+    async with ClientSession() as session:
+        members = [await session.ws_connect(f"{app.url}/chat") for _ in range(10)]
+        for number, member in enumerate(members):
+            await member.send_str(f"from {number}")
             for listener in members:
-                assert await listener.receive_str() == "who is left?"
-                await listener.close()
-
-    run(talk())
+                assert await listener.receive_str() == f"from {number}"
+        await members.pop().close()
+        await members[0].send_str("who is left?")
+        for listener in members:
+            assert await listener.receive_str() == "who is left?"
+            await listener.close()
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
@@ -158,19 +152,16 @@ def test_a_port_that_is_taken_ends_the_example_with_the_reason(
     assert done.stdout == ""
 
 
-def test_protocol_echo(echo: ExampleProcess, run: Run) -> None:
-    async def talk() -> None:
-        reader, writer = await asyncio.open_connection(echo.host, echo.port)
-        for size in (1, 100, 1024, 65_536, 65_537, 300_000):
-            data = os.urandom(size)
-            writer.write(data)
-            assert await reader.readexactly(size) == data
-        writer.write_eof()
-        assert await reader.read() == b""
-        writer.close()
-        await writer.wait_closed()
-
-    run(talk())
+async def test_protocol_echo(echo: ExampleProcess) -> None:
+    reader, writer = await asyncio.open_connection(echo.host, echo.port)
+    for size in (1, 100, 1024, 65_536, 65_537, 300_000):
+        data = os.urandom(size)
+        writer.write(data)
+        assert await reader.readexactly(size) == data
+    writer.write_eof()
+    assert await reader.read() == b""
+    writer.close()
+    await writer.wait_closed()
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
@@ -208,55 +199,46 @@ class ChatClient:
         await self.writer.wait_closed()
 
 
-def test_streams_chat(chat: ExampleProcess, run: Run) -> None:
-    async def talk() -> None:
+async def test_streams_chat(chat: ExampleProcess) -> None:
+    ann = await ChatClient.enter(chat, "ann")
+    assert await ann.hear() == "* ann has joined"
+    bob = await ChatClient.enter(chat, "ann")
+    assert await bob.hear() == "* another name, please"
+    bob.say("bob")
+    for member in (ann, bob):
+        assert await member.hear() == "* bob has joined"
+    ann.say("hello, ünïcödé")
+    for member in (ann, bob):
+        assert await member.hear() == "ann: hello, ünïcödé"
+    ann.say("/who")
+    assert await ann.hear() == "* here: ann, bob"
+    bob.say("/quit")
+    assert await bob.hear() == ""
+    assert await ann.hear() == "* bob has left"
+    await bob.leave()
+    await ann.leave()
+
+
+async def test_streams_chat_answers_a_member_that_has_half_closed(chat: ExampleProcess) -> None:
+    ann = await ChatClient.enter(chat, "ann")
+    for number in range(900):
+        ann.say(f"{number} " + "x" * 1000)
+    ann.say("/history")
+    ann.writer.write_eof()
+    heard = (await ann.reader.read()).decode().splitlines()
+    spoken = [f"ann: {number} " + "x" * 1000 for number in range(900)]
+    assert heard == ["* ann has joined", *spoken, "| * ann has joined", *("| " + line for line in spoken)]
+    await ann.leave()
+
+
+async def test_streams_chat_says_goodbye_to_bad_lines(chat: ExampleProcess) -> None:
+    for bad in (b"x" * 10_000 + b"\n", b"\xff\xfe\n"):
         ann = await ChatClient.enter(chat, "ann")
         assert await ann.hear() == "* ann has joined"
-        bob = await ChatClient.enter(chat, "ann")
-        assert await bob.hear() == "* another name, please"
-        bob.say("bob")
-        for member in (ann, bob):
-            assert await member.hear() == "* bob has joined"
-        ann.say("hello, ünïcödé")
-        for member in (ann, bob):
-            assert await member.hear() == "ann: hello, ünïcödé"
-        ann.say("/who")
-        assert await ann.hear() == "* here: ann, bob"
-        bob.say("/quit")
-        assert await bob.hear() == ""
-        assert await ann.hear() == "* bob has left"
-        await bob.leave()
+        ann.writer.write(bad)
+        assert (await ann.hear()).startswith("* goodbye: ")
+        assert await ann.hear() == ""
         await ann.leave()
-
-    run(talk())
-
-
-def test_streams_chat_answers_a_member_that_has_half_closed(chat: ExampleProcess, run: Run) -> None:
-    async def talk() -> None:
-        ann = await ChatClient.enter(chat, "ann")
-        for number in range(900):
-            ann.say(f"{number} " + "x" * 1000)
-        ann.say("/history")
-        ann.writer.write_eof()
-        heard = (await ann.reader.read()).decode().splitlines()
-        spoken = [f"ann: {number} " + "x" * 1000 for number in range(900)]
-        assert heard == ["* ann has joined", *spoken, "| * ann has joined", *("| " + line for line in spoken)]
-        await ann.leave()
-
-    run(talk())
-
-
-def test_streams_chat_says_goodbye_to_bad_lines(chat: ExampleProcess, run: Run) -> None:
-    async def talk() -> None:
-        for bad in (b"x" * 10_000 + b"\n", b"\xff\xfe\n"):
-            ann = await ChatClient.enter(chat, "ann")
-            assert await ann.hear() == "* ann has joined"
-            ann.writer.write(bad)
-            assert (await ann.hear()).startswith("* goodbye: ")
-            assert await ann.hear() == ""
-            await ann.leave()
-
-    run(talk())
 
 
 def test_streams_chat_drops_a_member_that_does_not_read(chat: ExampleProcess, run: Run) -> None:

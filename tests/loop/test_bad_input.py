@@ -128,37 +128,34 @@ def test_coroutines_of_a_closed_loop(
 
 
 @pytest.mark.parametrize("wrong", [None, 42, "text"], ids=str)
-def test_a_protocol_factory_that_is_not_callable(loop: asyncio.AbstractEventLoop, run: Run, wrong: Any) -> None:
-    async def main() -> None:
-        ours, theirs = socket.socketpair()
-        with ours, theirs, pytest.raises(TypeError, match="not callable"):
-            await loop.create_connection(wrong, sock=ours)
-
-    run(main())
+async def test_a_protocol_factory_that_is_not_callable(loop: asyncio.AbstractEventLoop, wrong: Any) -> None:
+    ours, theirs = socket.socketpair()
+    with ours, theirs, pytest.raises(TypeError, match="not callable"):
+        await loop.create_connection(wrong, sock=ours)
 
 
 @pytest.mark.parametrize("wrong", [42, "text", 3j], ids=str)
-def test_a_socket_that_is_none(loop: asyncio.AbstractEventLoop, run: Run, wrong: Any) -> None:
+async def test_a_socket_that_is_none(loop: asyncio.AbstractEventLoop, wrong: Any) -> None:
     for create in (loop.create_connection, loop.create_server):
         with pytest.raises(AttributeError, match="type"):
-            run(create(Recorder, sock=wrong))
+            await create(Recorder, sock=wrong)
 
 
-def test_a_host_of_a_wrong_type(loop: asyncio.AbstractEventLoop, run: Run) -> None:
+async def test_a_host_of_a_wrong_type(loop: asyncio.AbstractEventLoop) -> None:
     wrong: Any = 42
     with pytest.raises((TypeError, AttributeError)):
-        run(loop.create_connection(Recorder, wrong, 80))
+        await loop.create_connection(Recorder, wrong, 80)
     with pytest.raises((TypeError, AttributeError)):
-        run(loop.create_server(Recorder, wrong, 80))
+        await loop.create_server(Recorder, wrong, 80)
 
 
-def test_a_closed_socket(loop: asyncio.AbstractEventLoop, run: Run) -> None:
+async def test_a_closed_socket(loop: asyncio.AbstractEventLoop) -> None:
     sock = socket.socket()
     sock.close()
     with pytest.raises((OSError, ValueError)):
-        run(loop.create_connection(Recorder, sock=sock))
+        await loop.create_connection(Recorder, sock=sock)
     with pytest.raises((OSError, ValueError)):
-        run(loop.create_server(Recorder, sock=sock))
+        await loop.create_server(Recorder, sock=sock)
 
 
 @pytest.mark.parametrize("kind", [KeyboardInterrupt, SystemExit])
@@ -207,31 +204,28 @@ async def provoke(
     await asyncio.sleep(1)
 
 
-def test_nothing_is_left_of_a_thousand_failures(loop: asyncio.AbstractEventLoop, run: Run) -> None:
-    async def main() -> None:
-        async with await loop.create_server(Recorder, "127.0.0.1", 0):
-            pass  # whatever a loop keeps for all its servers is there from now on
-        before = len(os.listdir("/proc/self/fd"))
-        with socket.socket() as closed:
-            closed.bind(("127.0.0.1", 0))
-            for _ in range(200):
-                with pytest.raises(ConnectionRefusedError):
-                    await loop.create_connection(Recorder, *closed.getsockname())
+async def test_nothing_is_left_of_a_thousand_failures(loop: asyncio.AbstractEventLoop) -> None:
+    async with await loop.create_server(Recorder, "127.0.0.1", 0):
+        pass  # whatever a loop keeps for all its servers is there from now on
+    before = len(os.listdir("/proc/self/fd"))
+    with socket.socket() as closed:
+        closed.bind(("127.0.0.1", 0))
         for _ in range(200):
-            with pytest.raises(FileNotFoundError):
-                await loop.create_unix_connection(Recorder, "/nowhere/socket")
-        async with await loop.create_server(Recorder, "127.0.0.1", 0) as server:
-            for _ in range(200):
-                with pytest.raises(OSError, match="address already in use"):
-                    await loop.create_server(Recorder, *server.sockets[0].getsockname())
-            for _ in range(10):
-                for client in [socket.create_connection(server.sockets[0].getsockname()) for _ in range(40)]:
-                    reset(client)
-                await asyncio.sleep(0.005)  # the backlog holds 100
-        while len(os.listdir("/proc/self/fd")) > before:
-            await asyncio.sleep(0.001)
-
-    run(main())
+            with pytest.raises(ConnectionRefusedError):
+                await loop.create_connection(Recorder, *closed.getsockname())
+    for _ in range(200):
+        with pytest.raises(FileNotFoundError):
+            await loop.create_unix_connection(Recorder, "/nowhere/socket")
+    async with await loop.create_server(Recorder, "127.0.0.1", 0) as server:
+        for _ in range(200):
+            with pytest.raises(OSError, match="address already in use"):
+                await loop.create_server(Recorder, *server.sockets[0].getsockname())
+        for _ in range(10):
+            for client in [socket.create_connection(server.sockets[0].getsockname()) for _ in range(40)]:
+                reset(client)
+            await asyncio.sleep(0.005)  # the backlog holds 100
+    while len(os.listdir("/proc/self/fd")) > before:
+        await asyncio.sleep(0.001)
 
 
 def test_a_closed_loop_has_no_descriptors(loop_factory: Callable[[], asyncio.AbstractEventLoop]) -> None:

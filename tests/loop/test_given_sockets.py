@@ -153,8 +153,8 @@ def test_a_server_that_fails_to_start_leaves_nothing_open(
 
 @pytest.mark.edgeloop_only
 @pytest.mark.parametrize("turns", range(6))
-def test_a_call_that_is_cancelled_leaves_nothing_open(
-    loop: asyncio.AbstractEventLoop, run: Run, listening: socket.socket, tmp_path: Path, turns: int
+async def test_a_call_that_is_cancelled_leaves_nothing_open(
+    loop: asyncio.AbstractEventLoop, listening: socket.socket, tmp_path: Path, turns: int
 ) -> None:
     listening.listen(100)
     path = str(tmp_path / "sock")
@@ -162,7 +162,7 @@ def test_a_call_that_is_cancelled_leaves_nothing_open(
     unix.bind(path)
     unix.listen(100)
 
-    async def main() -> None:
+    with unix:
         (await loop.create_server(asyncio.Protocol, "127.0.0.1", 0)).close()
         host, port = listening.getsockname()
         calls: list[Callable[[], Any]] = [
@@ -188,12 +188,9 @@ def test_a_call_that_is_cancelled_leaves_nothing_open(
                 await asyncio.sleep(0)
             assert len(descriptors()) == before
 
-    with unix:
-        run(main())
-
 
 @pytest.mark.edgeloop_only  # asyncio's says for good that it serves
-def test_a_server_can_be_started_again_after_it_failed(loop: asyncio.AbstractEventLoop, run: Run) -> None:
+async def test_a_server_can_be_started_again_after_it_failed(loop: asyncio.AbstractEventLoop) -> None:
     class Backlog:
         asked = 0
 
@@ -203,20 +200,17 @@ def test_a_server_can_be_started_again_after_it_failed(loop: asyncio.AbstractEve
                 raise ZeroDivisionError  # at the second of two sockets
             return 5
 
-    async def main() -> None:
-        backlog: Any = Backlog()
-        server = await loop.create_server(
-            asyncio.Protocol, ["127.0.0.1", "127.0.0.2"], 0, backlog=backlog, start_serving=False
-        )
-        with pytest.raises(ZeroDivisionError):
-            await server.start_serving()
-        assert not server.is_serving()
+    backlog: Any = Backlog()
+    server = await loop.create_server(
+        asyncio.Protocol, ["127.0.0.1", "127.0.0.2"], 0, backlog=backlog, start_serving=False
+    )
+    with pytest.raises(ZeroDivisionError):
         await server.start_serving()
-        assert server.is_serving()
-        for listening in server.sockets:
-            transport, _ = await loop.create_connection(asyncio.Protocol, *listening.getsockname())
-            transport.close()
-        server.close()
-        await asyncio.sleep(0.001)
-
-    run(main())
+    assert not server.is_serving()
+    await server.start_serving()
+    assert server.is_serving()
+    for listening in server.sockets:
+        transport, _ = await loop.create_connection(asyncio.Protocol, *listening.getsockname())
+        transport.close()
+    server.close()
+    await asyncio.sleep(0.001)

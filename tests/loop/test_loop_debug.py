@@ -226,19 +226,16 @@ def test_debug_mode_tracks_where_coroutines_come_from(loop: asyncio.AbstractEven
     assert depths[1] == before
 
 
-def test_set_debug_takes_effect_while_running(loop: asyncio.AbstractEventLoop, run: Run) -> None:
-    async def main() -> None:
-        before = sys.get_coroutine_origin_tracking_depth()
-        loop.set_debug(True)
-        await asyncio.sleep(0)
-        await asyncio.sleep(0)
-        assert sys.get_coroutine_origin_tracking_depth() > before
-        loop.set_debug(False)
-        await asyncio.sleep(0)
-        await asyncio.sleep(0)
-        assert sys.get_coroutine_origin_tracking_depth() == before
-
-    run(main())
+async def test_set_debug_takes_effect_while_running(loop: asyncio.AbstractEventLoop) -> None:
+    before = sys.get_coroutine_origin_tracking_depth()
+    loop.set_debug(True)
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    assert sys.get_coroutine_origin_tracking_depth() > before
+    loop.set_debug(False)
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    assert sys.get_coroutine_origin_tracking_depth() == before
 
 
 def warnings_of(drop: Callable[[], None]) -> list[str]:

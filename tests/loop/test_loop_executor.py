@@ -14,31 +14,22 @@ import pytest
 from recording import Run, record_errors
 
 
-def test_run_in_the_default_executor(loop: asyncio.AbstractEventLoop, run: Run) -> None:
-    async def main() -> None:
-        name, total = await loop.run_in_executor(None, lambda: (threading.current_thread().name, 1 + 2))
-        assert name != threading.current_thread().name
-        assert total == 3
-        assert await loop.run_in_executor(None, max, 1, 5, 3) == 5
-
-    run(main())
+async def test_run_in_the_default_executor(loop: asyncio.AbstractEventLoop) -> None:
+    name, total = await loop.run_in_executor(None, lambda: (threading.current_thread().name, 1 + 2))
+    assert name != threading.current_thread().name
+    assert total == 3
+    assert await loop.run_in_executor(None, max, 1, 5, 3) == 5
 
 
-def test_an_exception_in_the_executor_reaches_the_caller(loop: asyncio.AbstractEventLoop, run: Run) -> None:
-    async def main() -> None:
-        with pytest.raises(ZeroDivisionError):
-            await loop.run_in_executor(None, divmod, 1, 0)
-
-    run(main())
+async def test_an_exception_in_the_executor_reaches_the_caller(loop: asyncio.AbstractEventLoop) -> None:
+    with pytest.raises(ZeroDivisionError):
+        await loop.run_in_executor(None, divmod, 1, 0)
 
 
-def test_run_in_a_given_executor(loop: asyncio.AbstractEventLoop, run: Run) -> None:
-    async def main() -> None:
-        with concurrent.futures.ThreadPoolExecutor(1, thread_name_prefix="given") as executor:
-            name = await loop.run_in_executor(executor, lambda: threading.current_thread().name)
-            assert name.startswith("given")
-
-    run(main())
+async def test_run_in_a_given_executor(loop: asyncio.AbstractEventLoop) -> None:
+    with concurrent.futures.ThreadPoolExecutor(1, thread_name_prefix="given") as executor:
+        name = await loop.run_in_executor(executor, lambda: threading.current_thread().name)
+        assert name.startswith("given")
 
 
 def test_run_in_executor_returns_a_future_of_the_loop(loop: asyncio.AbstractEventLoop) -> None:
@@ -87,28 +78,22 @@ def test_default_executor_must_be_a_thread_pool(loop: asyncio.AbstractEventLoop,
         loop.set_default_executor(wrong)
 
 
-def test_shutdown_default_executor_joins_the_threads(loop: asyncio.AbstractEventLoop, run: Run) -> None:
+async def test_shutdown_default_executor_joins_the_threads(loop: asyncio.AbstractEventLoop) -> None:
     threads: list[threading.Thread] = []
 
-    async def main() -> None:
-        await loop.run_in_executor(None, lambda: threads.append(threading.current_thread()))
-        await loop.shutdown_default_executor()
-        assert not threads[0].is_alive()
-        with pytest.raises(RuntimeError, match=r"^Executor shutdown has been called$"):
-            await loop.run_in_executor(None, int)
-
-    run(main())
+    await loop.run_in_executor(None, lambda: threads.append(threading.current_thread()))
+    await loop.shutdown_default_executor()
+    assert not threads[0].is_alive()
+    with pytest.raises(RuntimeError, match=r"^Executor shutdown has been called$"):
+        await loop.run_in_executor(None, int)
 
 
-def test_shutdown_without_an_executor(loop: asyncio.AbstractEventLoop, run: Run) -> None:
-    async def main() -> None:
-        await loop.shutdown_default_executor()
-        with pytest.raises(RuntimeError, match=r"^Executor shutdown has been called$"):
-            loop.run_in_executor(None, int)
-        with concurrent.futures.ThreadPoolExecutor(1) as executor:  # only the default one is refused
-            assert await loop.run_in_executor(executor, int) == 0
-
-    run(main())
+async def test_shutdown_without_an_executor(loop: asyncio.AbstractEventLoop) -> None:
+    await loop.shutdown_default_executor()
+    with pytest.raises(RuntimeError, match=r"^Executor shutdown has been called$"):
+        loop.run_in_executor(None, int)
+    with concurrent.futures.ThreadPoolExecutor(1) as executor:  # only the default one is refused
+        assert await loop.run_in_executor(executor, int) == 0
 
 
 def test_close_shuts_the_executor_down(loop_factory: Callable[[], asyncio.AbstractEventLoop]) -> None:
@@ -164,7 +149,7 @@ else:
             run(main())
 
 
-def test_shutdown_asyncgens_closes_them(loop: asyncio.AbstractEventLoop, run: Run) -> None:
+async def test_shutdown_asyncgens_closes_them(loop: asyncio.AbstractEventLoop) -> None:
     closed: list[str] = []
 
     async def generate(name: str) -> AsyncGenerator[int, None]:
@@ -175,17 +160,14 @@ def test_shutdown_asyncgens_closes_them(loop: asyncio.AbstractEventLoop, run: Ru
             await asyncio.sleep(0)
             closed.append(name)
 
-    async def main() -> None:
-        generators = [generate("first"), generate("second")]
-        for generator in generators:
-            assert await anext(generator) == 1
-        await loop.shutdown_asyncgens()
-        assert sorted(closed) == ["first", "second"]
-
-    run(main())
+    generators = [generate("first"), generate("second")]
+    for generator in generators:
+        assert await anext(generator) == 1
+    await loop.shutdown_asyncgens()
+    assert sorted(closed) == ["first", "second"]
 
 
-def test_an_asyncgen_that_fails_to_close_is_reported(loop: asyncio.AbstractEventLoop, run: Run) -> None:
+async def test_an_asyncgen_that_fails_to_close_is_reported(loop: asyncio.AbstractEventLoop) -> None:
     contexts = record_errors(loop)
 
     async def generate() -> AsyncGenerator[int, None]:
@@ -194,50 +176,41 @@ def test_an_asyncgen_that_fails_to_close_is_reported(loop: asyncio.AbstractEvent
         finally:
             raise ValueError("while closing")
 
-    async def main() -> None:
-        generator = generate()
-        await anext(generator)
-        await loop.shutdown_asyncgens()
-        (context,) = contexts
-        assert context["message"].startswith("an error occurred during closing of asynchronous generator")
-        assert context["asyncgen"] is generator
-        assert isinstance(context["exception"], ValueError)
-
-    run(main())
+    generator = generate()
+    await anext(generator)
+    await loop.shutdown_asyncgens()
+    (context,) = contexts
+    assert context["message"].startswith("an error occurred during closing of asynchronous generator")
+    assert context["asyncgen"] is generator
+    assert isinstance(context["exception"], ValueError)
 
 
-def test_an_abandoned_asyncgen_is_closed_on_the_loop(loop: asyncio.AbstractEventLoop, run: Run) -> None:
-    async def main() -> None:
-        closed = loop.create_future()
+async def test_an_abandoned_asyncgen_is_closed_on_the_loop(loop: asyncio.AbstractEventLoop) -> None:
+    closed = loop.create_future()
 
-        async def generate() -> AsyncGenerator[int, None]:
-            try:
-                yield 1
-            finally:
-                await asyncio.sleep(0)
-                closed.set_result(asyncio.get_running_loop())
+    async def generate() -> AsyncGenerator[int, None]:
+        try:
+            yield 1
+        finally:
+            await asyncio.sleep(0)
+            closed.set_result(asyncio.get_running_loop())
 
-        generator = generate()
-        await anext(generator)
-        del generator
-        gc.collect()
-        assert await closed is loop
-
-    run(main())
+    generator = generate()
+    await anext(generator)
+    del generator
+    gc.collect()
+    assert await closed is loop
 
 
-def test_an_asyncgen_after_shutdown_warns(loop: asyncio.AbstractEventLoop, run: Run) -> None:
+async def test_an_asyncgen_after_shutdown_warns(loop: asyncio.AbstractEventLoop) -> None:
     async def generate() -> AsyncGenerator[int, None]:
         yield 1
 
-    async def main() -> None:
-        await loop.shutdown_asyncgens()
-        generator = generate()
-        with pytest.warns(ResourceWarning, match=r"was scheduled after loop\.shutdown_asyncgens\(\) call"):
-            await anext(generator)
-        await generator.aclose()
-
-    run(main())
+    await loop.shutdown_asyncgens()
+    generator = generate()
+    with pytest.warns(ResourceWarning, match=r"was scheduled after loop\.shutdown_asyncgens\(\) call"):
+        await anext(generator)
+    await generator.aclose()
 
 
 def test_a_busy_loop_lets_threads_run(loop: asyncio.AbstractEventLoop, run: Run) -> None:

@@ -127,39 +127,39 @@ def test_literals_one_after_the_other(
     assert repr(answers) == repr(expected)  # the kinds of numbers too
 
 
-def test_a_getaddrinfo_in_place_of_the_socket_modules(
-    loop: asyncio.AbstractEventLoop, run: Run, monkeypatch: pytest.MonkeyPatch
+async def test_a_getaddrinfo_in_place_of_the_socket_modules(
+    loop: asyncio.AbstractEventLoop, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What a test or a resolver of the program's own puts there answers, for addresses too."""
     answer = [(socket.AF_INET, STREAM, 6, "", ("192.0.2.1", 1))]
-    run(loop.getaddrinfo("127.0.0.1", 80))
+    await loop.getaddrinfo("127.0.0.1", 80)
     monkeypatch.setattr(socket, "getaddrinfo", lambda *arguments, **keywords: answer)
-    assert run(loop.getaddrinfo("127.0.0.1", 80)) == answer
-    assert run(loop.getaddrinfo("localhost", 80)) == answer
+    assert await loop.getaddrinfo("127.0.0.1", 80) == answer
+    assert await loop.getaddrinfo("localhost", 80) == answer
 
 
-def test_literals_keep_their_zone(loop: asyncio.AbstractEventLoop, run: Run) -> None:
+async def test_literals_keep_their_zone(loop: asyncio.AbstractEventLoop) -> None:
     index = socket.if_nametoindex("lo")
-    (found,) = run(loop.getaddrinfo("fe80::1%lo", 80, type=STREAM))
+    (found,) = await loop.getaddrinfo("fe80::1%lo", 80, type=STREAM)
     assert found[4][:4] == ("fe80::1", 80, 0, index) or found[4][:4] == ("fe80::1%lo", 80, 0, index)
     assert found == socket.getaddrinfo("fe80::1%lo", 80, type=STREAM)[0]
 
 
-def test_unknown_names(loop: asyncio.AbstractEventLoop, run: Run) -> None:
+async def test_unknown_names(loop: asyncio.AbstractEventLoop) -> None:
     with pytest.raises(socket.gaierror):
-        run(loop.getaddrinfo("no-such-host.invalid", 80))
+        await loop.getaddrinfo("no-such-host.invalid", 80)
     with pytest.raises(socket.gaierror):
-        run(loop.getaddrinfo("127.0.0.1", "no-such-service"))
+        await loop.getaddrinfo("127.0.0.1", "no-such-service")
 
 
 @pytest.mark.parametrize(("host", "port"), [(3j, 80), ("127.0.0.1", 3j), (1, 80), ("127.0.0.1", 1.5)], ids=repr)
-def test_wrong_types(loop: asyncio.AbstractEventLoop, run: Run, host: Any, port: Any) -> None:
+async def test_wrong_types(loop: asyncio.AbstractEventLoop, host: Any, port: Any) -> None:
     try:
         socket.getaddrinfo(host, port)
     except Exception as exc:
         expected = exc
     with pytest.raises(type(expected)) as raised:
-        run(loop.getaddrinfo(host, port))
+        await loop.getaddrinfo(host, port)
     assert type(raised.value) is type(expected)
 
 
@@ -213,22 +213,19 @@ def test_getnameinfo(loop: asyncio.AbstractEventLoop, run: Run, address: Any, fl
 
 
 @pytest.mark.parametrize("address", [("localhost",), "127.0.0.1", (127, 80), ("127.0.0.1", 80, 0, 0, 0)], ids=repr)
-def test_getnameinfo_of_a_wrong_address(loop: asyncio.AbstractEventLoop, run: Run, address: Any) -> None:
+async def test_getnameinfo_of_a_wrong_address(loop: asyncio.AbstractEventLoop, address: Any) -> None:
     with pytest.raises((TypeError, OSError)) as expected:
         socket.getnameinfo(address, 0)
     with pytest.raises(type(expected.value)):
-        run(loop.getnameinfo(address, 0))
+        await loop.getnameinfo(address, 0)
 
 
-def test_many_at_once(loop: asyncio.AbstractEventLoop, run: Run) -> None:
-    async def main() -> None:
-        answers = await asyncio.gather(*(loop.getaddrinfo("localhost", port, type=STREAM) for port in range(1, 101)))
-        assert [answer[0][4][1] for answer in answers] == list(range(1, 101))
-
-    run(main())
+async def test_many_at_once(loop: asyncio.AbstractEventLoop) -> None:
+    answers = await asyncio.gather(*(loop.getaddrinfo("localhost", port, type=STREAM) for port in range(1, 101)))
+    assert [answer[0][4][1] for answer in answers] == list(range(1, 101))
 
 
-def test_a_lookup_can_be_cancelled(loop: asyncio.AbstractEventLoop, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_lookup_can_be_cancelled(loop: asyncio.AbstractEventLoop, monkeypatch: pytest.MonkeyPatch) -> None:
     answer = threading.Event()
 
     def slow(*args: object) -> list[object]:
@@ -237,53 +234,41 @@ def test_a_lookup_can_be_cancelled(loop: asyncio.AbstractEventLoop, run: Run, mo
 
     monkeypatch.setattr(socket, "getaddrinfo", slow)  # a name server that doesn't answer can't be had here
 
-    async def main() -> None:
-        task = asyncio.ensure_future(loop.getaddrinfo("localhost", 80))
-        loop.call_soon(task.cancel)
-        try:
-            with pytest.raises(asyncio.CancelledError):
-                await task
-        finally:
-            answer.set()
-
-    run(main())
+    task = asyncio.ensure_future(loop.getaddrinfo("localhost", 80))
+    loop.call_soon(task.cancel)
+    try:
+        with pytest.raises(asyncio.CancelledError):
+            await task
+    finally:
+        answer.set()
 
 
 @pytest.mark.edgeloop_only
-def test_lookups_do_not_wait_for_the_default_executor(loop: asyncio.AbstractEventLoop, run: Run) -> None:
+async def test_lookups_do_not_wait_for_the_default_executor(loop: asyncio.AbstractEventLoop) -> None:
     """The standard loop resolves names in the default executor, behind whatever else is queued there."""
     gate = threading.Event()
 
-    async def main() -> None:
-        loop.set_default_executor(concurrent.futures.ThreadPoolExecutor(1))
-        jobs = [loop.run_in_executor(None, gate.wait) for _ in range(10)]
-        try:
-            found = await loop.getaddrinfo("localhost", 80, type=STREAM)
-            assert found == socket.getaddrinfo("localhost", 80, type=STREAM)
-            assert await loop.getnameinfo(("127.0.0.1", 80), socket.NI_NUMERICHOST)
-            assert not any(job.done() for job in jobs)
-        finally:
-            gate.set()
-        await asyncio.gather(*jobs)
-
-    run(main())
+    loop.set_default_executor(concurrent.futures.ThreadPoolExecutor(1))
+    jobs = [loop.run_in_executor(None, gate.wait) for _ in range(10)]
+    try:
+        found = await loop.getaddrinfo("localhost", 80, type=STREAM)
+        assert found == socket.getaddrinfo("localhost", 80, type=STREAM)
+        assert await loop.getnameinfo(("127.0.0.1", 80), socket.NI_NUMERICHOST)
+        assert not any(job.done() for job in jobs)
+    finally:
+        gate.set()
+    await asyncio.gather(*jobs)
 
 
 @pytest.mark.edgeloop_only
-def test_a_literal_needs_no_thread(loop: asyncio.AbstractEventLoop, run: Run) -> None:
-    async def main() -> None:
-        before = threading.active_count()
-        await loop.getaddrinfo("127.0.0.1", 80, type=STREAM)
-        await loop.getaddrinfo("::1", 80, type=STREAM)
-        assert threading.active_count() == before
-
-    run(main())
+async def test_a_literal_needs_no_thread(loop: asyncio.AbstractEventLoop) -> None:
+    before = threading.active_count()
+    await loop.getaddrinfo("127.0.0.1", 80, type=STREAM)
+    await loop.getaddrinfo("::1", 80, type=STREAM)
+    assert threading.active_count() == before
 
 
 @pytest.mark.edgeloop_only
-def test_lookups_work_after_the_default_executor_was_shut_down(loop: asyncio.AbstractEventLoop, run: Run) -> None:
-    async def main() -> None:
-        await loop.shutdown_default_executor()
-        assert await loop.getaddrinfo("localhost", 80, type=STREAM)
-
-    run(main())
+async def test_lookups_work_after_the_default_executor_was_shut_down(loop: asyncio.AbstractEventLoop) -> None:
+    await loop.shutdown_default_executor()
+    assert await loop.getaddrinfo("localhost", 80, type=STREAM)

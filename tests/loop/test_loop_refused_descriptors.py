@@ -7,7 +7,7 @@ import socket
 from typing import Any
 
 import pytest
-from recording import Recorder, Run, connected
+from recording import Recorder, connected
 
 
 def test_a_regular_file_is_refused(loop: asyncio.AbstractEventLoop) -> None:
@@ -46,20 +46,17 @@ def test_not_a_descriptor_at_all(loop: asyncio.AbstractEventLoop, wrong: Any) ->
             remove(wrong)
 
 
-def test_a_transports_descriptor_is_refused(loop: asyncio.AbstractEventLoop, run: Run) -> None:
-    async def main() -> None:
-        async with connected(Recorder) as (transport, protocol, _):
-            fd = transport.get_extra_info("socket").fileno()
-            text = rf"^File descriptor {fd} is used by transport <"
-            for call in (
-                lambda: loop.add_reader(fd, print),
-                lambda: loop.add_writer(fd, print),
-                lambda: loop.remove_reader(fd),
-                lambda: loop.remove_writer(fd),
-            ):
-                with pytest.raises(RuntimeError, match=text):
-                    call()
-            transport.close()
-            await protocol.lost()
-
-    run(main())
+async def test_a_transports_descriptor_is_refused(loop: asyncio.AbstractEventLoop) -> None:
+    async with connected(Recorder) as (transport, protocol, _):
+        fd = transport.get_extra_info("socket").fileno()
+        text = rf"^File descriptor {fd} is used by transport <"
+        for call in (
+            lambda: loop.add_reader(fd, print),
+            lambda: loop.add_writer(fd, print),
+            lambda: loop.remove_reader(fd),
+            lambda: loop.remove_writer(fd),
+        ):
+            with pytest.raises(RuntimeError, match=text):
+                call()
+        transport.close()
+        await protocol.lost()

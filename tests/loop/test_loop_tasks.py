@@ -44,16 +44,13 @@ def test_future_callbacks_run_next_turn_in_their_context(loop: asyncio.AbstractE
     assert seen == ["given", "unset"]
 
 
-def test_create_task(loop: asyncio.AbstractEventLoop, run: Run) -> None:
-    async def main() -> None:
-        task = loop.create_task(answer())
-        assert type(task) is asyncio.Task
-        assert task.get_loop() is loop
-        assert not task.done()
-        assert task in asyncio.all_tasks()
-        assert await task == 42
-
-    run(main())
+async def test_create_task(loop: asyncio.AbstractEventLoop) -> None:
+    task = loop.create_task(answer())
+    assert type(task) is asyncio.Task
+    assert task.get_loop() is loop
+    assert not task.done()
+    assert task in asyncio.all_tasks()
+    assert await task == 42
 
 
 def test_tasks_outside_the_running_loop(loop: asyncio.AbstractEventLoop) -> None:
@@ -63,49 +60,40 @@ def test_tasks_outside_the_running_loop(loop: asyncio.AbstractEventLoop) -> None
     assert asyncio.all_tasks(loop) == set()
 
 
-def test_task_name(loop: asyncio.AbstractEventLoop, run: Run) -> None:
-    async def main() -> None:
-        named = loop.create_task(answer(), name="named")
-        plain = loop.create_task(answer())
-        none = loop.create_task(answer(), name=None)
-        assert named.get_name() == "named"
-        assert plain.get_name().startswith("Task-")
-        assert none.get_name().startswith("Task-")
-        await asyncio.gather(named, plain, none)
-
-    run(main())
+async def test_task_name(loop: asyncio.AbstractEventLoop) -> None:
+    named = loop.create_task(answer(), name="named")
+    plain = loop.create_task(answer())
+    none = loop.create_task(answer(), name=None)
+    assert named.get_name() == "named"
+    assert plain.get_name().startswith("Task-")
+    assert none.get_name().startswith("Task-")
+    await asyncio.gather(named, plain, none)
 
 
-def test_task_context(loop: asyncio.AbstractEventLoop, run: Run) -> None:
+async def test_task_context(loop: asyncio.AbstractEventLoop) -> None:
     async def change() -> str:
         before = variable.get()
         variable.set("changed")
         await asyncio.sleep(0)
         return f"{before} {variable.get()}"
 
-    async def main() -> None:
-        context = contextvars.copy_context()
-        context.run(variable.set, "given")
-        assert await loop.create_task(change(), context=context) == "given changed"
-        assert context[variable] == "changed"
-        assert await loop.create_task(change()) == "unset changed"
-        assert variable.get() == "unset"
-
-    run(main())
+    context = contextvars.copy_context()
+    context.run(variable.set, "given")
+    assert await loop.create_task(change(), context=context) == "given changed"
+    assert context[variable] == "changed"
+    assert await loop.create_task(change()) == "unset changed"
+    assert variable.get() == "unset"
 
 
-def test_current_task(loop: asyncio.AbstractEventLoop, run: Run) -> None:
+async def test_current_task(loop: asyncio.AbstractEventLoop) -> None:
     async def current() -> asyncio.Task[Any] | None:
         return asyncio.current_task()
 
-    async def main() -> None:
-        task = loop.create_task(current())
-        assert await task is task
-        seen = loop.create_future()
-        loop.call_soon(lambda: seen.set_result(asyncio.current_task()))
-        assert await seen is None
-
-    run(main())
+    task = loop.create_task(current())
+    assert await task is task
+    seen = loop.create_future()
+    loop.call_soon(lambda: seen.set_result(asyncio.current_task()))
+    assert await seen is None
 
 
 def test_create_task_needs_a_coroutine(loop: asyncio.AbstractEventLoop) -> None:
@@ -272,38 +260,29 @@ if sys.version_info >= (3, 14):
         run(main())
 
 
-def test_task_group(loop: asyncio.AbstractEventLoop, run: Run) -> None:
-    async def main() -> None:
-        async with asyncio.TaskGroup() as group:
-            tasks = [group.create_task(answer()) for _ in range(100)]
-        assert [task.result() for task in tasks] == [42] * 100
-
-    run(main())
+async def test_task_group(loop: asyncio.AbstractEventLoop) -> None:
+    async with asyncio.TaskGroup() as group:
+        tasks = [group.create_task(answer()) for _ in range(100)]
+    assert [task.result() for task in tasks] == [42] * 100
 
 
-def test_a_failing_task_cancels_its_group(loop: asyncio.AbstractEventLoop, run: Run) -> None:
+async def test_a_failing_task_cancels_its_group(loop: asyncio.AbstractEventLoop) -> None:
     async def fail() -> None:
         raise ValueError("one task of the group")
 
-    async def together() -> None:
+    with pytest.raises(ExceptionGroup, match="unhandled errors in a TaskGroup"):
         async with asyncio.TaskGroup() as group:
             group.create_task(fail())
             group.create_task(asyncio.sleep(60))
 
-    with pytest.raises(ExceptionGroup, match="unhandled errors in a TaskGroup"):
-        run(together())
 
-
-def test_cancel_a_task(loop: asyncio.AbstractEventLoop, run: Run) -> None:
-    async def main() -> None:
-        task = loop.create_task(asyncio.sleep(60))
-        await asyncio.sleep(0)
-        task.cancel("message")
-        with pytest.raises(asyncio.CancelledError):
-            await task
-        assert task.cancelled()
-
-    run(main())
+async def test_cancel_a_task(loop: asyncio.AbstractEventLoop) -> None:
+    task = loop.create_task(asyncio.sleep(60))
+    await asyncio.sleep(0)
+    task.cancel("message")
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert task.cancelled()
 
 
 def test_a_task_exception_nobody_took_is_reported(loop: asyncio.AbstractEventLoop, run: Run) -> None:
@@ -322,8 +301,8 @@ def test_a_task_exception_nobody_took_is_reported(loop: asyncio.AbstractEventLoo
     assert [context["message"] for context in contexts] == ["Task exception was never retrieved"]
 
 
-def test_classes_that_are_put_in_place_of_asyncios(
-    loop: asyncio.AbstractEventLoop, run: Run, monkeypatch: pytest.MonkeyPatch
+async def test_classes_that_are_put_in_place_of_asyncios(
+    loop: asyncio.AbstractEventLoop, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """In asyncio.tasks and asyncio.futures, where asyncio's own loops look; asyncio.Task is another name."""
 
@@ -333,19 +312,16 @@ def test_classes_that_are_put_in_place_of_asyncios(
     class MyFuture(asyncio.Future[None]):
         pass
 
-    async def main() -> None:
-        with monkeypatch.context() as patch:
-            patch.setattr(asyncio, "Task", MyTask)
-            patch.setattr(asyncio, "Future", MyFuture)
-            assert type(loop.create_future()) is not MyFuture
-            task = loop.create_task(asyncio.sleep(0))
-            assert type(task) is not MyTask
-            await task
-            patch.setattr(asyncio.tasks, "Task", MyTask)
-            patch.setattr(asyncio.futures, "Future", MyFuture)
-            assert type(loop.create_future()) is MyFuture
-            task = loop.create_task(asyncio.sleep(0))
-            assert type(task) is MyTask
-            await task
-
-    run(main())
+    with monkeypatch.context() as patch:
+        patch.setattr(asyncio, "Task", MyTask)
+        patch.setattr(asyncio, "Future", MyFuture)
+        assert type(loop.create_future()) is not MyFuture
+        task = loop.create_task(asyncio.sleep(0))
+        assert type(task) is not MyTask
+        await task
+        patch.setattr(asyncio.tasks, "Task", MyTask)
+        patch.setattr(asyncio.futures, "Future", MyFuture)
+        assert type(loop.create_future()) is MyFuture
+        task = loop.create_task(asyncio.sleep(0))
+        assert type(task) is MyTask
+        await task

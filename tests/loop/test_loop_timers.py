@@ -29,14 +29,11 @@ def test_never_early_by_the_loops_own_clock(loop: asyncio.AbstractEventLoop, run
     assert run(main()) == []
 
 
-def test_sleep_is_never_early(loop: asyncio.AbstractEventLoop, run: Run) -> None:
-    async def main() -> None:
-        for _ in range(50):
-            before = loop.time()
-            await asyncio.sleep(0.0002)
-            assert loop.time() - before >= 0.0002
-
-    run(main())
+async def test_sleep_is_never_early(loop: asyncio.AbstractEventLoop) -> None:
+    for _ in range(50):
+        before = loop.time()
+        await asyncio.sleep(0.0002)
+        assert loop.time() - before >= 0.0002
 
 
 def test_call_later_is_relative_to_the_loops_clock(loop: asyncio.AbstractEventLoop) -> None:
@@ -303,18 +300,15 @@ def test_integers_and_bools_are_deadlines(loop: asyncio.AbstractEventLoop) -> No
     assert sorted(called) == ["bool", "epoch", "integer"]
 
 
-def test_wait_for_and_timeout(loop: asyncio.AbstractEventLoop, run: Run) -> None:
-    async def main() -> None:
-        with pytest.raises(TimeoutError):
-            await asyncio.wait_for(asyncio.sleep(60), 0.001)
-        with pytest.raises(TimeoutError):
-            async with asyncio.timeout(0.001):
-                await asyncio.sleep(60)
-        async with asyncio.timeout(60) as limit:
-            await asyncio.sleep(0)
-        assert not limit.expired()
-
-    run(main())
+async def test_wait_for_and_timeout(loop: asyncio.AbstractEventLoop) -> None:
+    with pytest.raises(TimeoutError):
+        await asyncio.wait_for(asyncio.sleep(60), 0.001)
+    with pytest.raises(TimeoutError):
+        async with asyncio.timeout(0.001):
+            await asyncio.sleep(60)
+    async with asyncio.timeout(60) as limit:
+        await asyncio.sleep(0)
+    assert not limit.expired()
 
 
 def test_timers_go_by_a_clock_that_is_put_in_place_of_the_loops(

@@ -73,15 +73,15 @@ every_call = pytest.mark.parametrize(
 
 
 @every_call
-def test_a_literal_address_is_not_asked_of_a_replaced_getaddrinfo(
-    loop: asyncio.AbstractEventLoop, run: Run, monkeypatch: pytest.MonkeyPatch, call: Call
+async def test_a_literal_address_is_not_asked_of_a_replaced_getaddrinfo(
+    loop: asyncio.AbstractEventLoop, monkeypatch: pytest.MonkeyPatch, call: Call
 ) -> None:
     def refuse(*arguments: Any, **keywords: Any) -> Any:
         raise AssertionError(f"asked for {arguments}")
 
     with socket.create_server(("127.0.0.1", 0)) as listener:
         monkeypatch.setattr(socket, "getaddrinfo", refuse)
-        run(call(loop, *listener.getsockname()))
+        await call(loop, *listener.getsockname())
 
 
 def test_the_second_of_two_addresses_that_a_replaced_getaddrinfo_gives_is_reached(
@@ -109,17 +109,17 @@ def test_the_second_of_two_addresses_that_a_replaced_getaddrinfo_gives_is_reache
     assert asked == ["name.invalid"]
 
 
-def test_getaddrinfo_itself_asks_the_replaced_one(
-    loop: asyncio.AbstractEventLoop, run: Run, monkeypatch: pytest.MonkeyPatch
+async def test_getaddrinfo_itself_asks_the_replaced_one(
+    loop: asyncio.AbstractEventLoop, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     answer: Any = ["answer"]
     monkeypatch.setattr(socket, "getaddrinfo", lambda *arguments, **keywords: answer)
-    assert run(loop.getaddrinfo("127.0.0.1", 80)) == answer
+    assert await loop.getaddrinfo("127.0.0.1", 80) == answer
 
 
 @every_call
 @pytest.mark.parametrize("kind", ["enum", "index", "str", "bytes"])
-def test_a_port_may_be_any_kind_of_number(loop: asyncio.AbstractEventLoop, run: Run, call: Call, kind: str) -> None:
+async def test_a_port_may_be_any_kind_of_number(loop: asyncio.AbstractEventLoop, call: Call, kind: str) -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         host, number = listener.getsockname()
         port: Any = {
@@ -128,20 +128,20 @@ def test_a_port_may_be_any_kind_of_number(loop: asyncio.AbstractEventLoop, run: 
             "str": str(number),
             "bytes": str(number).encode(),
         }[kind]
-        run(call(loop, host, port))
+        await call(loop, host, port)
 
 
 @pytest.mark.edgeloop_only  # asyncio hands it to socket.getaddrinfo, which takes no such number
-def test_a_name_with_a_port_that_is_an_int_by_inheritance(loop: asyncio.AbstractEventLoop, run: Run) -> None:
+async def test_a_name_with_a_port_that_is_an_int_by_inheritance(loop: asyncio.AbstractEventLoop) -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = enum.IntEnum("Port", {"API": listener.getsockname()[1]}).API  # type: ignore[attr-defined]
-        run(connect(loop, "localhost", port))
+        await connect(loop, "localhost", port)
 
 
 @pytest.mark.parametrize("port", [-1, 65536, 1 << 40, Index(65536)])
-def test_a_port_out_of_range(loop: asyncio.AbstractEventLoop, run: Run, port: Any) -> None:
+async def test_a_port_out_of_range(loop: asyncio.AbstractEventLoop, port: Any) -> None:
     with pytest.raises(OverflowError):
-        run(connect(loop, "127.0.0.1", port))
+        await connect(loop, "127.0.0.1", port)
 
 
 def test_numbers_that_are_no_plain_ints(loop: asyncio.AbstractEventLoop, run: Run) -> None:

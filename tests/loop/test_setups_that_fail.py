@@ -16,7 +16,6 @@ from collections.abc import Callable, Iterator
 import pytest
 from descriptors import open_descriptors
 from pipe_recording import PipeRecorder
-from recording import Run
 
 Loop = asyncio.AbstractEventLoop
 
@@ -66,35 +65,29 @@ def test_a_poller_gives_back_what_it_has(no_descriptors: Callable[[int], None]) 
 
 
 @pytest.mark.parametrize("left", range(1, 12))
-def test_a_child_for_which_there_is_no_room(
-    run: Run, loop: Loop, no_descriptors: Callable[[int], None], left: int
-) -> None:
+async def test_a_child_for_which_there_is_no_room(loop: Loop, no_descriptors: Callable[[int], None], left: int) -> None:
     """Whichever of the calls fails that start a child: it works, or raises and leaves nothing behind."""
-
-    async def main() -> None:
-        await asyncio.sleep(0)
-        no_descriptors(left)
-        before = open_descriptors()
-        try:
-            child = await asyncio.create_subprocess_exec(
-                sys.executable, "-c", "pass", stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE
-            )
-        except OSError as exc:
-            assert exc.errno == errno.EMFILE
-        else:
-            await child.communicate()
-        await asyncio.sleep(0.01)
-        assert open_descriptors() == before
-        with pytest.raises(ChildProcessError):
-            os.waitpid(-1, os.WNOHANG)
-
-    run(main())
+    await asyncio.sleep(0)
+    no_descriptors(left)
+    before = open_descriptors()
+    try:
+        child = await asyncio.create_subprocess_exec(
+            sys.executable, "-c", "pass", stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+        )
+    except OSError as exc:
+        assert exc.errno == errno.EMFILE
+    else:
+        await child.communicate()
+    await asyncio.sleep(0.01)
+    assert open_descriptors() == before
+    with pytest.raises(ChildProcessError):
+        os.waitpid(-1, os.WNOHANG)
 
 
 @pytest.mark.edgeloop_only  # how the child's end is seen is the loop's own
 @pytest.mark.parametrize("failing", ["add_reader", "thread"])
-def test_a_child_that_cannot_be_watched_is_killed_and_reaped(
-    run: Run, loop: Loop, monkeypatch: pytest.MonkeyPatch, failing: str
+async def test_a_child_that_cannot_be_watched_is_killed_and_reaped(
+    loop: Loop, monkeypatch: pytest.MonkeyPatch, failing: str
 ) -> None:
     def fail(*_: object) -> None:
         raise RuntimeError("can't start new thread" if failing == "thread" else "not this one")
@@ -102,26 +95,23 @@ def test_a_child_that_cannot_be_watched_is_killed_and_reaped(
     def no_pidfd(pid: int, flags: int = 0) -> int:
         raise OSError(errno.EMFILE, "none left")
 
-    async def main() -> None:
-        before = open_descriptors()
-        with monkeypatch.context() as patches:
-            if failing == "thread":
-                patches.setattr(os, "pidfd_open", no_pidfd)
-                patches.setattr(threading.Thread, "start", fail)
-            else:
-                patches.setattr(type(loop), "add_reader", fail)
-            with pytest.raises(RuntimeError):
-                await asyncio.create_subprocess_exec("sleep", "1000", stdin=subprocess.PIPE, stdout=subprocess.PIPE)
-        assert open_descriptors() == before
-        with pytest.raises(ChildProcessError):
-            os.waitpid(-1, os.WNOHANG)
-
-    run(main())
+    before = open_descriptors()
+    with monkeypatch.context() as patches:
+        if failing == "thread":
+            patches.setattr(os, "pidfd_open", no_pidfd)
+            patches.setattr(threading.Thread, "start", fail)
+        else:
+            patches.setattr(type(loop), "add_reader", fail)
+        with pytest.raises(RuntimeError):
+            await asyncio.create_subprocess_exec("sleep", "1000", stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    assert open_descriptors() == before
+    with pytest.raises(ChildProcessError):
+        os.waitpid(-1, os.WNOHANG)
 
 
 @pytest.mark.edgeloop_only
-def test_no_signal_reaches_who_has_the_number_of_a_child_that_was_reaped(
-    run: Run, loop: Loop, monkeypatch: pytest.MonkeyPatch
+async def test_no_signal_reaches_who_has_the_number_of_a_child_that_was_reaped(
+    loop: Loop, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Without a pidfd, and reaped by somebody else before the loop looked."""
     signalled: list[tuple[int, int]] = []
@@ -129,24 +119,21 @@ def test_no_signal_reaches_who_has_the_number_of_a_child_that_was_reaped(
     def no_pidfd(pid: int, flags: int = 0) -> int:
         raise OSError(errno.ENOSYS, "no such call")
 
-    async def main() -> None:
-        with monkeypatch.context() as patches:
-            patches.setattr(os, "pidfd_open", no_pidfd)
-            transport, _ = await loop.subprocess_exec(
-                asyncio.SubprocessProtocol, "cat", stdin=subprocess.PIPE, stdout=None, stderr=None
-            )
-        transport.get_pipe_transport(0).close()  # type: ignore[union-attr]
-        await asyncio.sleep(0)
-        with contextlib.suppress(ChildProcessError):
-            os.waitpid(transport.get_pid(), 0)
-        monkeypatch.setattr(os, "kill", lambda *arguments: signalled.append(arguments))
-        transport.kill()
-        transport.close()
-        assert signalled == []
-        await transport._wait()  # type: ignore[attr-defined]
-        await asyncio.sleep(0.01)
-
-    run(main())
+    with monkeypatch.context() as patches:
+        patches.setattr(os, "pidfd_open", no_pidfd)
+        transport, _ = await loop.subprocess_exec(
+            asyncio.SubprocessProtocol, "cat", stdin=subprocess.PIPE, stdout=None, stderr=None
+        )
+    transport.get_pipe_transport(0).close()  # type: ignore[union-attr]
+    await asyncio.sleep(0)
+    with contextlib.suppress(ChildProcessError):
+        os.waitpid(transport.get_pid(), 0)
+    monkeypatch.setattr(os, "kill", lambda *arguments: signalled.append(arguments))
+    transport.kill()
+    transport.close()
+    assert signalled == []
+    await transport._wait()  # type: ignore[attr-defined]
+    await asyncio.sleep(0.01)
 
 
 @pytest.mark.edgeloop_only  # asyncio's own keeps the pidfd
@@ -179,26 +166,22 @@ def test_a_pipe_on_a_closed_loop_is_left_alone(loop_factory: Callable[[], Loop])
 
 
 @pytest.mark.edgeloop_only
-def test_a_second_direction_for_which_there_is_no_descriptor(
-    run: Run, loop: Loop, no_descriptors: Callable[[int], None]
+async def test_a_second_direction_for_which_there_is_no_descriptor(
+    loop: Loop, no_descriptors: Callable[[int], None]
 ) -> None:
     """epoll takes a descriptor once: the second transport of a file needs a number of its own."""
-
-    async def main() -> None:
-        read, write = os.pipe()
-        file = open(read, "rb", 0)
-        transport, protocol = await loop.connect_read_pipe(PipeRecorder, file)
-        no_descriptors(0)
-        with pytest.raises(OSError) as caught:
-            await loop.connect_read_pipe(PipeRecorder, open(read, "rb", 0, closefd=False))
-        assert caught.value.errno == errno.EMFILE
-        os.write(write, b"the first goes on")
-        await protocol.bytes_in(17)
-        transport.close()
-        await protocol.lost()
-        os.close(write)
-
-    run(main())
+    read, write = os.pipe()
+    file = open(read, "rb", 0)
+    transport, protocol = await loop.connect_read_pipe(PipeRecorder, file)
+    no_descriptors(0)
+    with pytest.raises(OSError) as caught:
+        await loop.connect_read_pipe(PipeRecorder, open(read, "rb", 0, closefd=False))
+    assert caught.value.errno == errno.EMFILE
+    os.write(write, b"the first goes on")
+    await protocol.bytes_in(17)
+    transport.close()
+    await protocol.lost()
+    os.close(write)
 
 
 def test_a_thread_with_a_small_stack(loop_factory: Callable[[], Loop]) -> None:

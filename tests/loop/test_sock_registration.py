@@ -247,23 +247,19 @@ def test_a_transport_after_a_call(loop: asyncio.AbstractEventLoop, run: Run, pai
     assert run(main()) == b"the rest\n"
 
 
-def test_connect_again_after_a_refusal(loop: asyncio.AbstractEventLoop, run: Run) -> None:
+async def test_connect_again_after_a_refusal(loop: asyncio.AbstractEventLoop) -> None:
     """News of the first attempt is no answer to the second."""
-
-    async def main() -> None:
-        with socket.create_server(("127.0.0.1", 0)) as listener:
-            address = listener.getsockname()
-        with socket.socket() as sock:
-            sock.setblocking(False)
-            with pytest.raises(ConnectionRefusedError):
-                await loop.sock_connect(sock, address)
-            with pytest.raises(ConnectionAbortedError):  # the kernel's way to say that the failure is over
-                await loop.sock_connect(sock, address)
-            with socket.create_server(address):
-                await loop.sock_connect(sock, address)
-                assert sock.getpeername() == address
-
-    run(main())
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        address = listener.getsockname()
+    with socket.socket() as sock:
+        sock.setblocking(False)
+        with pytest.raises(ConnectionRefusedError):
+            await loop.sock_connect(sock, address)
+        with pytest.raises(ConnectionAbortedError):  # the kernel's way to say that the failure is over
+            await loop.sock_connect(sock, address)
+        with socket.create_server(address):
+            await loop.sock_connect(sock, address)
+            assert sock.getpeername() == address
 
 
 def test_two_programs_take_turns_with_one_socket(loop: asyncio.AbstractEventLoop, run: Run, pair: Pair) -> None:

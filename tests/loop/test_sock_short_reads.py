@@ -52,7 +52,7 @@ async def read_after_waiting(ours: socket.socket, send: Callable[[], object], re
 
 @both_calls
 @pytest.mark.parametrize("inline", [False, True], ids=["apart", "inline"])
-def test_what_follows_urgent_data_is_received(run: Run, receive: Receive, inline: bool) -> None:
+async def test_what_follows_urgent_data_is_received(receive: Receive, inline: bool) -> None:
     ours, theirs = tcp_pair()
     ours.setsockopt(socket.SOL_SOCKET, socket.SO_OOBINLINE, inline)
 
@@ -63,11 +63,11 @@ def test_what_follows_urgent_data_is_received(run: Run, receive: Receive, inline
 
     with ours, theirs:
         expected = b"before!after" if inline else b"beforeafter"
-        assert run(read_after_waiting(ours, send, receive, len(expected))) == 3 * expected
+        assert await read_after_waiting(ours, send, receive, len(expected)) == 3 * expected
 
 
 @both_calls
-def test_what_follows_a_message_with_descriptors_is_received(run: Run, receive: Receive) -> None:
+async def test_what_follows_a_message_with_descriptors_is_received(receive: Receive) -> None:
     ours, theirs = socket.socketpair()
     ours.setblocking(False)
     rights = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", [0]))]
@@ -79,7 +79,7 @@ def test_what_follows_a_message_with_descriptors_is_received(run: Run, receive: 
         theirs.send(b"end")
 
     with ours, theirs:
-        assert run(read_after_waiting(ours, send, receive, 19)) == 3 * b"withwithoutagainend"
+        assert await read_after_waiting(ours, send, receive, 19) == 3 * b"withwithoutagainend"
 
 
 @both_calls
@@ -131,7 +131,7 @@ def test_what_follows_urgent_data_on_a_unix_socket_is_received(run: Run, receive
         assert run(main()) == 3 * b"beforeafter"
 
 
-def test_a_short_message_does_not_hide_the_next(run: Run) -> None:
+async def test_a_short_message_does_not_hide_the_next() -> None:
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     ours.setblocking(False)
 
@@ -140,10 +140,10 @@ def test_a_short_message_does_not_hide_the_next(run: Run) -> None:
             theirs.send(message)
 
     with ours, theirs:
-        assert run(read_after_waiting(ours, send, recv, 11)) == 3 * b"onetwothree"
+        assert await read_after_waiting(ours, send, recv, 11) == 3 * b"onetwothree"
 
 
-def test_a_socket_with_a_recv_of_its_own_is_asked_by_it(loop: asyncio.AbstractEventLoop, run: Run) -> None:
+async def test_a_socket_with_a_recv_of_its_own_is_asked_by_it(loop: asyncio.AbstractEventLoop) -> None:
     class Shouting(socket.socket):
         def recv(self, *arguments: Any) -> bytes:
             return super().recv(*arguments).upper()
@@ -151,4 +151,4 @@ def test_a_socket_with_a_recv_of_its_own_is_asked_by_it(loop: asyncio.AbstractEv
     first, theirs = socket.socketpair()
     with Shouting(fileno=first.detach()) as ours, theirs:
         ours.setblocking(False)
-        assert run(read_after_waiting(ours, lambda: theirs.send(b"loud"), recv, 4)) == 3 * b"LOUD"
+        assert await read_after_waiting(ours, lambda: theirs.send(b"loud"), recv, 4) == 3 * b"LOUD"

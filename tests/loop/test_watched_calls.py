@@ -45,33 +45,27 @@ def test_sendfile(run: Run, tmp_path: Path, watched: Callable[[], None]) -> None
     assert run(main()) == b"content"
 
 
-def test_unix_server(run: Run, tmp_path: Path, watched: Callable[[], None]) -> None:
+async def test_unix_server(tmp_path: Path, watched: Callable[[], None]) -> None:
     path = str(tmp_path / "server")
     with socket.socket(socket.AF_UNIX) as stale:
         stale.bind(path)
 
-    async def main() -> None:
-        watched()
-        server = await asyncio.get_running_loop().create_unix_server(asyncio.Protocol, path)
-        transport, _ = await asyncio.get_running_loop().create_unix_connection(asyncio.Protocol, path)
-        transport.close()
-        server.close()
-        await server.wait_closed()
-
-    run(main())
+    watched()
+    server = await asyncio.get_running_loop().create_unix_server(asyncio.Protocol, path)
+    transport, _ = await asyncio.get_running_loop().create_unix_connection(asyncio.Protocol, path)
+    transport.close()
+    server.close()
+    await server.wait_closed()
 
 
-def test_unix_datagrams(run: Run, tmp_path: Path, watched: Callable[[], None]) -> None:
+async def test_unix_datagrams(tmp_path: Path, watched: Callable[[], None]) -> None:
     path = str(tmp_path / "datagrams")
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as stale:
         stale.bind(path)
 
-    async def main() -> None:
-        watched()
-        transport, _ = await asyncio.get_running_loop().create_datagram_endpoint(
-            asyncio.DatagramProtocol, local_addr=path, family=socket.AF_UNIX
-        )
-        transport.close()
-        await asyncio.sleep(0)
-
-    run(main())
+    watched()
+    transport, _ = await asyncio.get_running_loop().create_datagram_endpoint(
+        asyncio.DatagramProtocol, local_addr=path, family=socket.AF_UNIX
+    )
+    transport.close()
+    await asyncio.sleep(0)

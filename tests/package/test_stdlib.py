@@ -23,7 +23,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from recording import Run
 
 import edgeloop
 from edgeloop import stdlib
@@ -59,7 +58,7 @@ def test_transport_socket() -> None:
         assert not hasattr(face, "recv")  # the transport's business
 
 
-def test_staggered_race(run: Run) -> None:
+async def test_staggered_race() -> None:
     """It takes functions, a delay in seconds and the loop; the first that succeeds wins and the others are cancelled."""
     assert list(inspect.signature(asyncio.staggered.staggered_race).parameters) == ["coro_fns", "delay", "loop"]
     steps: list[str] = []
@@ -80,18 +79,15 @@ def test_staggered_race(run: Run) -> None:
         steps.append("win")
         return "winner"
 
-    async def main() -> None:
-        loop = asyncio.get_running_loop()
-        result: Any = await stdlib.staggered_race([fail, hang, win], 0.01, loop=loop)
-        winner, index, exceptions = result
-        assert (winner, index) == ("winner", 2)
-        assert isinstance(exceptions[0], OSError)
-        assert steps == ["fail", "hang", "win", "cancelled"]
-        nobody: Any = await stdlib.staggered_race([partial(fail), partial(fail)], None, loop=loop)
-        assert nobody[:2] == (None, None)
-        assert [str(exc) for exc in nobody[2]] == ["first", "first"]
-
-    run(main())
+    loop = asyncio.get_running_loop()
+    result: Any = await stdlib.staggered_race([fail, hang, win], 0.01, loop=loop)
+    winner, index, exceptions = result
+    assert (winner, index) == ("winner", 2)
+    assert isinstance(exceptions[0], OSError)
+    assert steps == ["fail", "hang", "win", "cancelled"]
+    nobody: Any = await stdlib.staggered_race([partial(fail), partial(fail)], None, loop=loop)
+    assert nobody[:2] == (None, None)
+    assert [str(exc) for exc in nobody[2]] == ["first", "first"]
 
 
 def test_logger() -> None:

@@ -23,102 +23,83 @@ async def start(loop: asyncio.AbstractEventLoop) -> tuple[asyncio.Server, Record
     return server, protocol, client
 
 
-def test_what_it_says_of_itself(loop: asyncio.AbstractEventLoop, run: Run) -> None:
-    async def main() -> None:
-        server = await loop.create_server(Recorder, "127.0.0.1", 0)
-        assert isinstance(server, asyncio.AbstractServer)
-        assert server.get_loop() is loop
-        assert server.is_serving()
-        assert isinstance(server.sockets, tuple)
-        assert repr(server).startswith("<Server sockets=(<asyncio.TransportSocket fd=")
-        assert f"laddr={server.sockets[0].getsockname()}" in repr(server)
-        server.close()
-        assert not server.is_serving()
-        assert server.sockets == ()
-        assert repr(server) == "<Server sockets=()>"
-        await server.wait_closed()
-
-    run(main())
+async def test_what_it_says_of_itself(loop: asyncio.AbstractEventLoop) -> None:
+    server = await loop.create_server(Recorder, "127.0.0.1", 0)
+    assert isinstance(server, asyncio.AbstractServer)
+    assert server.get_loop() is loop
+    assert server.is_serving()
+    assert isinstance(server.sockets, tuple)
+    assert repr(server).startswith("<Server sockets=(<asyncio.TransportSocket fd=")
+    assert f"laddr={server.sockets[0].getsockname()}" in repr(server)
+    server.close()
+    assert not server.is_serving()
+    assert server.sockets == ()
+    assert repr(server) == "<Server sockets=()>"
+    await server.wait_closed()
 
 
-def test_sockets_are_transport_sockets(loop: asyncio.AbstractEventLoop, run: Run) -> None:
-    async def main() -> None:
-        async with await loop.create_server(Recorder, "127.0.0.1", 0) as server:
-            (sock,) = server.sockets
-            from asyncio import trsock
+async def test_sockets_are_transport_sockets(loop: asyncio.AbstractEventLoop) -> None:
+    async with await loop.create_server(Recorder, "127.0.0.1", 0) as server:
+        (sock,) = server.sockets
+        from asyncio import trsock
 
-            assert isinstance(sock, trsock.TransportSocket)
-            for forbidden in ("recv", "send", "close", "accept"):
-                assert not hasattr(sock, forbidden)
-
-    run(main())
+        assert isinstance(sock, trsock.TransportSocket)
+        for forbidden in ("recv", "send", "close", "accept"):
+            assert not hasattr(sock, forbidden)
 
 
-def test_close_frees_the_port_and_keeps_the_clients(loop: asyncio.AbstractEventLoop, run: Run) -> None:
-    async def main() -> None:
-        server, protocol, client = await start(loop)
-        address = server.sockets[0].getsockname()
-        server.close()
-        server.close()
-        with pytest.raises(ConnectionRefusedError), socket.create_connection(address):
-            pass
-        with client:
-            await loop.sock_sendall(client, b"still here")
-            assert await protocol.bytes_in(10) == b"still here"
-            protocol.transport.write(b"so am I")
-            assert await loop.sock_recv(client, 100) == b"so am I"
-        await protocol.lost()
-        await server.wait_closed()
-
-    run(main())
+async def test_close_frees_the_port_and_keeps_the_clients(loop: asyncio.AbstractEventLoop) -> None:
+    server, protocol, client = await start(loop)
+    address = server.sockets[0].getsockname()
+    server.close()
+    server.close()
+    with pytest.raises(ConnectionRefusedError), socket.create_connection(address):
+        pass
+    with client:
+        await loop.sock_sendall(client, b"still here")
+        assert await protocol.bytes_in(10) == b"still here"
+        protocol.transport.write(b"so am I")
+        assert await loop.sock_recv(client, 100) == b"so am I"
+    await protocol.lost()
+    await server.wait_closed()
 
 
-def test_wait_closed_of_an_open_server_waits(loop: asyncio.AbstractEventLoop, run: Run) -> None:
+async def test_wait_closed_of_an_open_server_waits(loop: asyncio.AbstractEventLoop) -> None:
     if sys.version_info < (3, 12, 1):
         pytest.skip("changed in Python 3.12.1")
 
-    async def main() -> None:
-        server = await loop.create_server(Recorder, "127.0.0.1", 0)
-        waiting = asyncio.ensure_future(server.wait_closed())
-        await asyncio.sleep(0.005)
-        assert not waiting.done()
-        server.close()
-        await waiting
-        await server.wait_closed()
-
-    run(main())
+    server = await loop.create_server(Recorder, "127.0.0.1", 0)
+    waiting = asyncio.ensure_future(server.wait_closed())
+    await asyncio.sleep(0.005)
+    assert not waiting.done()
+    server.close()
+    await waiting
+    await server.wait_closed()
 
 
-def test_wait_closed_and_clients(loop: asyncio.AbstractEventLoop, run: Run) -> None:
+async def test_wait_closed_and_clients(loop: asyncio.AbstractEventLoop) -> None:
     """Before 3.12 a closed server's wait_closed returned at once; since 3.12.1 it waits for the clients."""
-
-    async def main() -> None:
-        server, protocol, client = await start(loop)
-        server.close()
-        waiting = asyncio.ensure_future(server.wait_closed())
-        await asyncio.sleep(0.005)
-        if sys.version_info >= (3, 12, 1):
-            assert not waiting.done()
-        elif sys.version_info < (3, 12):
-            assert waiting.done()
-        client.close()
-        await protocol.lost()
-        await waiting
-
-    run(main())
+    server, protocol, client = await start(loop)
+    server.close()
+    waiting = asyncio.ensure_future(server.wait_closed())
+    await asyncio.sleep(0.005)
+    if sys.version_info >= (3, 12, 1):
+        assert not waiting.done()
+    elif sys.version_info < (3, 12):
+        assert waiting.done()
+    client.close()
+    await protocol.lost()
+    await waiting
 
 
-def test_wait_closed_twice_at_once(loop: asyncio.AbstractEventLoop, run: Run) -> None:
-    async def main() -> None:
-        server, protocol, client = await start(loop)
-        waiting = [asyncio.ensure_future(server.wait_closed()) for _ in range(3)]
-        await asyncio.sleep(0)
-        server.close()
-        protocol.transport.close()
-        await asyncio.gather(*waiting)
-        client.close()
-
-    run(main())
+async def test_wait_closed_twice_at_once(loop: asyncio.AbstractEventLoop) -> None:
+    server, protocol, client = await start(loop)
+    waiting = [asyncio.ensure_future(server.wait_closed()) for _ in range(3)]
+    await asyncio.sleep(0)
+    server.close()
+    protocol.transport.close()
+    await asyncio.gather(*waiting)
+    client.close()
 
 
 if sys.version_info >= (3, 13):
@@ -184,103 +165,81 @@ if sys.version_info >= (3, 13):
         run(main())
 
 
-def test_serve_forever_until_cancelled(loop: asyncio.AbstractEventLoop, run: Run) -> None:
-    async def main() -> None:
-        server = await loop.create_server(Recorder, "127.0.0.1", 0, start_serving=False)
-        address = server.sockets[0].getsockname()
-        serving = asyncio.ensure_future(server.serve_forever())
-        await asyncio.sleep(0)
+async def test_serve_forever_until_cancelled(loop: asyncio.AbstractEventLoop) -> None:
+    server = await loop.create_server(Recorder, "127.0.0.1", 0, start_serving=False)
+    address = server.sockets[0].getsockname()
+    serving = asyncio.ensure_future(server.serve_forever())
+    await asyncio.sleep(0)
+    assert server.is_serving()
+    socket.create_connection(address).close()
+    serving.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await serving
+    assert not server.is_serving()
+    assert server.sockets == ()
+
+
+async def test_serve_forever_twice(loop: asyncio.AbstractEventLoop) -> None:
+    server = await loop.create_server(Recorder, "127.0.0.1", 0)
+    serving = asyncio.ensure_future(server.serve_forever())
+    await asyncio.sleep(0)
+    with pytest.raises(RuntimeError, match=r"^server <Server .* is already being awaited on serve_forever\(\)$"):
+        await server.serve_forever()
+    serving.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await serving
+
+
+async def test_serve_forever_of_a_closed_server(loop: asyncio.AbstractEventLoop) -> None:
+    server = await loop.create_server(Recorder, "127.0.0.1", 0)
+    server.close()
+    with pytest.raises(RuntimeError, match=r"^server <Server sockets=\(\)> is closed$"):
+        await server.serve_forever()
+    await server.wait_closed()
+
+
+async def test_close_ends_serve_forever(loop: asyncio.AbstractEventLoop) -> None:
+    server = await loop.create_server(Recorder, "127.0.0.1", 0)
+    serving = asyncio.ensure_future(server.serve_forever())
+    await asyncio.sleep(0)
+    server.close()
+    with pytest.raises(asyncio.CancelledError):
+        await serving
+
+
+async def test_async_with_closes(loop: asyncio.AbstractEventLoop) -> None:
+    async with await loop.create_server(Recorder, "127.0.0.1", 0) as server:
         assert server.is_serving()
-        socket.create_connection(address).close()
-        serving.cancel()
-        with pytest.raises(asyncio.CancelledError):
-            await serving
-        assert not server.is_serving()
-        assert server.sockets == ()
-
-    run(main())
+    assert not server.is_serving()
 
 
-def test_serve_forever_twice(loop: asyncio.AbstractEventLoop, run: Run) -> None:
-    async def main() -> None:
-        server = await loop.create_server(Recorder, "127.0.0.1", 0)
-        serving = asyncio.ensure_future(server.serve_forever())
-        await asyncio.sleep(0)
-        with pytest.raises(RuntimeError, match=r"^server <Server .* is already being awaited on serve_forever\(\)$"):
-            await server.serve_forever()
-        serving.cancel()
-        with pytest.raises(asyncio.CancelledError):
-            await serving
-
-    run(main())
-
-
-def test_serve_forever_of_a_closed_server(loop: asyncio.AbstractEventLoop, run: Run) -> None:
-    async def main() -> None:
-        server = await loop.create_server(Recorder, "127.0.0.1", 0)
-        server.close()
-        with pytest.raises(RuntimeError, match=r"^server <Server sockets=\(\)> is closed$"):
-            await server.serve_forever()
-        await server.wait_closed()
-
-    run(main())
-
-
-def test_close_ends_serve_forever(loop: asyncio.AbstractEventLoop, run: Run) -> None:
-    async def main() -> None:
-        server = await loop.create_server(Recorder, "127.0.0.1", 0)
-        serving = asyncio.ensure_future(server.serve_forever())
-        await asyncio.sleep(0)
-        server.close()
-        with pytest.raises(asyncio.CancelledError):
-            await serving
-
-    run(main())
-
-
-def test_async_with_closes(loop: asyncio.AbstractEventLoop, run: Run) -> None:
-    async def main() -> None:
-        async with await loop.create_server(Recorder, "127.0.0.1", 0) as server:
-            assert server.is_serving()
-        assert not server.is_serving()
-
-    run(main())
-
-
-def test_close_with_connections_in_the_backlog(loop: asyncio.AbstractEventLoop, run: Run) -> None:
+async def test_close_with_connections_in_the_backlog(loop: asyncio.AbstractEventLoop) -> None:
     """Clients that were never accepted are let go by the kernel; no one hangs."""
-
-    async def main() -> None:
-        server = await loop.create_server(Recorder, "127.0.0.1", 0)
-        clients = []
-        for _ in range(5):
-            client = socket.create_connection(server.sockets[0].getsockname())
-            client.setblocking(False)
-            clients.append(client)
-        server.close()
-        await asyncio.sleep(0)
-        for client in clients:
-            with client, contextlib.suppress(ConnectionResetError):
-                assert await loop.sock_recv(client, 1) == b""
-
-    run(main())
+    server = await loop.create_server(Recorder, "127.0.0.1", 0)
+    clients = []
+    for _ in range(5):
+        client = socket.create_connection(server.sockets[0].getsockname())
+        client.setblocking(False)
+        clients.append(client)
+    server.close()
+    await asyncio.sleep(0)
+    for client in clients:
+        with client, contextlib.suppress(ConnectionResetError):
+            assert await loop.sock_recv(client, 1) == b""
 
 
-def test_close_from_a_protocol_callback(loop: asyncio.AbstractEventLoop, run: Run) -> None:
-    async def main() -> None:
-        class Closes(Recorder):
-            def connection_made(self, transport: asyncio.BaseTransport) -> None:
-                super().connection_made(transport)
-                server.close()
-                transport.close()
+async def test_close_from_a_protocol_callback(loop: asyncio.AbstractEventLoop) -> None:
+    class Closes(Recorder):
+        def connection_made(self, transport: asyncio.BaseTransport) -> None:
+            super().connection_made(transport)
+            server.close()
+            transport.close()
 
-        protocol = Closes()
-        server = await loop.create_server(lambda: protocol, "127.0.0.1", 0)
-        with socket.create_connection(server.sockets[0].getsockname()):
-            await server.wait_closed()
-            await protocol.lost()
-
-    run(main())
+    protocol = Closes()
+    server = await loop.create_server(lambda: protocol, "127.0.0.1", 0)
+    with socket.create_connection(server.sockets[0].getsockname()):
+        await server.wait_closed()
+        await protocol.lost()
 
 
 def test_closing_the_loop_closes_the_listener(loop: asyncio.AbstractEventLoop, run: Run) -> None:
@@ -292,14 +251,11 @@ def test_closing_the_loop_closes_the_listener(loop: asyncio.AbstractEventLoop, r
         pass
 
 
-def test_many_servers(loop: asyncio.AbstractEventLoop, run: Run) -> None:
-    async def main() -> None:
-        servers: list[Any] = [await loop.create_server(Recorder, "127.0.0.1", 0) for _ in range(50)]
-        for server in servers:
-            with socket.create_connection(server.sockets[0].getsockname()):
-                pass
-        for server in servers:
-            server.close()
-        await asyncio.gather(*(server.wait_closed() for server in servers))
-
-    run(main())
+async def test_many_servers(loop: asyncio.AbstractEventLoop) -> None:
+    servers: list[Any] = [await loop.create_server(Recorder, "127.0.0.1", 0) for _ in range(50)]
+    for server in servers:
+        with socket.create_connection(server.sockets[0].getsockname()):
+            pass
+    for server in servers:
+        server.close()
+    await asyncio.gather(*(server.wait_closed() for server in servers))

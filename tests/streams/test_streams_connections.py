@@ -23,37 +23,34 @@ from tls_certificates import client_context, server_context
 import edgeloop
 
 
-def test_what_they_are(run: Run, streams: Any) -> None:
-    async def main() -> None:
-        seen: list[Any] = []
+async def test_what_they_are(streams: Any) -> None:
+    seen: list[Any] = []
 
-        async def serve(reader: Any, writer: Any) -> None:
-            seen.extend((reader, writer))
-            await upper(reader, writer)
+    async def serve(reader: Any, writer: Any) -> None:
+        seen.extend((reader, writer))
+        await upper(reader, writer)
 
-        server, reader, writer = await pair(streams, serve)
-        writer.writelines([b"hello ", b"world\n"])
-        assert await reader.readline() == b"HELLO WORLD\n"
-        for one in (reader, seen[0]):
-            assert isinstance(one, asyncio.StreamReader)
-            assert type(one) is streams.StreamReader
-        for one in (writer, seen[1]):
-            assert isinstance(one, asyncio.StreamWriter)
-            assert type(one) is streams.StreamWriter
-            protocol = one.transport.get_protocol()
-            assert isinstance(protocol, asyncio.StreamReaderProtocol)
-            assert type(protocol) is streams.StreamReaderProtocol
-        assert writer.get_extra_info("peername") == server.sockets[0].getsockname()
-        assert writer.get_extra_info("nothing", 5) == 5
-        assert writer.can_write_eof()
-        assert not writer.is_closing()
-        writer.write_eof()
-        assert await reader.read() == b""
-        assert reader.at_eof()
-        await close(server, writer)
-        assert writer.is_closing()
-
-    run(main())
+    server, reader, writer = await pair(streams, serve)
+    writer.writelines([b"hello ", b"world\n"])
+    assert await reader.readline() == b"HELLO WORLD\n"
+    for one in (reader, seen[0]):
+        assert isinstance(one, asyncio.StreamReader)
+        assert type(one) is streams.StreamReader
+    for one in (writer, seen[1]):
+        assert isinstance(one, asyncio.StreamWriter)
+        assert type(one) is streams.StreamWriter
+        protocol = one.transport.get_protocol()
+        assert isinstance(protocol, asyncio.StreamReaderProtocol)
+        assert type(protocol) is streams.StreamReaderProtocol
+    assert writer.get_extra_info("peername") == server.sockets[0].getsockname()
+    assert writer.get_extra_info("nothing", 5) == 5
+    assert writer.can_write_eof()
+    assert not writer.is_closing()
+    writer.write_eof()
+    assert await reader.read() == b""
+    assert reader.at_eof()
+    await close(server, writer)
+    assert writer.is_closing()
 
 
 @pytest.mark.edgeloop_only
@@ -78,72 +75,59 @@ def test_signatures_are_asyncios(streams: Any) -> None:
             assert getattr(edgeloop, name) is ours
 
 
-def test_unix(run: Run, streams: Any, tmp_path: Path) -> None:
-    async def main() -> None:
-        path = str(tmp_path / "socket")
-        server = await streams.start_unix_server(upper, path)
-        reader, writer = await streams.open_unix_connection(path)
-        writer.write(b"hello\n")
-        assert await reader.readexactly(6) == b"HELLO\n"
-        await close(server, writer)
-
-    run(main())
+async def test_unix(streams: Any, tmp_path: Path) -> None:
+    path = str(tmp_path / "socket")
+    server = await streams.start_unix_server(upper, path)
+    reader, writer = await streams.open_unix_connection(path)
+    writer.write(b"hello\n")
+    assert await reader.readexactly(6) == b"HELLO\n"
+    await close(server, writer)
 
 
-def test_a_plain_callback(run: Run, streams: Any) -> None:
-    async def main() -> None:
-        tasks = []
+async def test_a_plain_callback(streams: Any) -> None:
+    tasks = []
 
-        def serve(reader: Any, writer: Any) -> None:
-            tasks.append(asyncio.ensure_future(upper(reader, writer)))
+    def serve(reader: Any, writer: Any) -> None:
+        tasks.append(asyncio.ensure_future(upper(reader, writer)))
 
-        server, reader, writer = await pair(streams, serve)
-        writer.write(b"hello\n")
-        assert await reader.readuntil() == b"HELLO\n"
-        await close(server, writer)
-        await tasks[0]
-
-    run(main())
+    server, reader, writer = await pair(streams, serve)
+    writer.write(b"hello\n")
+    assert await reader.readuntil() == b"HELLO\n"
+    await close(server, writer)
+    await tasks[0]
 
 
-def test_what_a_conversation_raises(run: Run, streams: Any) -> None:
-    async def main() -> None:
-        reports: list[dict[str, Any]] = []
-        asyncio.get_running_loop().set_exception_handler(lambda loop, context: reports.append(context))
+async def test_what_a_conversation_raises(streams: Any) -> None:
+    reports: list[dict[str, Any]] = []
+    asyncio.get_running_loop().set_exception_handler(lambda loop, context: reports.append(context))
 
-        async def serve(reader: Any, writer: Any) -> None:
-            raise ZeroDivisionError
+    async def serve(reader: Any, writer: Any) -> None:
+        raise ZeroDivisionError
 
-        server, reader, writer = await pair(streams, serve)
-        assert await reader.read() == b""  # it closes the connection
-        await close(server, writer)
-        assert [type(report["exception"]) for report in reports] == [ZeroDivisionError]
-        assert reports[0]["message"] == "Unhandled exception in client_connected_cb"
-        assert isinstance(reports[0]["transport"], asyncio.Transport)
-
-    run(main())
+    server, reader, writer = await pair(streams, serve)
+    assert await reader.read() == b""  # it closes the connection
+    await close(server, writer)
+    assert [type(report["exception"]) for report in reports] == [ZeroDivisionError]
+    assert reports[0]["message"] == "Unhandled exception in client_connected_cb"
+    assert isinstance(reports[0]["transport"], asyncio.Transport)
 
 
 @pytest.mark.edgeloop_only
-def test_a_cancelled_conversation_is_closed_and_not_reported(run: Run, streams: Any) -> None:
+async def test_a_cancelled_conversation_is_closed_and_not_reported(streams: Any) -> None:
     """asyncio does so from some release of each Python on: https://github.com/python/cpython/issues/110894."""
+    reports: list[dict[str, Any]] = []
+    asyncio.get_running_loop().set_exception_handler(lambda loop, context: reports.append(context))
 
-    async def main() -> None:
-        reports: list[dict[str, Any]] = []
-        asyncio.get_running_loop().set_exception_handler(lambda loop, context: reports.append(context))
+    async def serve(reader: Any, writer: Any) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        task.cancel()
+        await reader.read()
 
-        async def serve(reader: Any, writer: Any) -> None:
-            task = asyncio.current_task()
-            assert task is not None
-            task.cancel()
-            await reader.read()
-
-        server, reader, writer = await pair(streams, serve)
-        assert await reader.read() == b""
-        await close(server, writer)
-        assert reports == []
-
-    run(main())
+    server, reader, writer = await pair(streams, serve)
+    assert await reader.read() == b""
+    await close(server, writer)
+    assert reports == []
 
 
 def test_what_a_plain_callback_raises(run: Run, streams: Any) -> None:
@@ -179,117 +163,98 @@ def test_what_a_plain_callback_raises(run: Run, streams: Any) -> None:
         run(main())
 
 
-def test_drain_waits_for_room(run: Run, streams: Any) -> None:
-    async def main() -> None:
-        go_on = asyncio.Event()
-        size = 8 * 2**20
+async def test_drain_waits_for_room(streams: Any) -> None:
+    go_on = asyncio.Event()
+    size = 8 * 2**20
 
-        async def serve(reader: Any, writer: Any) -> None:
-            await go_on.wait()
-            assert len(await reader.readexactly(size)) == size
-            writer.close()
-
-        server, reader, writer = await pair(streams, serve)
-        writer.write(bytes(size))
-        drains = [asyncio.ensure_future(writer.drain()) for _ in range(3)]
-        await asyncio.sleep(0)
-        assert not any(drain.done() for drain in drains)
-        go_on.set()
-        await asyncio.gather(*drains)
-        await reader.read()
-        await close(server, writer)
-
-    run(main())
-
-
-def test_drain_on_a_lost_connection(run: Run, streams: Any) -> None:
-    async def main() -> None:
-        async def serve(reader: Any, writer: Any) -> None:
-            writer.transport.abort()
-
-        server, _, writer = await pair(streams, serve)
-        with pytest.raises(ConnectionError):
-            while True:
-                writer.write(b"hello")
-                await writer.drain()
+    async def serve(reader: Any, writer: Any) -> None:
+        await go_on.wait()
+        assert len(await reader.readexactly(size)) == size
         writer.close()
-        with pytest.raises(ConnectionError):
+
+    server, reader, writer = await pair(streams, serve)
+    writer.write(bytes(size))
+    drains = [asyncio.ensure_future(writer.drain()) for _ in range(3)]
+    await asyncio.sleep(0)
+    assert not any(drain.done() for drain in drains)
+    go_on.set()
+    await asyncio.gather(*drains)
+    await reader.read()
+    await close(server, writer)
+
+
+async def test_drain_on_a_lost_connection(streams: Any) -> None:
+    async def serve(reader: Any, writer: Any) -> None:
+        writer.transport.abort()
+
+    server, _, writer = await pair(streams, serve)
+    with pytest.raises(ConnectionError):
+        while True:
+            writer.write(b"hello")
             await writer.drain()
-        server.close()
-        try:
-            await writer.wait_closed()
-        except ConnectionError:
-            pass  # when the write found out, not the read
-
-    run(main())
-
-
-def test_drain_after_close(run: Run, streams: Any) -> None:
-    async def main() -> None:
-        server, _, writer = await pair(streams, upper)
-        writer.close()
-        with pytest.raises(ConnectionResetError, match=r"^Connection lost$"):
-            await writer.drain()
-        await close(server, writer)
-
-    run(main())
+    writer.close()
+    with pytest.raises(ConnectionError):
+        await writer.drain()
+    server.close()
+    try:
+        await writer.wait_closed()
+    except ConnectionError:
+        pass  # when the write found out, not the read
 
 
-def test_start_tls(run: Run, streams: Any) -> None:
-    async def main() -> None:
-        async def serve(reader: Any, writer: Any) -> None:
-            assert await reader.readline() == b"STARTTLS\n"
-            writer.write(b"go ahead\n")
-            await writer.start_tls(server_context())
-            await upper(reader, writer)
-
-        server, reader, writer = await pair(streams, serve)
-        writer.write(b"STARTTLS\n")
-        assert await reader.readline() == b"go ahead\n"
-        await writer.start_tls(client_context(), server_hostname="localhost")
-        assert isinstance(writer.get_extra_info("ssl_object"), ssl.SSLObject)
-        writer.write(b"secret\n")
-        assert await reader.readline() == b"SECRET\n"
-        await close(server, writer)
-
-    run(main())
+async def test_drain_after_close(streams: Any) -> None:
+    server, _, writer = await pair(streams, upper)
+    writer.close()
+    with pytest.raises(ConnectionResetError, match=r"^Connection lost$"):
+        await writer.drain()
+    await close(server, writer)
 
 
-def test_tls(run: Run, streams: Any) -> None:
-    async def main() -> None:
-        server = await streams.start_server(upper, "127.0.0.1", 0, ssl=server_context())
-        address = server.sockets[0].getsockname()
-        reader, writer = await streams.open_connection(*address, ssl=client_context(), server_hostname="localhost")
-        for size in (1, 100, 60_000):
-            writer.write(b"x" * size + b"\n")
-            await writer.drain()
-            assert await reader.readexactly(size + 1) == b"X" * size + b"\n"
-        assert not writer.can_write_eof()
-        await close(server, writer)
+async def test_start_tls(streams: Any) -> None:
+    async def serve(reader: Any, writer: Any) -> None:
+        assert await reader.readline() == b"STARTTLS\n"
+        writer.write(b"go ahead\n")
+        await writer.start_tls(server_context())
+        await upper(reader, writer)
 
-    run(main())
+    server, reader, writer = await pair(streams, serve)
+    writer.write(b"STARTTLS\n")
+    assert await reader.readline() == b"go ahead\n"
+    await writer.start_tls(client_context(), server_hostname="localhost")
+    assert isinstance(writer.get_extra_info("ssl_object"), ssl.SSLObject)
+    writer.write(b"secret\n")
+    assert await reader.readline() == b"SECRET\n"
+    await close(server, writer)
 
 
-def test_a_writer_that_is_forgotten(run: Run, streams: Any) -> None:
+async def test_tls(streams: Any) -> None:
+    server = await streams.start_server(upper, "127.0.0.1", 0, ssl=server_context())
+    address = server.sockets[0].getsockname()
+    reader, writer = await streams.open_connection(*address, ssl=client_context(), server_hostname="localhost")
+    for size in (1, 100, 60_000):
+        writer.write(b"x" * size + b"\n")
+        await writer.drain()
+        assert await reader.readexactly(size + 1) == b"X" * size + b"\n"
+    assert not writer.can_write_eof()
+    await close(server, writer)
+
+
+async def test_a_writer_that_is_forgotten(streams: Any) -> None:
     """It is closed, with a ResourceWarning that shows it; asyncio has this from 3.11.5 on."""
-
-    async def main() -> None:
-        server, reader, writer = await pair(streams, upper)
-        transport = writer.transport
-        if hasattr(asyncio.StreamReaderProtocol, "_replace_writer"):
-            transport.get_protocol()._stream_writer = None  # what held a server's writer until 3.13
-        with warnings.catch_warnings(record=True) as caught:
-            warnings.simplefilter("always")
-            del writer
-            gc.collect()
-        (warning,) = [one for one in caught if "StreamWriter" in str(one.message)]
-        assert issubclass(warning.category, ResourceWarning)
-        assert re.match("unclosed <StreamWriter transport=.* reader=<StreamReader ", str(warning.message))
-        assert transport.is_closing()
-        server.close()
-        await reader.read()
-
-    run(main())
+    server, reader, writer = await pair(streams, upper)
+    transport = writer.transport
+    if hasattr(asyncio.StreamReaderProtocol, "_replace_writer"):
+        transport.get_protocol()._stream_writer = None  # what held a server's writer until 3.13
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        del writer
+        gc.collect()
+    (warning,) = [one for one in caught if "StreamWriter" in str(one.message)]
+    assert issubclass(warning.category, ResourceWarning)
+    assert re.match("unclosed <StreamWriter transport=.* reader=<StreamReader ", str(warning.message))
+    assert transport.is_closing()
+    server.close()
+    await reader.read()
 
 
 @pytest.mark.edgeloop_only

@@ -12,7 +12,6 @@ from typing import Any
 import pytest
 from datagram_endpoints import LOCAL, Recorder, endpoint, name_of, plain_socket
 from kernel_truth import EDGE, IN, OUT, epoll_set, needs_strace, system_calls
-from recording import Run
 
 pytestmark = pytest.mark.edgeloop_only
 
@@ -21,26 +20,22 @@ def mask_of(loop: asyncio.AbstractEventLoop, transport: asyncio.DatagramTranspor
     return epoll_set(loop)[transport.get_extra_info("socket").fileno()]
 
 
-def test_registered_for_edges_and_never_changed_by_pauses(run: Run, loop: asyncio.AbstractEventLoop) -> None:
+async def test_registered_for_edges_and_never_changed_by_pauses(loop: asyncio.AbstractEventLoop) -> None:
     """Rules 1 and 7."""
-
-    async def main() -> None:
-        async with endpoint() as (transport, _):
-            reading: Any = transport
-            before = mask_of(loop, transport)
-            assert before & EDGE
-            assert before & IN
-            assert not before & OUT
-            reading.pause_reading()
-            assert mask_of(loop, transport) == before
-            reading.resume_reading()
-            assert mask_of(loop, transport) == before
-        assert transport.get_extra_info("socket").fileno() == -1
-
-    run(main())
+    async with endpoint() as (transport, _):
+        reading: Any = transport
+        before = mask_of(loop, transport)
+        assert before & EDGE
+        assert before & IN
+        assert not before & OUT
+        reading.pause_reading()
+        assert mask_of(loop, transport) == before
+        reading.resume_reading()
+        assert mask_of(loop, transport) == before
+    assert transport.get_extra_info("socket").fileno() == -1
 
 
-def test_a_flood_leaves_room_for_others(run: Run) -> None:
+async def test_a_flood_leaves_room_for_others() -> None:
     """Rule 3: a batch each turn, and what is left over is not forgotten though no event tells of it again."""
     log: list[str] = []
 
@@ -52,81 +47,64 @@ def test_a_flood_leaves_room_for_others(run: Run) -> None:
 
         return Noting
 
-    async def main() -> None:
-        with plain_socket() as peer:
-            async with endpoint(noting("flood")) as (flooded, flood), endpoint(noting("other")) as (lucky, other):
-                for _ in range(200):
-                    peer.sendto(b"flood", name_of(flooded))
-                peer.sendto(b"other", name_of(lucky))
-                await other.arrived(1)
-                await flood.arrived(200)
-        assert log.index("other") <= 64
-        assert log.count("flood") == 200
-
-    run(main())
+    with plain_socket() as peer:
+        async with endpoint(noting("flood")) as (flooded, flood), endpoint(noting("other")) as (lucky, other):
+            for _ in range(200):
+                peer.sendto(b"flood", name_of(flooded))
+            peer.sendto(b"other", name_of(lucky))
+            await other.arrived(1)
+            await flood.arrived(200)
+    assert log.index("other") <= 64
+    assert log.count("flood") == 200
 
 
-def test_news_of_the_very_last_moment_is_not_lost(run: Run) -> None:
+async def test_news_of_the_very_last_moment_is_not_lost() -> None:
     """A batch that is exactly full says nothing of what is left; a short one does."""
-
-    async def main() -> None:
-        with plain_socket() as peer:
-            async with endpoint() as (transport, protocol):
-                for count in (1, 31, 32, 33, 63, 64, 65):
-                    protocol.datagrams.clear()
-                    for number in range(count):
-                        peer.sendto(b"%d" % number, name_of(transport))
-                    assert await protocol.arrived(count) == [b"%d" % number for number in range(count)]
-                    # And the next edge is told.
-                    peer.sendto(b"next", name_of(transport))
-                    await protocol.arrived(count + 1)
-
-    run(main())
+    with plain_socket() as peer:
+        async with endpoint() as (transport, protocol):
+            for count in (1, 31, 32, 33, 63, 64, 65):
+                protocol.datagrams.clear()
+                for number in range(count):
+                    peer.sendto(b"%d" % number, name_of(transport))
+                assert await protocol.arrived(count) == [b"%d" % number for number in range(count)]
+                # And the next edge is told.
+                peer.sendto(b"next", name_of(transport))
+                await protocol.arrived(count + 1)
 
 
-def test_an_error_and_a_datagram_in_one_event(run: Run) -> None:
+async def test_an_error_and_a_datagram_in_one_event() -> None:
     """Rule 2: the kernel tells the error first, and alone; the datagram behind it has no event of its own."""
-
-    async def main() -> None:
-        peer = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-        peer.bind(LOCAL)
-        async with endpoint(remote_addr=peer.getsockname()) as (transport, protocol):
-            peer.sendto(b"last words", name_of(transport))
-            peer.close()
-            transport.sendto(b"still there?")  # refused by ICMP at once, over loopback
-            await protocol.until(lambda: bool(protocol.errors and protocol.datagrams))
-            assert isinstance(protocol.errors[0], ConnectionRefusedError)
-            assert protocol.data == [b"last words"]
-
-    run(main())
+    peer = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    peer.bind(LOCAL)
+    async with endpoint(remote_addr=peer.getsockname()) as (transport, protocol):
+        peer.sendto(b"last words", name_of(transport))
+        peer.close()
+        transport.sendto(b"still there?")  # refused by ICMP at once, over loopback
+        await protocol.until(lambda: bool(protocol.errors and protocol.datagrams))
+        assert isinstance(protocol.errors[0], ConnectionRefusedError)
+        assert protocol.data == [b"last words"]
 
 
-def test_writing_is_watched_only_while_it_would_block(
-    run: Run, loop: asyncio.AbstractEventLoop, tmp_path: Path
-) -> None:
+async def test_writing_is_watched_only_while_it_would_block(loop: asyncio.AbstractEventLoop, tmp_path: Path) -> None:
     """Rule 4: armed on EAGAIN, disarmed lazily."""
-
-    async def main() -> None:
-        path = str(tmp_path / "reader")
-        with plain_socket(socket.AF_UNIX, path) as reader:
-            async with endpoint(remote_addr=path, family=socket.AF_UNIX) as (transport, _):
-                waiting: Any = transport
-                assert not mask_of(loop, transport) & OUT
-                sent = 0
-                while not waiting.get_write_buffer_size():
-                    transport.sendto(b"%d" % sent)
-                    sent += 1
-                    await asyncio.sleep(0)
-                assert mask_of(loop, transport) & OUT
-                received = 0
-                while received < sent:
-                    assert await loop.sock_recv(reader, 100) == b"%d" % received
-                    received += 1
-                assert not waiting.get_write_buffer_size()
-                transport.sendto(b"more")
-                assert await loop.sock_recv(reader, 100) == b"more"
-
-    run(main())
+    path = str(tmp_path / "reader")
+    with plain_socket(socket.AF_UNIX, path) as reader:
+        async with endpoint(remote_addr=path, family=socket.AF_UNIX) as (transport, _):
+            waiting: Any = transport
+            assert not mask_of(loop, transport) & OUT
+            sent = 0
+            while not waiting.get_write_buffer_size():
+                transport.sendto(b"%d" % sent)
+                sent += 1
+                await asyncio.sleep(0)
+            assert mask_of(loop, transport) & OUT
+            received = 0
+            while received < sent:
+                assert await loop.sock_recv(reader, 100) == b"%d" % received
+                received += 1
+            assert not waiting.get_write_buffer_size()
+            transport.sendto(b"more")
+            assert await loop.sock_recv(reader, 100) == b"more"
 
 
 @needs_strace

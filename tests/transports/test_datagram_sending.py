@@ -16,7 +16,6 @@ from typing import Any
 
 import pytest
 from datagram_endpoints import LOCAL, Recorder, endpoint, name_of, plain_socket, receive
-from recording import Run
 
 Loop = asyncio.AbstractEventLoop
 
@@ -31,21 +30,18 @@ def queued(sock: socket.socket) -> list[bytes]:
         return found
 
 
-def test_the_first_ones_of_a_callback_leave_before_sendto_returns(run: Run) -> None:
-    async def main() -> None:
-        with plain_socket() as peer:
-            async with endpoint() as (transport, _):
-                for _ in range(3):
-                    for data in (b"one", b"two", b"three"):
-                        transport.sendto(data, peer.getsockname())
-                        assert queued(peer) == [data]
-                    await asyncio.sleep(0)
-
-    run(main())
+async def test_the_first_ones_of_a_callback_leave_before_sendto_returns() -> None:
+    with plain_socket() as peer:
+        async with endpoint() as (transport, _):
+            for _ in range(3):
+                for data in (b"one", b"two", b"three"):
+                    transport.sendto(data, peer.getsockname())
+                    assert queued(peer) == [data]
+                await asyncio.sleep(0)
 
 
 @pytest.mark.edgeloop_only  # asyncio delivers one a turn
-def test_answers_leave_before_the_turn_ends(run: Run) -> None:
+async def test_answers_leave_before_the_turn_ends() -> None:
     """Those to datagrams that arrived together are gathered, until the last of these is delivered."""
     seen: list[list[bytes]] = []
 
@@ -56,19 +52,16 @@ def test_answers_leave_before_the_turn_ends(run: Run) -> None:
             super().datagram_received(data, addr)
             self.endpoint.sendto(data, addr)
 
-    async def main() -> None:
+    with plain_socket() as peer:
         async with endpoint(Answering) as (transport, protocol):
             for number in range(10):
                 peer.sendto(b"%d" % number, name_of(transport))
             await protocol.arrived(10)
         assert seen[0] == [b"%d" % number for number in range(10)]
 
-    with plain_socket() as peer:
-        run(main())
-
 
 @pytest.mark.parametrize("ask", ["is_closing", "get_write_buffer_size", "get_extra_info"])
-def test_what_asks_lets_go_of_what_is_gathered(run: Run, ask: str) -> None:
+async def test_what_asks_lets_go_of_what_is_gathered(ask: str) -> None:
     seen: list[list[bytes]] = []
 
     class Answering(Recorder):
@@ -82,18 +75,15 @@ def test_what_asks_lets_go_of_what_is_gathered(run: Run, ask: str) -> None:
                 getattr(transport, ask)()
             seen.append(queued(peer))
 
-    async def main() -> None:
+    with plain_socket() as peer:
         async with endpoint(Answering) as (transport, protocol):
             for data in (b"one", b"two", b"three"):
                 peer.sendto(data, name_of(transport))
             await protocol.arrived(3)
         assert seen == [[b"one"], [b"two"], [b"three"]]
 
-    with plain_socket() as peer:
-        run(main())
 
-
-def test_an_answer_is_late_once_and_never_again(run: Run) -> None:
+async def test_an_answer_is_late_once_and_never_again() -> None:
     """A protocol that goes on computing after it has answered has its answers sent at once from then on."""
     late: list[int] = []
 
@@ -106,7 +96,7 @@ def test_an_answer_is_late_once_and_never_again(run: Run) -> None:
                 late.append(len(self.datagrams))
                 queued(peer)
 
-    async def main() -> None:
+    with plain_socket() as peer:
         async with endpoint(Computing) as (transport, protocol):
             for number in range(20):
                 peer.sendto(b"%d" % number, name_of(transport))
@@ -114,41 +104,32 @@ def test_an_answer_is_late_once_and_never_again(run: Run) -> None:
         queued(peer)
         assert len(late) <= 2, "the first, and the second may find it in the queue"
 
+
+async def test_many_of_a_turn_are_all_sent_and_in_order() -> None:
     with plain_socket() as peer:
-        run(main())
+        peer.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 20)
+        async with endpoint() as (transport, _):
+            expected = []
+            for turn in range(5):
+                for number in range(100):
+                    data = b"%d %d" % (turn, number)
+                    transport.sendto(data, peer.getsockname())
+                    expected.append(data)
+                assert await receive(peer, 100) == expected[-100:]
+            transport.sendto(b"last", peer.getsockname())
+            transport.close()
+            assert await receive(peer, 1) == [b"last"]
 
 
-def test_many_of_a_turn_are_all_sent_and_in_order(run: Run) -> None:
-    async def main() -> None:
-        with plain_socket() as peer:
-            peer.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 20)
-            async with endpoint() as (transport, _):
-                expected = []
-                for turn in range(5):
-                    for number in range(100):
-                        data = b"%d %d" % (turn, number)
-                        transport.sendto(data, peer.getsockname())
-                        expected.append(data)
-                    assert await receive(peer, 100) == expected[-100:]
-                transport.sendto(b"last", peer.getsockname())
-                transport.close()
-                assert await receive(peer, 1) == [b"last"]
-
-    run(main())
-
-
-def test_another_thread_sends_at_once(run: Run) -> None:
-    async def main() -> None:
-        with plain_socket() as peer:
-            async with endpoint() as (transport, _):
-                for _ in range(100):
-                    transport.sendto(b"warm", peer.getsockname())
-                thread = threading.Thread(target=lambda: transport.sendto(b"thread", peer.getsockname()))
-                thread.start()
-                thread.join()
-                assert queued(peer)[-1] == b"thread"
-
-    run(main())
+async def test_another_thread_sends_at_once() -> None:
+    with plain_socket() as peer:
+        async with endpoint() as (transport, _):
+            for _ in range(100):
+                transport.sendto(b"warm", peer.getsockname())
+            thread = threading.Thread(target=lambda: transport.sendto(b"thread", peer.getsockname()))
+            thread.start()
+            thread.join()
+            assert queued(peer)[-1] == b"thread"
 
 
 def test_without_a_running_loop_it_is_sent_at_once(loop: Loop) -> None:
@@ -222,25 +203,22 @@ BUFFERS: dict[str, Any] = {
 
 @pytest.mark.edgeloop_only  # asyncio refuses some of these, and counts others by their items
 @pytest.mark.parametrize("name", BUFFERS)
-def test_bytes_are_what_counts(run: Run, name: str) -> None:
+async def test_bytes_are_what_counts(name: str) -> None:
     data = BUFFERS[name]
     expected = memoryview(data).tobytes()
 
-    async def main() -> None:
-        with plain_socket() as peer:
-            async with endpoint() as (transport, _):
-                transport.sendto(data, peer.getsockname())
-                assert await receive(peer, 1) == [expected]
-        read, write = os.pipe()
-        piped, _ = await asyncio.get_running_loop().connect_write_pipe(asyncio.BaseProtocol, open(write, "wb", 0))
-        piped.write(data)
-        assert os.read(read, 100) == expected
-        piped.write(b"x" * 1_000_000)
-        waiting = piped.get_write_buffer_size()
-        piped.write(data)
-        assert piped.get_write_buffer_size() == waiting + len(expected)
-        piped.abort()
-        await asyncio.sleep(0.01)
-        os.close(read)
-
-    run(main())
+    with plain_socket() as peer:
+        async with endpoint() as (transport, _):
+            transport.sendto(data, peer.getsockname())
+            assert await receive(peer, 1) == [expected]
+    read, write = os.pipe()
+    piped, _ = await asyncio.get_running_loop().connect_write_pipe(asyncio.BaseProtocol, open(write, "wb", 0))
+    piped.write(data)
+    assert os.read(read, 100) == expected
+    piped.write(b"x" * 1_000_000)
+    waiting = piped.get_write_buffer_size()
+    piped.write(data)
+    assert piped.get_write_buffer_size() == waiting + len(expected)
+    piped.abort()
+    await asyncio.sleep(0.01)
+    os.close(read)

@@ -10,7 +10,6 @@ from typing import Any
 
 import pytest
 from datagram_endpoints import LOCAL, Recorder, plain_socket
-from recording import Run
 
 Loop = asyncio.AbstractEventLoop
 
@@ -35,30 +34,26 @@ async def closed(transport: Any, protocol: Any) -> None:
     assert protocol.calls.count("connection_lost") == 1
 
 
-def test_a_datagram_is_not_sent_by_a_stranger(run: Run, loop: Loop) -> None:
-    async def main() -> None:
-        with plain_socket() as peer, plain_socket() as stranger:
-            sock, transport, protocol = await given(loop)
-            fd = sock.fileno()
-            sock.close()
-            os.dup2(stranger.fileno(), fd)
-            for _ in range(3):
-                transport.sendto(b"secret", peer.getsockname())
-            await protocol.called("error_received", 3)
-            assert {error.errno for error in protocol.errors} == {errno.EBADF}
-            with pytest.raises(BlockingIOError):
-                peer.recv(100)
-            await closed(transport, protocol)
-            os.fstat(fd)
-            os.close(fd)
-
-    run(main())
+async def test_a_datagram_is_not_sent_by_a_stranger(loop: Loop) -> None:
+    with plain_socket() as peer, plain_socket() as stranger:
+        sock, transport, protocol = await given(loop)
+        fd = sock.fileno()
+        sock.close()
+        os.dup2(stranger.fileno(), fd)
+        for _ in range(3):
+            transport.sendto(b"secret", peer.getsockname())
+        await protocol.called("error_received", 3)
+        assert {error.errno for error in protocol.errors} == {errno.EBADF}
+        with pytest.raises(BlockingIOError):
+            peer.recv(100)
+        await closed(transport, protocol)
+        os.fstat(fd)
+        os.close(fd)
 
 
 @pytest.mark.edgeloop_only  # asyncio gathers nothing
-def test_gathered_answers_are_not_sent_by_a_stranger(run: Run, loop: Loop) -> None:
+async def test_gathered_answers_are_not_sent_by_a_stranger(loop: Loop) -> None:
     sock: Any = None
-    stranger: Any = None
     numbers: list[int] = []
 
     class Closing(Recorder):
@@ -71,59 +66,51 @@ def test_gathered_answers_are_not_sent_by_a_stranger(run: Run, loop: Loop) -> No
                 os.dup2(stranger.fileno(), fd)
                 numbers.append(fd)
 
-    async def main() -> None:
-        nonlocal sock, stranger
-        with plain_socket() as peer, plain_socket() as stranger:
-            sock, transport, protocol = await given(loop, Closing)
-            address = sock.getsockname()
-            for _ in range(3):
-                peer.sendto(b"question", address)
-            await protocol.arrived(3)
-            await turns()
-            try:
-                while True:
-                    assert peer.recvfrom(100)[1] == address
-            except BlockingIOError:
-                pass
-            await closed(transport, protocol)
-            os.close(numbers[0])
-
-    run(main())
+    with plain_socket() as peer, plain_socket() as stranger:
+        sock, transport, protocol = await given(loop, Closing)
+        address = sock.getsockname()
+        for _ in range(3):
+            peer.sendto(b"question", address)
+        await protocol.arrived(3)
+        await turns()
+        try:
+            while True:
+                assert peer.recvfrom(100)[1] == address
+        except BlockingIOError:
+            pass
+        await closed(transport, protocol)
+        os.close(numbers[0])
 
 
 @pytest.mark.parametrize("detached", [False, True])
-def test_a_strangers_datagrams_are_not_taken(run: Run, loop: Loop, detached: bool) -> None:
-    async def main() -> None:
-        with plain_socket() as peer:
-            sock, transport, protocol = await given(loop)
-            if detached:
-                address = sock.getsockname()
-                stranger = socket.socket(fileno=sock.detach())
-            else:
-                fd = sock.fileno()
-                with plain_socket() as other:
-                    sock.close()
-                    os.dup2(other.fileno(), fd)
-                    address = other.getsockname()
-                    stranger = socket.socket(fileno=fd)
-            stranger.setblocking(False)
-            with stranger:
-                peer.sendto(b"not for us", address)
-                await turns()
-                assert protocol.datagrams == []
-                assert stranger.recv(100) == b"not for us"
-                await closed(transport, protocol)
-                assert stranger.fileno() >= 0
-                peer.sendto(b"still not", address)
-                assert stranger.recv(100) == b"still not"
-
-    run(main())
+async def test_a_strangers_datagrams_are_not_taken(loop: Loop, detached: bool) -> None:
+    with plain_socket() as peer:
+        sock, transport, protocol = await given(loop)
+        if detached:
+            address = sock.getsockname()
+            stranger = socket.socket(fileno=sock.detach())
+        else:
+            fd = sock.fileno()
+            with plain_socket() as other:
+                sock.close()
+                os.dup2(other.fileno(), fd)
+                address = other.getsockname()
+                stranger = socket.socket(fileno=fd)
+        stranger.setblocking(False)
+        with stranger:
+            peer.sendto(b"not for us", address)
+            await turns()
+            assert protocol.datagrams == []
+            assert stranger.recv(100) == b"not for us"
+            await closed(transport, protocol)
+            assert stranger.fileno() >= 0
+            peer.sendto(b"still not", address)
+            assert stranger.recv(100) == b"still not"
 
 
 @pytest.mark.edgeloop_only  # asyncio registers whoever has the number
-def test_a_stranger_is_not_registered(run: Run, loop: Loop) -> None:
+async def test_a_stranger_is_not_registered(loop: Loop) -> None:
     sock: Any = None
-    stranger: Any = None
     numbers: list[int] = []
 
     class Closing(Recorder):
@@ -133,44 +120,36 @@ def test_a_stranger_is_not_registered(run: Run, loop: Loop) -> None:
             sock.close()
             os.dup2(stranger.fileno(), numbers[0])
 
-    async def main() -> None:
-        nonlocal sock, stranger
-        with plain_socket() as peer, plain_socket() as stranger:
-            sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-            sock.bind(LOCAL)
-            transport, protocol = await loop.create_datagram_endpoint(Closing, sock=sock)
-            peer.sendto(b"not for us", stranger.getsockname())
-            error = await protocol.lost()
-            assert isinstance(error, OSError)
-            assert error.errno == errno.EBADF
-            assert protocol.datagrams == []
-            assert stranger.recv(100) == b"not for us"
-            await turns()
-            assert transport.is_closing()
-            os.close(numbers[0])
-
-    run(main())
+    with plain_socket() as peer, plain_socket() as stranger:
+        sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        sock.bind(LOCAL)
+        transport, protocol = await loop.create_datagram_endpoint(Closing, sock=sock)
+        peer.sendto(b"not for us", stranger.getsockname())
+        error = await protocol.lost()
+        assert isinstance(error, OSError)
+        assert error.errno == errno.EBADF
+        assert protocol.datagrams == []
+        assert stranger.recv(100) == b"not for us"
+        await turns()
+        assert transport.is_closing()
+        os.close(numbers[0])
 
 
-def test_a_stranger_that_the_loop_reads_goes_on(run: Run, loop: Loop) -> None:
+async def test_a_stranger_that_the_loop_reads_goes_on(loop: Loop) -> None:
     """It is registered under the same number; the end of the endpoint leaves that registration alone."""
-
-    async def main() -> None:
-        with plain_socket() as peer:
-            sock, transport, protocol = await given(loop)
-            fd = sock.fileno()
-            with plain_socket() as other:
-                sock.close()
-                os.dup2(other.fileno(), fd)
-                address = other.getsockname()
-            transport.close()
-            assert await protocol.lost() is None
-            await asyncio.sleep(0)
-            second, lively = await loop.create_datagram_endpoint(Recorder, sock=socket.socket(fileno=fd))
-            peer.sendto(b"heard", address)
-            assert await lively.arrived(1) == [b"heard"]
-            second.close()
-            await lively.lost()
-            await asyncio.sleep(0)
-
-    run(main())
+    with plain_socket() as peer:
+        sock, transport, protocol = await given(loop)
+        fd = sock.fileno()
+        with plain_socket() as other:
+            sock.close()
+            os.dup2(other.fileno(), fd)
+            address = other.getsockname()
+        transport.close()
+        assert await protocol.lost() is None
+        await asyncio.sleep(0)
+        second, lively = await loop.create_datagram_endpoint(Recorder, sock=socket.socket(fileno=fd))
+        peer.sendto(b"heard", address)
+        assert await lively.arrived(1) == [b"heard"]
+        second.close()
+        await lively.lost()
+        await asyncio.sleep(0)

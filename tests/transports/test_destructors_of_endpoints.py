@@ -14,7 +14,6 @@ from typing import Any
 import pytest
 from datagram_endpoints import Echo, Recorder, endpoint, name_of, plain_socket
 from pipe_recording import PipeRecorder, read_all
-from recording import Run
 
 Loop = asyncio.AbstractEventLoop
 
@@ -40,7 +39,7 @@ def busy_collector() -> Iterator[None]:
     sys.setswitchinterval(interval)
 
 
-def test_the_former_protocol_finds_the_new_one(run: Run, loop: Loop) -> None:
+async def test_the_former_protocol_finds_the_new_one(loop: Loop) -> None:
     found: list[Any] = []
     transports: list[Any] = []
 
@@ -49,31 +48,28 @@ def test_the_former_protocol_finds_the_new_one(run: Run, loop: Loop) -> None:
             found.append(transports[0].get_protocol())
             transports[0].close()
 
-    async def main() -> None:
-        read, write = os.pipe()
-        other, writing = os.pipe()
-        for connecting in (
-            lambda: loop.create_datagram_endpoint(Former, local_addr=("127.0.0.1", 0)),
-            lambda: loop.connect_read_pipe(Former, open(read, "rb", 0)),
-            lambda: loop.connect_write_pipe(Former, open(writing, "wb", 0)),
-        ):
-            transports.clear()
-            transport, protocol = await connecting()
-            transports.append(transport)
-            following = PipeRecorder()
-            del protocol
-            transport.set_protocol(following)
-            assert found.pop() is following
-            await following.lost()
-            await asyncio.sleep(0)
-        os.close(write)
-        os.close(other)
-
-    run(main())
+    read, write = os.pipe()
+    other, writing = os.pipe()
+    for connecting in (
+        lambda: loop.create_datagram_endpoint(Former, local_addr=("127.0.0.1", 0)),
+        lambda: loop.connect_read_pipe(Former, open(read, "rb", 0)),
+        lambda: loop.connect_write_pipe(Former, open(writing, "wb", 0)),
+    ):
+        transports.clear()
+        transport, protocol = await connecting()
+        transports.append(transport)
+        following = PipeRecorder()
+        del protocol
+        transport.set_protocol(following)
+        assert found.pop() is following
+        await following.lost()
+        await asyncio.sleep(0)
+    os.close(write)
+    os.close(other)
 
 
 @pytest.mark.edgeloop_only  # asyncio's own transports are taken apart by then, and raise
-def test_a_protocol_that_goes_at_the_end(run: Run, loop: Loop) -> None:
+async def test_a_protocol_that_goes_at_the_end(loop: Loop) -> None:
     """Its destructor finds a transport that is closed, and may call anything."""
     found: list[Any] = []
     over: asyncio.Future[None] = loop.create_future()
@@ -101,31 +97,27 @@ def test_a_protocol_that_goes_at_the_end(run: Run, loop: Loop) -> None:
                     pass
             found.append(repr(transport))
 
-    async def main() -> None:
-        nonlocal over
-        read, write = os.pipe()
-        other, writing = os.pipe()
-        for connecting in (
-            lambda: loop.create_datagram_endpoint(Going, local_addr=("127.0.0.1", 0)),
-            lambda: loop.connect_read_pipe(Going, open(read, "rb", 0)),
-            lambda: loop.connect_write_pipe(Going, open(writing, "wb", 0)),
-        ):
-            over = loop.create_future()
-            (await connecting())[0].close()
-            await over
-            await asyncio.sleep(0)
-            gc.collect()
-            protocol, text = found
-            assert protocol is None
-            assert "closed" in text
-            found.clear()
-        os.close(write)
-        os.close(other)
-
-    run(main())
+    read, write = os.pipe()
+    other, writing = os.pipe()
+    for connecting in (
+        lambda: loop.create_datagram_endpoint(Going, local_addr=("127.0.0.1", 0)),
+        lambda: loop.connect_read_pipe(Going, open(read, "rb", 0)),
+        lambda: loop.connect_write_pipe(Going, open(writing, "wb", 0)),
+    ):
+        over = loop.create_future()
+        (await connecting())[0].close()
+        await over
+        await asyncio.sleep(0)
+        gc.collect()
+        protocol, text = found
+        assert protocol is None
+        assert "closed" in text
+        found.clear()
+    os.close(write)
+    os.close(other)
 
 
-def test_addresses_with_destructors(run: Run, loop: Loop) -> None:
+async def test_addresses_with_destructors(loop: Loop) -> None:
     """Each sends when it is let go of, in the middle of the sending of the others: all arrive, and none twice."""
     left = 200
     transport: Any = None
@@ -138,26 +130,22 @@ def test_addresses_with_destructors(run: Run, loop: Loop) -> None:
                 left -= 1
                 transport.sendto(b"d%d" % left, target)
 
-    async def main() -> None:
-        nonlocal transport, target
-        with plain_socket() as peer:
-            peer.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 20)
-            target = peer.getsockname()
-            async with endpoint() as (transport, _):
-                for number in range(500):
-                    transport.sendto(b"%d" % number, Address(target))
-                received: list[bytes] = []
-                while len(received) < 700:
-                    received.append(await loop.sock_recv(peer, 100))
-                plain = [data for data in received if not data.startswith(b"d")]
-                assert plain == [b"%d" % number for number in range(500)]
-                assert sorted(received) == sorted(plain + [b"d%d" % number for number in range(200)])
-
-    run(main())
+    with plain_socket() as peer:
+        peer.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 20)
+        target = peer.getsockname()
+        async with endpoint() as (transport, _):
+            for number in range(500):
+                transport.sendto(b"%d" % number, Address(target))
+            received: list[bytes] = []
+            while len(received) < 700:
+                received.append(await loop.sock_recv(peer, 100))
+            plain = [data for data in received if not data.startswith(b"d")]
+            assert plain == [b"%d" % number for number in range(500)]
+            assert sorted(received) == sorted(plain + [b"d%d" % number for number in range(200)])
 
 
 @pytest.mark.edgeloop_only  # asyncio's own transport still has its protocol then
-def test_a_file_whose_close_writes(run: Run, loop: Loop) -> None:
+async def test_a_file_whose_close_writes(loop: Loop) -> None:
     transport: Any = None
 
     class File:
@@ -177,25 +165,21 @@ def test_a_file_whose_close_writes(run: Run, loop: Loop) -> None:
                 os.close(self.fd)
                 self.fd = -1
 
-    async def main() -> None:
-        nonlocal transport
-        read, write = os.pipe()
-        os.set_blocking(read, False)
-        file = File(write)
-        transport, protocol = await loop.connect_write_pipe(PipeRecorder, file)
-        transport.write(b"early")
-        transport.close()
-        await protocol.lost()
-        await asyncio.sleep(0)
-        assert read_all(read) == b"early"
-        assert file.found[0] is None
-        assert "closed" in file.found[1]
-        os.close(read)
-
-    run(main())
+    read, write = os.pipe()
+    os.set_blocking(read, False)
+    file = File(write)
+    transport, protocol = await loop.connect_write_pipe(PipeRecorder, file)
+    transport.write(b"early")
+    transport.close()
+    await protocol.lost()
+    await asyncio.sleep(0)
+    assert read_all(read) == b"early"
+    assert file.found[0] is None
+    assert "closed" in file.found[1]
+    os.close(read)
 
 
-def test_a_fileno_that_closes_the_transport(run: Run, loop: Loop) -> None:
+async def test_a_fileno_that_closes_the_transport(loop: Loop) -> None:
     """It is asked before each call, and is the user's code."""
 
     transport: Any = None
@@ -215,45 +199,38 @@ def test_a_fileno_that_closes_the_transport(run: Run, loop: Loop) -> None:
         def close(self) -> None:
             os.close(self.fd)
 
-    async def main() -> None:
-        nonlocal transport
-        read, write = os.pipe()
-        file = File(write)
-        transport, protocol = await loop.connect_write_pipe(PipeRecorder, file)
-        file.closing = True
-        transport.write(b"x")
-        transport.close()
-        await protocol.lost()
-        assert protocol.calls.count("connection_lost") == 1
-        os.close(read)
-
-    run(main())
+    read, write = os.pipe()
+    file = File(write)
+    transport, protocol = await loop.connect_write_pipe(PipeRecorder, file)
+    file.closing = True
+    transport.write(b"x")
+    transport.close()
+    await protocol.lost()
+    assert protocol.calls.count("connection_lost") == 1
+    os.close(read)
 
 
 @pytest.mark.usefixtures("busy_collector")
-def test_collections_and_threads_all_the_time(run: Run, loop: Loop) -> None:
+async def test_collections_and_threads_all_the_time(loop: Loop) -> None:
     class Cyclic(Echo):
         def datagram_received(self, data: bytes, addr: Any) -> None:
             super().datagram_received(data, addr)
             cycle: list[Any] = []
             cycle.append(cycle)
 
-    async def main() -> None:
-        async with endpoint(Cyclic) as (server, _), endpoint(Recorder) as (client, protocol):
-            for turn in range(20):
-                protocol.datagrams.clear()
-                for number in range(40):
-                    client.sendto(b"%d %d" % (turn, number), name_of(server))
-                assert await protocol.arrived(40) == [b"%d %d" % (turn, number) for number in range(40)]
-        read, write = os.pipe()
-        reading, reader = await loop.connect_read_pipe(PipeRecorder, open(read, "rb", 0))
-        writing, _ = await loop.connect_write_pipe(PipeRecorder, open(write, "wb", 0))
-        data = os.urandom(300_000)
-        for start in range(0, len(data), 3000):
-            writing.write(data[start : start + 3000])
-        assert await reader.bytes_in(len(data)) == data
-        writing.close()
-        await reader.lost()
-        reading.close()
-
-    run(main())
+    async with endpoint(Cyclic) as (server, _), endpoint(Recorder) as (client, protocol):
+        for turn in range(20):
+            protocol.datagrams.clear()
+            for number in range(40):
+                client.sendto(b"%d %d" % (turn, number), name_of(server))
+            assert await protocol.arrived(40) == [b"%d %d" % (turn, number) for number in range(40)]
+    read, write = os.pipe()
+    reading, reader = await loop.connect_read_pipe(PipeRecorder, open(read, "rb", 0))
+    writing, _ = await loop.connect_write_pipe(PipeRecorder, open(write, "wb", 0))
+    data = os.urandom(300_000)
+    for start in range(0, len(data), 3000):
+        writing.write(data[start : start + 3000])
+    assert await reader.bytes_in(len(data)) == data
+    writing.close()
+    await reader.lost()
+    reading.close()

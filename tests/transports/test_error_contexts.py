@@ -13,7 +13,6 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 import pytest
-from recording import Run
 
 variable: contextvars.ContextVar[str] = contextvars.ContextVar("variable", default="unset")
 
@@ -146,29 +145,26 @@ async def datagrams(protocol: Any, stack: contextlib.AsyncExitStack) -> socket.s
         (written_to, FailingToGoOn, read, "resume_writing"),
     ],
 )
-def test_what_a_protocol_raises_is_reported_in_its_context(
-    run: Run, opened: Opened, protocol: Any, peer_does: Callable[[socket.socket], None], raised: str
+async def test_what_a_protocol_raises_is_reported_in_its_context(
+    opened: Opened, protocol: Any, peer_does: Callable[[socket.socket], None], raised: str
 ) -> None:
-    async def main() -> None:
-        loop = asyncio.get_running_loop()
-        told: asyncio.Future[tuple[str, str]] = loop.create_future()
+    loop = asyncio.get_running_loop()
+    told: asyncio.Future[tuple[str, str]] = loop.create_future()
 
-        def handler(loop: asyncio.AbstractEventLoop, details: dict[str, Any]) -> None:
-            told.set_result((str(details["exception"]), variable.get()))
-            loop.set_exception_handler(lambda *_: None)  # what comes of it
+    def handler(loop: asyncio.AbstractEventLoop, details: dict[str, Any]) -> None:
+        told.set_result((str(details["exception"]), variable.get()))
+        loop.set_exception_handler(lambda *_: None)  # what comes of it
 
-        loop.set_exception_handler(handler)
+    loop.set_exception_handler(handler)
 
-        async def as_the_connection() -> socket.socket:
-            variable.set("the connection's")
-            return await opened(protocol, stack)
+    async def as_the_connection() -> socket.socket:
+        variable.set("the connection's")
+        return await opened(protocol, stack)
 
-        async with contextlib.AsyncExitStack() as stack:
-            peer = await asyncio.create_task(as_the_connection())
-            doing = loop.run_in_executor(None, peer_does, peer)
-            assert await told == (raised, "the connection's")
-        await doing
-        peer.close()
-        await asyncio.sleep(0)
-
-    run(main())
+    async with contextlib.AsyncExitStack() as stack:
+        peer = await asyncio.create_task(as_the_connection())
+        doing = loop.run_in_executor(None, peer_does, peer)
+        assert await told == (raised, "the connection's")
+    await doing
+    peer.close()
+    await asyncio.sleep(0)

@@ -44,39 +44,33 @@ def fill(transport: Any) -> int:
     return total
 
 
-def test_write(run: Run) -> None:
-    async def main() -> None:
-        async with write_pipe() as (transport, protocol, read):
-            assert isinstance(transport, asyncio.WriteTransport)
-            assert protocol.calls == ["connection_made"]
-            transport.write(b"one")
-            transport.write(bytearray(b"two"))
-            transport.write(memoryview(b"three"))
-            transport.write(b"")
-            transport.writelines([b"4", bytearray(b"5"), memoryview(b"6")])
-            await turns()
-            assert read_all(read) == b"onetwothree456"
-            assert transport.get_write_buffer_size() == 0
-            assert transport.can_write_eof()
-            assert transport.get_extra_info("pipe").fileno() >= 0
-
-    run(main())
+async def test_write() -> None:
+    async with write_pipe() as (transport, protocol, read):
+        assert isinstance(transport, asyncio.WriteTransport)
+        assert protocol.calls == ["connection_made"]
+        transport.write(b"one")
+        transport.write(bytearray(b"two"))
+        transport.write(memoryview(b"three"))
+        transport.write(b"")
+        transport.writelines([b"4", bytearray(b"5"), memoryview(b"6")])
+        await turns()
+        assert read_all(read) == b"onetwothree456"
+        assert transport.get_write_buffer_size() == 0
+        assert transport.can_write_eof()
+        assert transport.get_extra_info("pipe").fileno() >= 0
 
 
-def test_what_was_written_may_change_afterwards(run: Run) -> None:
-    async def main() -> None:
-        async with write_pipe() as (transport, _, read):
-            data = bytearray(b"before")
-            transport.write(data)
-            transport.write(memoryview(data))
-            data[:] = b"after!"
-            await turns()
-            assert read_all(read) == b"beforebefore"
-
-    run(main())
+async def test_what_was_written_may_change_afterwards() -> None:
+    async with write_pipe() as (transport, _, read):
+        data = bytearray(b"before")
+        transport.write(data)
+        transport.write(memoryview(data))
+        data[:] = b"after!"
+        await turns()
+        assert read_all(read) == b"beforebefore"
 
 
-def test_twenty_megabytes_with_flow_control(run: Run) -> None:
+async def test_twenty_megabytes_with_flow_control() -> None:
     data = os.urandom(1 << 20)
 
     class Pausable(PipeRecorder):
@@ -93,45 +87,39 @@ def test_twenty_megabytes_with_flow_control(run: Run) -> None:
             super().resume_writing()
             self.room.set()
 
-    async def main() -> None:
-        loop = asyncio.get_running_loop()
-        read, write = os.pipe()
-        transport, protocol = await loop.connect_write_pipe(Pausable, open(write, "wb", 0))
-        reading = loop.run_in_executor(None, read_to_end, read)
-        for _ in range(20):
-            transport.write(data)
-            await protocol.room.wait()
-        transport.close()
-        assert hashlib.sha256(await reading).digest() == hashlib.sha256(data * 20).digest()
-        assert await protocol.lost() is None
-        pauses = protocol.calls.count("pause_writing")
-        assert pauses > 0
-        assert protocol.calls.count("resume_writing") == pauses
-        os.close(read)
-
-    run(main())
+    loop = asyncio.get_running_loop()
+    read, write = os.pipe()
+    transport, protocol = await loop.connect_write_pipe(Pausable, open(write, "wb", 0))
+    reading = loop.run_in_executor(None, read_to_end, read)
+    for _ in range(20):
+        transport.write(data)
+        await protocol.room.wait()
+    transport.close()
+    assert hashlib.sha256(await reading).digest() == hashlib.sha256(data * 20).digest()
+    assert await protocol.lost() is None
+    pauses = protocol.calls.count("pause_writing")
+    assert pauses > 0
+    assert protocol.calls.count("resume_writing") == pauses
+    os.close(read)
 
 
-def test_water_marks(run: Run) -> None:
-    async def main() -> None:
-        async with write_pipe() as (transport, protocol, read):
-            assert transport.get_write_buffer_limits() == (16384, 65536)
-            transport.set_write_buffer_limits(high=200)
-            assert transport.get_write_buffer_limits() == (50, 200)
-            transport.set_write_buffer_limits(low=100)
-            assert transport.get_write_buffer_limits() == (100, 400)
-            with pytest.raises(ValueError, match="must be >= low"):
-                transport.set_write_buffer_limits(high=1, low=2)
-            fill(transport)
-            assert protocol.calls.count("pause_writing") == 1
-            transport.write(b"more")
-            assert protocol.calls.count("pause_writing") == 1
-            while "resume_writing" not in protocol.calls:
-                read_all(read)
-                await asyncio.sleep(0)
-            assert transport.get_write_buffer_size() <= 100
-
-    run(main())
+async def test_water_marks() -> None:
+    async with write_pipe() as (transport, protocol, read):
+        assert transport.get_write_buffer_limits() == (16384, 65536)
+        transport.set_write_buffer_limits(high=200)
+        assert transport.get_write_buffer_limits() == (50, 200)
+        transport.set_write_buffer_limits(low=100)
+        assert transport.get_write_buffer_limits() == (100, 400)
+        with pytest.raises(ValueError, match="must be >= low"):
+            transport.set_write_buffer_limits(high=1, low=2)
+        fill(transport)
+        assert protocol.calls.count("pause_writing") == 1
+        transport.write(b"more")
+        assert protocol.calls.count("pause_writing") == 1
+        while "resume_writing" not in protocol.calls:
+            read_all(read)
+            await asyncio.sleep(0)
+        assert transport.get_write_buffer_size() <= 100
 
 
 def test_written_outside_of_a_running_loop(loop: asyncio.AbstractEventLoop) -> None:
@@ -144,31 +132,23 @@ def test_written_outside_of_a_running_loop(loop: asyncio.AbstractEventLoop) -> N
     os.close(read)
 
 
-def test_a_write_leaves_before_write_returns(run: Run) -> None:
+async def test_a_write_leaves_before_write_returns() -> None:
     """Rule 5: whatever comes next in the callback, os._exit() or a long computation, the kernel has it."""
-
-    async def main() -> None:
-        async with write_pipe() as (transport, _, read):
-            for part in (b"head", b"body", b"r" * select.PIPE_BUF):
-                transport.write(part)
-                assert read_all(read) == part
-            transport.writelines([b"1", b"2"])
-            assert read_all(read) == b"12"
-
-    run(main())
+    async with write_pipe() as (transport, _, read):
+        for part in (b"head", b"body", b"r" * select.PIPE_BUF):
+            transport.write(part)
+            assert read_all(read) == part
+        transport.writelines([b"1", b"2"])
+        assert read_all(read) == b"12"
 
 
-def test_packets_stay_apart(run: Run) -> None:
+async def test_packets_stay_apart() -> None:
     """pipe(2), O_DIRECT: each write is a packet, and so is each read."""
-
-    async def main() -> None:
-        async with write_pipe(os.O_DIRECT) as (transport, _, read):
-            for packet in (b"one", b"second", b"3"):
-                transport.write(packet)
-            await turns()
-            assert [os.read(read, 100) for _ in range(3)] == [b"one", b"second", b"3"]
-
-    run(main())
+    async with write_pipe(os.O_DIRECT) as (transport, _, read):
+        for packet in (b"one", b"second", b"3"):
+            transport.write(packet)
+        await turns()
+        assert [os.read(read, 100) for _ in range(3)] == [b"one", b"second", b"3"]
 
 
 def count_packets(read: int) -> int:
@@ -183,57 +163,44 @@ def count_packets(read: int) -> int:
 
 
 @pytest.mark.edgeloop_only  # asyncio joins what waits
-def test_packets_that_had_to_wait_stay_apart(run: Run) -> None:
-    async def main() -> None:
-        async with write_pipe(os.O_DIRECT) as (transport, _, read):
-            written = received = 0
-            while transport.get_write_buffer_size() < 50:
-                transport.write(b"a packet")
-                written += 1
-            while received < written:
-                received += count_packets(read)
-                await asyncio.sleep(0)
-            await turns()
-            assert received + count_packets(read) == written
-
-    run(main())
+async def test_packets_that_had_to_wait_stay_apart() -> None:
+    async with write_pipe(os.O_DIRECT) as (transport, _, read):
+        written = received = 0
+        while transport.get_write_buffer_size() < 50:
+            transport.write(b"a packet")
+            written += 1
+        while received < written:
+            received += count_packets(read)
+            await asyncio.sleep(0)
+        await turns()
+        assert received + count_packets(read) == written
 
 
-def test_reader_goes(run: Run) -> None:
+async def test_reader_goes() -> None:
     """Noticed without a write; as nothing is lost, it is no error."""
-
-    async def main() -> None:
-        async with write_pipe() as (transport, protocol, read):
-            os.close(read)
-            assert await protocol.lost() is None
-            assert transport.is_closing()
-
-    run(main())
+    async with write_pipe() as (transport, protocol, read):
+        os.close(read)
+        assert await protocol.lost() is None
+        assert transport.is_closing()
 
 
-def test_reader_goes_with_data_unsent(run: Run) -> None:
-    async def main() -> None:
-        async with write_pipe() as (transport, protocol, read):
-            fill(transport)
-            os.close(read)
-            assert isinstance(await protocol.lost(), BrokenPipeError)
-            assert transport.get_write_buffer_size() == 0
-
-    run(main())
+async def test_reader_goes_with_data_unsent() -> None:
+    async with write_pipe() as (transport, protocol, read):
+        fill(transport)
+        os.close(read)
+        assert isinstance(await protocol.lost(), BrokenPipeError)
+        assert transport.get_write_buffer_size() == 0
 
 
-def test_reader_goes_while_closing(run: Run) -> None:
-    async def main() -> None:
-        async with write_pipe() as (transport, protocol, read):
-            fill(transport)
-            transport.close()
-            await turns()
-            assert "connection_lost" not in protocol.calls
-            os.close(read)
-            assert isinstance(await protocol.lost(), BrokenPipeError)
-            assert protocol.calls.count("connection_lost") == 1
-
-    run(main())
+async def test_reader_goes_while_closing() -> None:
+    async with write_pipe() as (transport, protocol, read):
+        fill(transport)
+        transport.close()
+        await turns()
+        assert "connection_lost" not in protocol.calls
+        os.close(read)
+        assert isinstance(await protocol.lost(), BrokenPipeError)
+        assert protocol.calls.count("connection_lost") == 1
 
 
 def test_write_after_the_reader_went(run: Run, loop: asyncio.AbstractEventLoop) -> None:
@@ -249,66 +216,53 @@ def test_write_after_the_reader_went(run: Run, loop: asyncio.AbstractEventLoop) 
     assert errors == []
 
 
-def test_write_after_close_is_dropped_with_a_warning(run: Run, caplog: pytest.LogCaptureFixture) -> None:
-    async def main() -> None:
-        async with write_pipe() as (transport, protocol, read):
-            transport.write(b"before")
-            transport.close()
-            with caplog.at_level(logging.WARNING, "asyncio"):
-                for _ in range(5):
-                    transport.write(b"after")
-                assert not caplog.records
+async def test_write_after_close_is_dropped_with_a_warning(caplog: pytest.LogCaptureFixture) -> None:
+    async with write_pipe() as (transport, protocol, read):
+        transport.write(b"before")
+        transport.close()
+        with caplog.at_level(logging.WARNING, "asyncio"):
+            for _ in range(5):
                 transport.write(b"after")
-            assert [record.getMessage() for record in caplog.records] == [
-                "pipe closed by peer or os.write(pipe, data) raised exception."
-            ]
-            assert await protocol.lost() is None
-            assert read_all(read) == b"before"
-
-    run(main())
-
-
-def test_close_sends_what_was_written(run: Run) -> None:
-    async def main() -> None:
-        async with write_pipe() as (transport, protocol, read):
-            total = fill(transport)
-            transport.write_eof()
-            transport.write_eof()
-            transport.close()
-            assert transport.is_closing()
-            copy = os.dup(read)
-            data = await asyncio.to_thread(read_to_end, copy)
-            assert len(data) == total
-            assert await protocol.lost() is None
-            assert protocol.calls.count("connection_lost") == 1
-            os.close(copy)
-
-    run(main())
+            assert not caplog.records
+            transport.write(b"after")
+        assert [record.getMessage() for record in caplog.records] == [
+            "pipe closed by peer or os.write(pipe, data) raised exception."
+        ]
+        assert await protocol.lost() is None
+        assert read_all(read) == b"before"
 
 
-def test_abort_drops_what_is_unsent(run: Run) -> None:
-    async def main() -> None:
-        async with write_pipe() as (transport, protocol, read):
-            total = fill(transport)
-            transport.abort()
-            assert transport.get_write_buffer_size() == 0
-            assert await protocol.lost() is None
-            assert len(read_all(read)) < total
+async def test_close_sends_what_was_written() -> None:
+    async with write_pipe() as (transport, protocol, read):
+        total = fill(transport)
+        transport.write_eof()
+        transport.write_eof()
+        transport.close()
+        assert transport.is_closing()
+        copy = os.dup(read)
+        data = await asyncio.to_thread(read_to_end, copy)
+        assert len(data) == total
+        assert await protocol.lost() is None
+        assert protocol.calls.count("connection_lost") == 1
+        os.close(copy)
 
-    run(main())
+
+async def test_abort_drops_what_is_unsent() -> None:
+    async with write_pipe() as (transport, protocol, read):
+        total = fill(transport)
+        transport.abort()
+        assert transport.get_write_buffer_size() == 0
+        assert await protocol.lost() is None
+        assert len(read_all(read)) < total
 
 
-def test_abort_after_a_small_write(run: Run) -> None:
+async def test_abort_after_a_small_write() -> None:
     """What the kernel takes at once has left, as it would have on the standard loop."""
-
-    async def main() -> None:
-        async with write_pipe() as (transport, protocol, read):
-            transport.write(b"short")
-            transport.abort()
-            await protocol.lost()
-            assert read_all(read) == b"short"
-
-    run(main())
+    async with write_pipe() as (transport, protocol, read):
+        transport.write(b"short")
+        transport.abort()
+        await protocol.lost()
+        assert read_all(read) == b"short"
 
 
 def test_regular_file_is_refused(run: Run, tmp_path: Path) -> None:
@@ -323,71 +277,59 @@ def test_regular_file_is_refused(run: Run, tmp_path: Path) -> None:
     gc.collect()
 
 
-def test_text_is_refused(run: Run) -> None:
-    async def main() -> None:
-        async with write_pipe() as (transport, _, _):
-            with pytest.raises((TypeError, AssertionError)):  # asyncio asserts
-                transport.write("text")
-
-    run(main())
+async def test_text_is_refused() -> None:
+    async with write_pipe() as (transport, _, _):
+        with pytest.raises((TypeError, AssertionError)):  # asyncio asserts
+            transport.write("text")
 
 
 @pytest.mark.parametrize("kind", [socket.SOCK_STREAM, socket.SOCK_SEQPACKET])
-def test_socket(run: Run, kind: int) -> None:
-    async def main() -> None:
-        ours, theirs = socket.socketpair(socket.AF_UNIX, kind)
-        transport, protocol = await asyncio.get_running_loop().connect_write_pipe(
-            PipeRecorder, open(ours.detach(), "wb", 0)
-        )
-        transport.write(b"one")
-        transport.write(b"two")
-        await turns()
-        expected = [b"one", b"two"] if kind == socket.SOCK_SEQPACKET else [b"onetwo"]
-        assert [theirs.recv(100) for _ in expected] == expected
-        theirs.close()
-        assert await protocol.lost() is None
-
-    run(main())
+async def test_socket(kind: int) -> None:
+    ours, theirs = socket.socketpair(socket.AF_UNIX, kind)
+    transport, protocol = await asyncio.get_running_loop().connect_write_pipe(
+        PipeRecorder, open(ours.detach(), "wb", 0)
+    )
+    transport.write(b"one")
+    transport.write(b"two")
+    await turns()
+    expected = [b"one", b"two"] if kind == socket.SOCK_SEQPACKET else [b"onetwo"]
+    assert [theirs.recv(100) for _ in expected] == expected
+    theirs.close()
+    assert await protocol.lost() is None
 
 
 @pytest.mark.edgeloop_only  # asyncio takes any byte that comes back for the end
-def test_a_socket_that_answers_is_not_closed(run: Run) -> None:
-    async def main() -> None:
-        ours, theirs = socket.socketpair()
-        transport, protocol = await asyncio.get_running_loop().connect_write_pipe(
-            PipeRecorder, open(ours.detach(), "wb", 0)
-        )
-        theirs.send(b"an answer nobody asked for")
-        await turns()
-        transport.write(b"still open")
-        await turns()
-        assert theirs.recv(100) == b"still open"
-        transport.close()
-        await protocol.lost()
-        theirs.close()
-
-    run(main())
+async def test_a_socket_that_answers_is_not_closed() -> None:
+    ours, theirs = socket.socketpair()
+    transport, protocol = await asyncio.get_running_loop().connect_write_pipe(
+        PipeRecorder, open(ours.detach(), "wb", 0)
+    )
+    theirs.send(b"an answer nobody asked for")
+    await turns()
+    transport.write(b"still open")
+    await turns()
+    assert theirs.recv(100) == b"still open"
+    transport.close()
+    await protocol.lost()
+    theirs.close()
 
 
-def test_terminal(run: Run) -> None:
-    async def main() -> None:
-        master, slave = open_terminal()
-        tty.setraw(slave)
-        transport, protocol = await asyncio.get_running_loop().connect_write_pipe(PipeRecorder, open(slave, "wb", 0))
-        transport.write(b"to the screen")
-        await turns()
-        assert os.read(master, 100) == b"to the screen"
-        data = os.urandom(300_000)  # far more than the terminal holds
-        transport.write(data)
-        seen = bytearray()
-        while len(seen) < len(data):
-            seen += await asyncio.to_thread(os.read, master, 65536)
-        assert seen == data
-        transport.close()
-        assert await protocol.lost() is None
-        os.close(master)
-
-    run(main())
+async def test_terminal() -> None:
+    master, slave = open_terminal()
+    tty.setraw(slave)
+    transport, protocol = await asyncio.get_running_loop().connect_write_pipe(PipeRecorder, open(slave, "wb", 0))
+    transport.write(b"to the screen")
+    await turns()
+    assert os.read(master, 100) == b"to the screen"
+    data = os.urandom(300_000)  # far more than the terminal holds
+    transport.write(data)
+    seen = bytearray()
+    while len(seen) < len(data):
+        seen += await asyncio.to_thread(os.read, master, 65536)
+    assert seen == data
+    transport.close()
+    assert await protocol.lost() is None
+    os.close(master)
 
 
 def test_devices(run: Run, loop: asyncio.AbstractEventLoop) -> None:

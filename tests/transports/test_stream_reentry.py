@@ -36,35 +36,28 @@ class Buffered(asyncio.BufferedProtocol):
         self.received += self.buffer[:nbytes]
 
 
-def test_a_dropped_protocol_that_sets_another(run: Run) -> None:
+async def test_a_dropped_protocol_that_sets_another() -> None:
     """The last one to be set is in charge, and is called as what it is."""
-
-    async def main() -> None:
-        async with connected(Recorder) as (transport, _, peer):
-            buffered = Buffered()
-            transport.set_protocol(Last(lambda: transport.set_protocol(buffered)))
-            transport.set_protocol(asyncio.Protocol())
-            assert transport.get_protocol() is buffered
-            peer.sendall(b"data")
-            while buffered.received != b"data":
-                await asyncio.sleep(0.001)
-
-    run(main())
+    async with connected(Recorder) as (transport, _, peer):
+        buffered = Buffered()
+        transport.set_protocol(Last(lambda: transport.set_protocol(buffered)))
+        transport.set_protocol(asyncio.Protocol())
+        assert transport.get_protocol() is buffered
+        peer.sendall(b"data")
+        while buffered.received != b"data":
+            await asyncio.sleep(0.001)
 
 
 @pytest.mark.parametrize("name", ["close", "abort", "write_eof"])
-def test_a_dropped_protocol_that_ends_the_transport(run: Run, name: str) -> None:
-    async def main() -> None:
-        async with connected(Recorder) as (transport, _, peer):
-            transport.set_protocol(Last(lambda: getattr(transport, name)()))
-            transport.write(b"before")
-            recorder = Recorder()
-            transport.set_protocol(recorder)
-            assert await receive(peer, 6) == b"before"
-            if name != "write_eof":
-                await recorder.lost()
-
-    run(main())
+async def test_a_dropped_protocol_that_ends_the_transport(name: str) -> None:
+    async with connected(Recorder) as (transport, _, peer):
+        transport.set_protocol(Last(lambda: getattr(transport, name)()))
+        transport.write(b"before")
+        recorder = Recorder()
+        transport.set_protocol(recorder)
+        assert await receive(peer, 6) == b"before"
+        if name != "write_eof":
+            await recorder.lost()
 
 
 def test_a_protocol_that_is_dropped_at_the_end(run: Run) -> None:
@@ -111,40 +104,37 @@ class Writer:
         self.transport.write(self.data)
 
 
-def test_destructors_that_write_while_others_write(run: Run, busy_collector: None) -> None:
+async def test_destructors_that_write_while_others_write(busy_collector: None) -> None:
     """Nothing is lost, sent twice, or out of its order."""
     rounds = 30
 
-    async def main() -> None:
-        async with connected(Recorder) as (transport, _, peer):
-            sent = 0
-            received = bytearray()
-            for index in range(rounds):
-                Writer(transport, b"(%d)" % index)
-                size = 200_000 if index % 10 == 9 else 10  # which the kernel has no room for at once
-                transport.write(bytearray(b"." * size))
-                transport.writelines([b"[", memoryview(b"%d" % index), b"]"])
-                sent += size
-                if index % 10 == 9:
-                    await asyncio.sleep(0)
-                    received += await receive(peer, 100_000)
-            gc.collect()
-            transport.write(b"END")
-            transport.write_eof()
-            received += await receive_all(peer)
-            assert received.endswith(b"END")
-            assert received.count(b".") == sent
-            for index in range(rounds):
-                assert received.count(b"(%d)" % index) == 1
-            marks = [received.index(b"[%d]" % index) for index in range(rounds)]
-            assert marks == sorted(marks)
-
-    run(main())
+    async with connected(Recorder) as (transport, _, peer):
+        sent = 0
+        received = bytearray()
+        for index in range(rounds):
+            Writer(transport, b"(%d)" % index)
+            size = 200_000 if index % 10 == 9 else 10  # which the kernel has no room for at once
+            transport.write(bytearray(b"." * size))
+            transport.writelines([b"[", memoryview(b"%d" % index), b"]"])
+            sent += size
+            if index % 10 == 9:
+                await asyncio.sleep(0)
+                received += await receive(peer, 100_000)
+        gc.collect()
+        transport.write(b"END")
+        transport.write_eof()
+        received += await receive_all(peer)
+        assert received.endswith(b"END")
+        assert received.count(b".") == sent
+        for index in range(rounds):
+            assert received.count(b"(%d)" % index) == 1
+        marks = [received.index(b"[%d]" % index) for index in range(rounds)]
+        assert marks == sorted(marks)
 
 
 @pytest.mark.skipif(sys.version_info < (3, 12), reason="Python code gives a buffer from 3.12 on")
 @pytest.mark.parametrize("end", ["abort", "close", "write_eof"])
-def test_a_chunk_that_ends_the_connection_is_not_written_any_more(run: Run, end: str) -> None:
+async def test_a_chunk_that_ends_the_connection_is_not_written_any_more(end: str) -> None:
     transports: list[Any] = []
     ours, peer = socket.socketpair()
 
@@ -154,17 +144,14 @@ def test_a_chunk_that_ends_the_connection_is_not_written_any_more(run: Run, end:
             getattr(transports[0], end)()
             return super().__buffer__(flags)
 
-    async def main() -> None:
-        with peer:
-            transport, protocol = await asyncio.get_running_loop().create_connection(Recorder, sock=ours)
-            transports.append(transport)
-            with contextlib.suppress(RuntimeError):  # after write_eof()
-                transport.writelines([b"first", Chunk(b"chunk"), b"last"])
-            await asyncio.sleep(0.01)
-            transport.abort()
-            await protocol.lost()
-            await asyncio.sleep(0.01)
-            assert transport.is_closing()  # which offers the kernel what is unsent
-            assert transport.get_write_buffer_size() == 0
-
-    run(main())
+    with peer:
+        transport, protocol = await asyncio.get_running_loop().create_connection(Recorder, sock=ours)
+        transports.append(transport)
+        with contextlib.suppress(RuntimeError):  # after write_eof()
+            transport.writelines([b"first", Chunk(b"chunk"), b"last"])
+        await asyncio.sleep(0.01)
+        transport.abort()
+        await protocol.lost()
+        await asyncio.sleep(0.01)
+        assert transport.is_closing()  # which offers the kernel what is unsent
+        assert transport.get_write_buffer_size() == 0

@@ -44,14 +44,11 @@ def test_five_hundred_at_once(run: Run) -> None:
 
 
 @pytest.mark.edgeloop_only  # asyncio has one for each before Python 3.12
-def test_no_threads(run: Run) -> None:
-    async def main() -> None:
-        threads = threading.active_count()
-        children = [await asyncio.create_subprocess_exec("cat", stdin=PIPE) for _ in range(5)]
-        assert threading.active_count() == threads
-        await asyncio.gather(*(child.communicate(b"") for child in children))
-
-    run(main())
+async def test_no_threads() -> None:
+    threads = threading.active_count()
+    children = [await asyncio.create_subprocess_exec("cat", stdin=PIPE) for _ in range(5)]
+    assert threading.active_count() == threads
+    await asyncio.gather(*(child.communicate(b"") for child in children))
 
 
 def test_sigchld_is_untouched(run: Run) -> None:
@@ -73,15 +70,11 @@ def test_sigchld_is_untouched(run: Run) -> None:
     assert no_children_left()
 
 
-def test_children_of_others_are_left_alone(run: Run) -> None:
+async def test_children_of_others_are_left_alone() -> None:
     """A process with duties towards orphans, such as PID 1, reaps them itself."""
-
-    async def main() -> None:
-        other = subprocess.Popen(["sh", "-c", "exit 42"])
-        assert await exit_with(1) == 1
-        assert await asyncio.to_thread(other.wait) == 42
-
-    run(main())
+    other = subprocess.Popen(["sh", "-c", "exit 42"])
+    assert await exit_with(1) == 1
+    assert await asyncio.to_thread(other.wait) == 42
 
 
 def test_in_another_thread(loop_factory: Callable[[], asyncio.AbstractEventLoop]) -> None:
@@ -152,17 +145,13 @@ def test_reaped_by_popen(run: Run, caplog: pytest.LogCaptureFixture) -> None:
 
 
 @pytest.mark.edgeloop_only  # the standard loop's watchers can't open a pidfd then
-def test_sigchld_ignored(run: Run) -> None:
+async def test_sigchld_ignored() -> None:
     """signal(2): with SIG_IGN nobody becomes a zombie, and no status is kept."""
-
-    async def main() -> None:
-        previous = signal.signal(signal.SIGCHLD, signal.SIG_IGN)
-        try:
-            assert await exit_with(5) == 255
-        finally:
-            signal.signal(signal.SIGCHLD, previous)
-
-    run(main())
+    previous = signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+    try:
+        assert await exit_with(5) == 255
+    finally:
+        signal.signal(signal.SIGCHLD, previous)
 
 
 @pytest.mark.edgeloop_only
@@ -240,7 +229,7 @@ def test_without_pidfd_the_loop_closes_first(
 
 
 @pytest.mark.edgeloop_only
-def test_a_pidfd_of_each_child_is_given_back(run: Run) -> None:
+async def test_a_pidfd_of_each_child_is_given_back() -> None:
     def pidfds() -> int:
         links = []
         for name in os.listdir("/proc/self/fd"):
@@ -250,11 +239,8 @@ def test_a_pidfd_of_each_child_is_given_back(run: Run) -> None:
                 continue
         return sum("pidfd" in link for link in links)
 
-    async def main() -> None:
-        before = pidfds()
-        children = [await asyncio.create_subprocess_exec("cat", stdin=PIPE) for _ in range(5)]
-        assert pidfds() == before + 5
-        await asyncio.gather(*(child.communicate(b"") for child in children))
-        assert pidfds() == before
-
-    run(main())
+    before = pidfds()
+    children = [await asyncio.create_subprocess_exec("cat", stdin=PIPE) for _ in range(5)]
+    assert pidfds() == before + 5
+    await asyncio.gather(*(child.communicate(b"") for child in children))
+    assert pidfds() == before

@@ -58,20 +58,17 @@ async def pipe() -> AsyncIterator[Any]:
 @pytest.mark.parametrize(
     ("kind", "method"), [(stream, "write"), (encrypted, "write"), (pipe, "write"), (datagram, "sendto")]
 )
-def test_attributes_can_be_set(run: Run, kind: Callable[[], AbstractAsyncContextManager[Any]], method: str) -> None:
-    async def main() -> None:
-        async with kind() as transport:
-            sent: list[bytes] = []
-            transport.note = "ours"
-            assert transport.note == "ours"
-            setattr(transport, method, sent.append)
-            getattr(transport, method)(b"kept here")
-            assert sent == [b"kept here"]
-            delattr(transport, method)
-            assert getattr(transport, method) != sent.append
-            assert not hasattr(transport, "another")
-
-    run(main())
+async def test_attributes_can_be_set(kind: Callable[[], AbstractAsyncContextManager[Any]], method: str) -> None:
+    async with kind() as transport:
+        sent: list[bytes] = []
+        transport.note = "ours"
+        assert transport.note == "ours"
+        setattr(transport, method, sent.append)
+        getattr(transport, method)(b"kept here")
+        assert sent == [b"kept here"]
+        delattr(transport, method)
+        assert getattr(transport, method) != sent.append
+        assert not hasattr(transport, "another")
 
 
 def test_a_transport_that_holds_itself_is_collected(run: Run) -> None:

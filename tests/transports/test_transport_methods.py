@@ -9,7 +9,6 @@ from collections.abc import Callable, Coroutine
 from typing import Any
 
 import pytest
-from recording import Run
 
 Loop = asyncio.AbstractEventLoop
 Closing = list[Callable[[], object]]
@@ -103,34 +102,31 @@ NOT_IMPLEMENTED: dict[str, list[str]] = {
 
 
 @pytest.mark.parametrize("make", KINDS)
-def test_methods(run: Run, loop: Loop, make: Callable[[Loop, Closing], Coroutine[Any, Any, Any]]) -> None:
+async def test_methods(loop: Loop, make: Callable[[Loop, Closing], Coroutine[Any, Any, Any]]) -> None:
     name = make.__name__
 
-    async def main() -> None:
-        closing: Closing = []
-        transport = await make(loop, closing)
-        missing, refused = [], []
-        for method, arguments in METHODS.items():
-            try:
-                getattr(transport, method)(*arguments)
-            except AttributeError:
-                missing.append(method)
-            except NotImplementedError:
-                refused.append(method)
+    closing: Closing = []
+    transport = await make(loop, closing)
+    missing, refused = [], []
+    for method, arguments in METHODS.items():
+        try:
+            getattr(transport, method)(*arguments)
+        except AttributeError:
+            missing.append(method)
+        except NotImplementedError:
+            refused.append(method)
+    await asyncio.sleep(0.01)
+    for close in closing:
+        close()
+    if name == "child":
+        await transport._wait()
         await asyncio.sleep(0.01)
-        for close in closing:
-            close()
-        if name == "child":
-            await transport._wait()
-            await asyncio.sleep(0.01)
-        assert missing == NOT_THERE[name]
-        assert refused == NOT_IMPLEMENTED.get(name, [])
-
-    run(main())
+    assert missing == NOT_THERE[name]
+    assert refused == NOT_IMPLEMENTED.get(name, [])
 
 
 @pytest.mark.parametrize("make", KINDS)
-def test_what_isinstance_says(run: Run, loop: Loop, make: Callable[[Loop, Closing], Coroutine[Any, Any, Any]]) -> None:
+async def test_what_isinstance_says(loop: Loop, make: Callable[[Loop, Closing], Coroutine[Any, Any, Any]]) -> None:
     expected = {
         "stream": (True, True, False, False),
         "datagram": (True, True, True, False),
@@ -139,18 +135,15 @@ def test_what_isinstance_says(run: Run, loop: Loop, make: Callable[[Loop, Closin
         "child": (False, False, False, True),
     }
 
-    async def main() -> None:
-        closing: Closing = []
-        transport = await make(loop, closing)
-        kinds = (asyncio.ReadTransport, asyncio.WriteTransport, asyncio.DatagramTransport, asyncio.SubprocessTransport)
-        seen = tuple(isinstance(transport, kind) for kind in kinds)
-        transport.close()
+    closing: Closing = []
+    transport = await make(loop, closing)
+    kinds = (asyncio.ReadTransport, asyncio.WriteTransport, asyncio.DatagramTransport, asyncio.SubprocessTransport)
+    seen = tuple(isinstance(transport, kind) for kind in kinds)
+    transport.close()
+    await asyncio.sleep(0.01)
+    for close in closing:
+        close()
+    if make is child:
+        await transport._wait()
         await asyncio.sleep(0.01)
-        for close in closing:
-            close()
-        if make is child:
-            await transport._wait()
-            await asyncio.sleep(0.01)
-        assert seen == expected[make.__name__]
-
-    run(main())
+    assert seen == expected[make.__name__]

@@ -16,7 +16,7 @@ from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 import pytest
-from recording import Recorder, Run
+from recording import Recorder
 
 
 def arrived(peer: socket.socket) -> bytes:
@@ -61,16 +61,13 @@ async def warm(rounds: int = 40) -> AsyncIterator[tuple[asyncio.Transport, socke
 
 
 @pytest.mark.parametrize("rounds", [0, 1, 3], ids=str)
-def test_the_first_writes_leave_before_write_returns(run: Run, rounds: int) -> None:
-    async def main() -> None:
-        async with warm(rounds) as (transport, peer):
-            for piece in (b"header", b"chunk", b"chunk"):
-                transport.write(piece)
-                assert arrived(peer) == piece
-            transport.writelines([b"a", b"b"])
-            assert arrived(peer) == b"ab"
-
-    run(main())
+async def test_the_first_writes_leave_before_write_returns(rounds: int) -> None:
+    async with warm(rounds) as (transport, peer):
+        for piece in (b"header", b"chunk", b"chunk"):
+            transport.write(piece)
+            assert arrived(peer) == piece
+        transport.writelines([b"a", b"b"])
+        assert arrived(peer) == b"ab"
 
 
 ASKED: dict[str, Callable[[Any], object]] = {
@@ -85,82 +82,65 @@ ASKED: dict[str, Callable[[Any], object]] = {
 
 
 @pytest.mark.parametrize("ask", ASKED.values(), ids=ASKED)
-def test_who_asks_the_transport_finds_it_sent(run: Run, ask: Callable[[Any], object]) -> None:
-    async def main() -> None:
-        async with warm() as (transport, peer):
-            transport.write(b"last words")
-            ask(transport)
-            assert arrived(peer) == b"last words"
-
-    run(main())
+async def test_who_asks_the_transport_finds_it_sent(ask: Callable[[Any], object]) -> None:
+    async with warm() as (transport, peer):
+        transport.write(b"last words")
+        ask(transport)
+        assert arrived(peer) == b"last words"
 
 
-def test_drain_gives_it_to_the_kernel(run: Run, streams: Any) -> None:
-    async def main() -> None:
-        with listening_socket() as listening:
-            _, writer = await streams.open_unix_connection(listening.getsockname())
-            peer, _ = listening.accept()
-        with peer:
-            for _ in range(40):
-                writer.write(b".")
-                await writer.drain()
-                assert arrived(peer) == b"."
-                await asyncio.sleep(0)
-            writer.close()
-
-    run(main())
+async def test_drain_gives_it_to_the_kernel(streams: Any) -> None:
+    with listening_socket() as listening:
+        _, writer = await streams.open_unix_connection(listening.getsockname())
+        peer, _ = listening.accept()
+    with peer:
+        for _ in range(40):
+            writer.write(b".")
+            await writer.drain()
+            assert arrived(peer) == b"."
+            await asyncio.sleep(0)
+        writer.close()
 
 
 @pytest.mark.parametrize("how", ["shutdown", "dup", "fileno", "setsockopt"])
-def test_what_is_done_to_the_socket_comes_after_what_was_written(run: Run, how: str) -> None:
-    async def main() -> None:
-        async with warm() as (transport, peer):
-            sock = transport.get_extra_info("socket")  # known before the write
-            await asyncio.sleep(0)
-            transport.write(b"last words")
-            if how == "shutdown":
-                sock.shutdown(socket.SHUT_WR)
-            elif how == "dup":
-                sock.dup().close()
-            elif how == "fileno":
-                os.write(sock.fileno(), b"!")
-            else:
-                sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 0)
-            assert arrived(peer)[:10] == b"last words"
-
-    run(main())
+async def test_what_is_done_to_the_socket_comes_after_what_was_written(how: str) -> None:
+    async with warm() as (transport, peer):
+        sock = transport.get_extra_info("socket")  # known before the write
+        await asyncio.sleep(0)
+        transport.write(b"last words")
+        if how == "shutdown":
+            sock.shutdown(socket.SHUT_WR)
+        elif how == "dup":
+            sock.dup().close()
+        elif how == "fileno":
+            os.write(sock.fileno(), b"!")
+        else:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 0)
+        assert arrived(peer)[:10] == b"last words"
 
 
-def test_another_callback_does_not_hold_it_for_long(loop: asyncio.AbstractEventLoop, run: Run) -> None:
+async def test_another_callback_does_not_hold_it_for_long(loop: asyncio.AbstractEventLoop) -> None:
     """It computes for two milliseconds; what follows in the same turn finds the bytes sent."""
-
-    async def main() -> None:
-        async with warm() as (transport, peer):
-            seen = loop.create_future()
-            loop.call_soon(transport.write, b"answer")
-            loop.call_soon(time.sleep, 0.002)
-            loop.call_soon(lambda: seen.set_result(arrived(peer)))
-            assert await seen == b"answer"
-
-    run(main())
+    async with warm() as (transport, peer):
+        seen = loop.create_future()
+        loop.call_soon(transport.write, b"answer")
+        loop.call_soon(time.sleep, 0.002)
+        loop.call_soon(lambda: seen.set_result(arrived(peer)))
+        assert await seen == b"answer"
 
 
-def test_who_computed_after_a_write_has_the_next_sent_at_once(run: Run) -> None:
+async def test_who_computed_after_a_write_has_the_next_sent_at_once() -> None:
     """One piece of a token stream may come late, once."""
-
-    async def main() -> None:
-        async with warm() as (transport, peer):
-            transport.write(b"header")
+    async with warm() as (transport, peer):
+        transport.write(b"header")
+        time.sleep(0.002)
+        await asyncio.sleep(0)
+        assert arrived(peer) == b"header"
+        for _ in range(3):
+            transport.write(b"chunk")
+            assert arrived(peer) == b"chunk"
             time.sleep(0.002)
             await asyncio.sleep(0)
-            assert arrived(peer) == b"header"
-            for _ in range(3):
-                transport.write(b"chunk")
-                assert arrived(peer) == b"chunk"
-                time.sleep(0.002)
-                await asyncio.sleep(0)
-
-    run(main())
 
 
 def test_a_write_while_the_loop_does_not_run(loop: asyncio.AbstractEventLoop) -> None:
@@ -175,15 +155,11 @@ def test_a_write_while_the_loop_does_not_run(loop: asyncio.AbstractEventLoop) ->
         loop.run_until_complete(asyncio.sleep(0))
 
 
-def test_a_write_from_another_thread(run: Run) -> None:
+async def test_a_write_from_another_thread() -> None:
     """A mistake, but asyncio sends it."""
-
-    async def main() -> None:
-        async with warm() as (transport, peer):
-            await asyncio.to_thread(transport.write, b"from afar")
-            assert arrived(peer) == b"from afar"
-
-    run(main())
+    async with warm() as (transport, peer):
+        await asyncio.to_thread(transport.write, b"from afar")
+        assert arrived(peer) == b"from afar"
 
 
 async def write(transport: Any, data: bytes) -> None:
@@ -255,55 +231,45 @@ def receive_to_the_end(peer: socket.socket) -> bytes:
     return received
 
 
-def test_a_fork_neither_loses_nor_doubles_it(loop: asyncio.AbstractEventLoop, run: Run) -> None:
-    async def main() -> None:
-        async with warm() as (transport, peer):
-            transport.write(b"before")
-            child = os.fork()
-            if child == 0:
-                try:
-                    transport.write(b" child")
-                finally:
-                    os._exit(0)
-            os.waitpid(child, 0)
-            transport.write(b" parent")
-            await asyncio.sleep(0)
-            assert arrived(peer) == b"before child parent"
-
-    run(main())
+async def test_a_fork_neither_loses_nor_doubles_it(loop: asyncio.AbstractEventLoop) -> None:
+    async with warm() as (transport, peer):
+        transport.write(b"before")
+        child = os.fork()
+        if child == 0:
+            try:
+                transport.write(b" child")
+            finally:
+                os._exit(0)
+        os.waitpid(child, 0)
+        transport.write(b" parent")
+        await asyncio.sleep(0)
+        assert arrived(peer) == b"before child parent"
 
 
 @pytest.mark.edgeloop_only  # another loop gathers nothing
-def test_a_warm_connection_does_gather(run: Run) -> None:
+async def test_a_warm_connection_does_gather() -> None:
     """Or the tests above would show nothing."""
-
-    async def main() -> None:
-        async with warm() as (transport, peer):
-            for _ in range(100):  # whoever was held up by other work starts anew
-                transport.write(b"header ")
-                if arrived(peer) == b"":
-                    break
-                await asyncio.sleep(0)
-            else:
-                pytest.fail("nothing was gathered")
-            transport.write(b"body")
+    async with warm() as (transport, peer):
+        for _ in range(100):  # whoever was held up by other work starts anew
+            transport.write(b"header ")
+            if arrived(peer) == b"":
+                break
             await asyncio.sleep(0)
-            assert arrived(peer) == b"header body"
+        else:
+            pytest.fail("nothing was gathered")
+        transport.write(b"body")
+        await asyncio.sleep(0)
+        assert arrived(peer) == b"header body"
 
-    run(main())
 
-
-def test_the_owner_of_a_given_socket_may_end_it_at_any_moment(run: Run) -> None:
-    async def main() -> None:
-        ours, peer = socket.socketpair()
-        with peer:
-            transport, _ = await asyncio.get_running_loop().create_connection(Recorder, sock=ours)
-            for _ in range(40):
-                transport.write(b".")
-                await asyncio.sleep(0)
-            transport.write(b"last words")
-            ours.shutdown(socket.SHUT_WR)
-            assert arrived(peer) == b"." * 40 + b"last words"
-            transport.abort()
-
-    run(main())
+async def test_the_owner_of_a_given_socket_may_end_it_at_any_moment() -> None:
+    ours, peer = socket.socketpair()
+    with peer:
+        transport, _ = await asyncio.get_running_loop().create_connection(Recorder, sock=ours)
+        for _ in range(40):
+            transport.write(b".")
+            await asyncio.sleep(0)
+        transport.write(b"last words")
+        ours.shutdown(socket.SHUT_WR)
+        assert arrived(peer) == b"." * 40 + b"last words"
+        transport.abort()

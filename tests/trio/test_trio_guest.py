@@ -152,40 +152,36 @@ def test_ten_thousand_wake_ups_of_trio_from_another_thread(run: Run, threadsafe_
 
 
 @both_ways
-def test_ten_thousand_wake_ups_from_threads_that_do_not_wait(run: Run, threadsafe_only: bool) -> None:
+async def test_ten_thousand_wake_ups_from_threads_that_do_not_wait(threadsafe_only: bool) -> None:
     """Four threads, half of them through trio and half through the loop, as fast as they can."""
+    loop = asyncio.get_running_loop()
+    seen: list[list[int]] = [[] for _ in range(4)]
+    everything = trio.Event()
 
-    async def main() -> None:
-        loop = asyncio.get_running_loop()
-        seen: list[list[int]] = [[] for _ in range(4)]
-        everything = trio.Event()
+    def arrive(thread: int, number: int) -> None:
+        seen[thread].append(number)
+        if sum(map(len, seen)) == 10_000:
+            everything.set()
 
-        def arrive(thread: int, number: int) -> None:
-            seen[thread].append(number)
-            if sum(map(len, seen)) == 10_000:
-                everything.set()
+    async def in_trio() -> None:
+        token = trio.lowlevel.current_trio_token()
 
-        async def in_trio() -> None:
-            token = trio.lowlevel.current_trio_token()
+        def send(thread: int) -> None:
+            for number in range(2500):
+                if thread % 2:
+                    token.run_sync_soon(arrive, thread, number)
+                else:
+                    loop.call_soon_threadsafe(arrive, thread, number)
 
-            def send(thread: int) -> None:
-                for number in range(2500):
-                    if thread % 2:
-                        token.run_sync_soon(arrive, thread, number)
-                    else:
-                        loop.call_soon_threadsafe(arrive, thread, number)
+        threads = [threading.Thread(target=send, args=(thread,)) for thread in range(4)]
+        for thread in threads:
+            thread.start()
+        await everything.wait()
+        for thread in threads:
+            thread.join()
 
-            threads = [threading.Thread(target=send, args=(thread,)) for thread in range(4)]
-            for thread in threads:
-                thread.start()
-            await everything.wait()
-            for thread in threads:
-                thread.join()
-
-        await guest(in_trio, threadsafe_only=threadsafe_only)
-        assert seen == [list(range(2500))] * 4  # and each thread's in its order
-
-    run(main())
+    await guest(in_trio, threadsafe_only=threadsafe_only)
+    assert seen == [list(range(2500))] * 4  # and each thread's in its order
 
 
 def test_ten_thousand_wake_ups_of_asyncio_from_a_trio_thread(run: Run) -> None:

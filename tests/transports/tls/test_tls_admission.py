@@ -9,7 +9,7 @@ import ssl
 from collections.abc import AsyncIterator, Callable
 
 import pytest
-from recording import Recorder, Run, reset
+from recording import Recorder, reset
 from tls_certificates import client_context, server_context
 
 MAX_BEGUN = 16  # in a turn: tls_admission.MAX_BEGUN
@@ -44,71 +44,56 @@ async def crowd(context: ssl.SSLContext) -> AsyncIterator[tuple[list[socket.sock
 
 
 @pytest.mark.edgeloop_only
-def test_a_turn_begins_a_few(run: Run) -> None:
+async def test_a_turn_begins_a_few() -> None:
     """Those who are connected already wait no longer than that, and what a handshake needs is not there for all at once."""
     turn = 0
     begun: list[int] = []
     context = server_context()
     context.sni_callback = lambda *_: begun.append(turn)  # called when the hello is read
 
-    async def main() -> None:
-        nonlocal turn
-        async with crowd(context):
-            while len(begun) < CLIENTS:
-                await asyncio.sleep(0)
-                turn += 1
-        assert max(begun.count(number) for number in begun) <= MAX_BEGUN
-        assert begun == sorted(begun)
-
-    run(main())
+    async with crowd(context):
+        while len(begun) < CLIENTS:
+            await asyncio.sleep(0)
+            turn += 1
+    assert max(begun.count(number) for number in begun) <= MAX_BEGUN
+    assert begun == sorted(begun)
 
 
-def test_those_who_say_no_more_hold_up_nobody(run: Run) -> None:
-    async def main() -> None:
-        async with crowd(server_context()) as (_, port):
-            async with asyncio.timeout(5):
-                reader, writer = await asyncio.open_connection(
-                    "127.0.0.1", port, ssl=client_context(), server_hostname="localhost"
-                )
-            writer.close()
-            await writer.wait_closed()
-            assert await reader.read() == b""
-
-    run(main())
+async def test_those_who_say_no_more_hold_up_nobody() -> None:
+    async with crowd(server_context()) as (_, port):
+        async with asyncio.timeout(5):
+            reader, writer = await asyncio.open_connection(
+                "127.0.0.1", port, ssl=client_context(), server_hostname="localhost"
+            )
+        writer.close()
+        await writer.wait_closed()
+        assert await reader.read() == b""
 
 
 @pytest.mark.parametrize("end", [socket.socket.close, reset])
-def test_those_who_leave_while_they_wait(run: Run, end: Callable[[socket.socket], None]) -> None:
+async def test_those_who_leave_while_they_wait(end: Callable[[socket.socket], None]) -> None:
     """Who comes after them is served, and the server has done with them when it closes."""
-
-    async def main() -> None:
-        async with crowd(server_context()) as (clients, port):
-            for client in clients[::2]:
-                end(client)
-            transport, _ = await asyncio.get_running_loop().create_connection(
-                Recorder, "127.0.0.1", port, ssl=client_context(), server_hostname="localhost"
-            )
-            transport.abort()
-
-    run(main())
+    async with crowd(server_context()) as (clients, port):
+        for client in clients[::2]:
+            end(client)
+        transport, _ = await asyncio.get_running_loop().create_connection(
+            Recorder, "127.0.0.1", port, ssl=client_context(), server_hostname="localhost"
+        )
+        transport.abort()
 
 
 @pytest.mark.edgeloop_only
-def test_a_server_that_closes_while_they_wait(run: Run) -> None:
+async def test_a_server_that_closes_while_they_wait() -> None:
     """In asyncio, of 3.13 at least, the transports of such clients find the server gone."""
-
-    async def main() -> None:
-        loop = asyncio.get_running_loop()
-        server = await loop.create_server(Recorder, "127.0.0.1", 0, ssl=server_context(), backlog=CLIENTS)
-        clients = [socket.create_connection(server.sockets[0].getsockname()) for _ in range(CLIENTS)]
-        for client in clients:
-            client.sendall(hello())
-        await asyncio.sleep(0)
-        await asyncio.sleep(0)
-        server.close()
-        for client in clients:
-            client.close()
-        async with asyncio.timeout(5):
-            await server.wait_closed()
-
-    run(main())
+    loop = asyncio.get_running_loop()
+    server = await loop.create_server(Recorder, "127.0.0.1", 0, ssl=server_context(), backlog=CLIENTS)
+    clients = [socket.create_connection(server.sockets[0].getsockname()) for _ in range(CLIENTS)]
+    for client in clients:
+        client.sendall(hello())
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    server.close()
+    for client in clients:
+        client.close()
+    async with asyncio.timeout(5):
+        await server.wait_closed()

@@ -115,50 +115,40 @@ def test_an_ssl_object_may_be_kept_beyond_its_connection(run: Run) -> None:
         sslobj.unwrap()
 
 
-def test_what_the_ssl_object_itself_writes_stays_in_order(run: Run) -> None:
+async def test_what_the_ssl_object_itself_writes_stays_in_order() -> None:
     """The transport's own and what somebody writes through its ssl_object leave in the order of the calls."""
-
-    async def main() -> None:
-        async with secured(Recorder) as (transport, _, peer):
-            sslobj = transport.get_extra_info("ssl_object")
-            for number in range(5):
-                transport.write(b"transport %d\n" % number)
-                sslobj.write(b"object %d\n" % number)
-            transport.write(b"end\n")
-            expected = b"".join(b"transport %d\nobject %d\n" % (number, number) for number in range(5)) + b"end\n"
-            assert await peer.receive(len(expected)) == expected
-
-    run(main())
+    async with secured(Recorder) as (transport, _, peer):
+        sslobj = transport.get_extra_info("ssl_object")
+        for number in range(5):
+            transport.write(b"transport %d\n" % number)
+            sslobj.write(b"object %d\n" % number)
+        transport.write(b"end\n")
+        expected = b"".join(b"transport %d\nobject %d\n" % (number, number) for number in range(5)) + b"end\n"
+        assert await peer.receive(len(expected)) == expected
 
 
-def test_what_a_lower_transport_brings_in_a_pause_is_kept(run: Run) -> None:
+async def test_what_a_lower_transport_brings_in_a_pause_is_kept() -> None:
     """One that has read ahead may bring it in spite of the pause, record by record or cut anywhere."""
-
-    async def main() -> None:
-        loop = asyncio.get_running_loop()
-        ours, theirs = socket_pair()
-        with theirs:
-            peer = Peer(theirs, server_context(version="TLSv1.2"), server_side=True)
-            protocol, waiter = Recorder(), loop.create_future()
-            tls: Any = TLSProtocol(
-                loop, protocol, client_context(version="TLSv1.2"), waiter, server_hostname="localhost"
-            )
-            await asyncio.gather(loop.create_connection(lambda: tls, sock=ours), peer.handshake())
-            await waiter
-            protocol.transport.pause_reading()
-            sent = [bytes([number]) * 1000 for number in range(3)]
-            for data in sent:
-                peer.ssl.write(data)
-                record = peer.outgoing.read()
-                tls.data_received(record[:500])
-                tls.data_received(record[500:])
-            assert not protocol.received
-            protocol.transport.resume_reading()
-            assert await protocol.bytes_in(3000) == b"".join(sent)
-            protocol.transport.abort()
-            await protocol.lost()
-
-    run(main())
+    loop = asyncio.get_running_loop()
+    ours, theirs = socket_pair()
+    with theirs:
+        peer = Peer(theirs, server_context(version="TLSv1.2"), server_side=True)
+        protocol, waiter = Recorder(), loop.create_future()
+        tls: Any = TLSProtocol(loop, protocol, client_context(version="TLSv1.2"), waiter, server_hostname="localhost")
+        await asyncio.gather(loop.create_connection(lambda: tls, sock=ours), peer.handshake())
+        await waiter
+        protocol.transport.pause_reading()
+        sent = [bytes([number]) * 1000 for number in range(3)]
+        for data in sent:
+            peer.ssl.write(data)
+            record = peer.outgoing.read()
+            tls.data_received(record[:500])
+            tls.data_received(record[500:])
+        assert not protocol.received
+        protocol.transport.resume_reading()
+        assert await protocol.bytes_in(3000) == b"".join(sent)
+        protocol.transport.abort()
+        await protocol.lost()
 
 
 def test_messages_of_several_threads_stay_apart(loop_factory: Callable[[], asyncio.AbstractEventLoop]) -> None:

@@ -89,24 +89,21 @@ def test_a_handler_that_begins_to_take_its_time_is_late_once() -> None:
     run_over_another(main())
 
 
-def test_small_writes_of_a_callback_that_ends_share_a_record(run: Run) -> None:
+async def test_small_writes_of_a_callback_that_ends_share_a_record() -> None:
     class Pieces(Recorder):
         def data_received(self, data: bytes) -> None:
             self.transport.write(b"HTTP/1.1 200 OK\r\n")
             self.transport.write(b"\r\n")
             self.transport.writelines([b"body"] * 10)
 
-    async def main() -> None:
-        async with secured(Pieces, version="TLSv1.3") as (_, _protocol, peer):
-            for _ in range(1000):  # once is enough: a machine with other work may interrupt any of them
-                await peer.send(b"GET")
-                sizes = await records(peer)
-                await peer.receive(17 + 2 + 40)
-                if sizes == [17 + 2 + 40 + 17]:  # with the content type and a tag of 16 bytes
-                    return
-            raise AssertionError(f"never in one record, but in {sizes}")
-
-    run(main())
+    async with secured(Pieces, version="TLSv1.3") as (_, _protocol, peer):
+        for _ in range(1000):  # once is enough: a machine with other work may interrupt any of them
+            await peer.send(b"GET")
+            sizes = await records(peer)
+            await peer.receive(17 + 2 + 40)
+            if sizes == [17 + 2 + 40 + 17]:  # with the content type and a tag of 16 bytes
+                return
+        raise AssertionError(f"never in one record, but in {sizes}")
 
 
 @pytest.mark.parametrize(
@@ -121,58 +118,48 @@ def test_small_writes_of_a_callback_that_ends_share_a_record(run: Run) -> None:
     ],
     ids=["is_closing", "get_write_buffer_size", "close", "abort", "socket", "more than a record"],
 )
-def test_who_asks_how_it_stands_lets_go_of_what_waits(run: Run, ask: Callable[[Any], object]) -> None:
-    async def main() -> None:
-        async with secured(Answering) as (transport, protocol, peer):
-            protocol.then = lambda: protocol.transport.write(b".")
-            await exchange(peer, QUICK, 7)
-            seen: list[bool] = []
-            name = getattr(ask, "__name__", "")
+async def test_who_asks_how_it_stands_lets_go_of_what_waits(ask: Callable[[Any], object]) -> None:
+    async with secured(Answering) as (transport, protocol, peer):
+        protocol.then = lambda: protocol.transport.write(b".")
+        await exchange(peer, QUICK, 7)
+        seen: list[bool] = []
+        name = getattr(ask, "__name__", "")
 
-            def look() -> None:
-                getattr(transport, name)() if name != "<lambda>" else ask(transport)
-                seen.append(has_something(peer.sock))
+        def look() -> None:
+            getattr(transport, name)() if name != "<lambda>" else ask(transport)
+            seen.append(has_something(peer.sock))
 
-            protocol.then = look
-            await peer.send(b"request")
-            assert await peer.receive(6) == b"answer"
-            assert seen == [True]
-
-    run(main())
+        protocol.then = look
+        await peer.send(b"request")
+        assert await peer.receive(6) == b"answer"
+        assert seen == [True]
 
 
-def test_what_was_written_before_an_error_leaves(run: Run) -> None:
+async def test_what_was_written_before_an_error_leaves() -> None:
     def fail() -> None:
         raise ZeroDivisionError
 
-    async def main() -> None:
-        asyncio.get_running_loop().set_exception_handler(lambda loop, context: None)
-        async with secured(Answering) as (_, protocol, peer):
-            protocol.then = lambda: protocol.transport.write(b".")
-            await exchange(peer, QUICK, 7)
-            protocol.then = fail
-            await exchange(peer, 1)
-            assert isinstance(await protocol.lost(), ZeroDivisionError)
-
-    run(main())
+    asyncio.get_running_loop().set_exception_handler(lambda loop, context: None)
+    async with secured(Answering) as (_, protocol, peer):
+        protocol.then = lambda: protocol.transport.write(b".")
+        await exchange(peer, QUICK, 7)
+        protocol.then = fail
+        await exchange(peer, 1)
+        assert isinstance(await protocol.lost(), ZeroDivisionError)
 
 
-def test_a_drained_answer_is_there(run: Run, streams: Any) -> None:
+async def test_a_drained_answer_is_there(streams: Any) -> None:
     """Streams: what ``drain()`` has returned for, the kernel has."""
-
-    async def main() -> None:
-        async with secured(Recorder) as (transport, protocol, peer):
-            reader = streams.StreamReader(65536, protocol.loop)
-            handling = streams.StreamReaderProtocol(reader, loop=protocol.loop)
-            transport.set_protocol(handling)
-            writer = streams.StreamWriter(transport, handling, reader, protocol.loop)
-            for _ in range(QUICK):
-                writer.write(b"answer")
-                await writer.drain()
-                assert has_something(peer.sock)
-                assert await peer.receive(6) == b"answer"
-
-    run(main())
+    async with secured(Recorder) as (transport, protocol, peer):
+        reader = streams.StreamReader(65536, protocol.loop)
+        handling = streams.StreamReaderProtocol(reader, loop=protocol.loop)
+        transport.set_protocol(handling)
+        writer = streams.StreamWriter(transport, handling, reader, protocol.loop)
+        for _ in range(QUICK):
+            writer.write(b"answer")
+            await writer.drain()
+            assert has_something(peer.sock)
+            assert await peer.receive(6) == b"answer"
 
 
 @pytest.mark.parametrize("layers", [1, 2])
@@ -209,7 +196,7 @@ def test_writes_after_a_reset_are_counted_as_the_program_made_them(
     assert len(caplog.records) <= max(0, count - 4)
 
 
-def test_a_log_that_is_sent_over_the_lost_connection_comes_to_an_end(run: Run) -> None:
+async def test_a_log_that_is_sent_over_the_lost_connection_comes_to_an_end() -> None:
     """Each write after a reset logs a warning, which is written."""
     logger = logging.getLogger("asyncio")
 
@@ -222,19 +209,16 @@ def test_a_log_that_is_sent_over_the_lost_connection_comes_to_an_end(run: Run) -
             self.count += 1
             self.transport.write(record.getMessage().encode())
 
-    async def main() -> None:
-        async with secured(Recorder) as (transport, protocol, peer):
-            peer.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-            peer.sock.close()
-            sender = Sender(transport)
-            logger.addHandler(sender)
-            try:
-                for _ in range(20):
-                    transport.write(b"x")
-                    transport.get_write_buffer_size()
-                await protocol.lost()
-            finally:
-                logger.removeHandler(sender)
-            assert 0 < sender.count < 100
-
-    run(main())
+    async with secured(Recorder) as (transport, protocol, peer):
+        peer.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        peer.sock.close()
+        sender = Sender(transport)
+        logger.addHandler(sender)
+        try:
+            for _ in range(20):
+                transport.write(b"x")
+                transport.get_write_buffer_size()
+            await protocol.lost()
+        finally:
+            logger.removeHandler(sender)
+        assert 0 < sender.count < 100

@@ -50,19 +50,14 @@ def serve(context: ssl.SSLContext) -> Callable[[Any], Any]:
     ],
     ids=["unknown authority", "expired", "wrong host name"],
 )
-def test_a_certificate_that_is_wrong(
-    run: Run, version: str, serving: dict[str, Any], trusting: bool, text: str
-) -> None:
+async def test_a_certificate_that_is_wrong(version: str, serving: dict[str, Any], trusting: bool, text: str) -> None:
     names = (serving["name"],) if "name" in serving else ()
     context = server_context(*names, version=version, expired=serving.get("expired", False))
 
-    async def main() -> None:
-        errors = record_errors(asyncio.get_running_loop())
-        with pytest.raises(ssl.SSLCertVerificationError, match=text):
-            await connect_to(serve(context), client_context(version=version, trusting=trusting))
-        assert errors == []
-
-    run(main())
+    errors = record_errors(asyncio.get_running_loop())
+    with pytest.raises(ssl.SSLCertVerificationError, match=text):
+        await connect_to(serve(context), client_context(version=version, trusting=trusting))
+    assert errors == []
 
 
 @pytest.mark.edgeloop_only
@@ -85,16 +80,13 @@ def test_the_server_learns_why_its_certificate_was_refused(run: Run) -> None:
     assert reasons in (["SSLV3_ALERT_CERTIFICATE_EXPIRED"], ["SSL/TLS_ALERT_CERTIFICATE_EXPIRED"])
 
 
-def test_garbage_instead_of_a_handshake(run: Run) -> None:
+async def test_garbage_instead_of_a_handshake() -> None:
     async def peer(sock: Any) -> None:
         await asyncio.get_running_loop().sock_sendall(sock, b"HTTP/1.1 400 Bad Request\r\n\r\n")
         await receive_all(sock)
 
-    async def main() -> None:
-        with pytest.raises(ssl.SSLError, match=r"WRONG_VERSION_NUMBER|RECORD_LAYER_FAILURE"):
-            await connect_to(peer, client_context())
-
-    run(main())
+    with pytest.raises(ssl.SSLError, match=r"WRONG_VERSION_NUMBER|RECORD_LAYER_FAILURE"):
+        await connect_to(peer, client_context())
 
 
 def test_garbage_sent_to_a_server(run: Run, caplog: pytest.LogCaptureFixture) -> None:
@@ -129,7 +121,7 @@ def test_garbage_sent_to_a_server(run: Run, caplog: pytest.LogCaptureFixture) ->
 
 @pytest.mark.parametrize("how", ["fin", "reset"])
 @pytest.mark.parametrize("after", [0, 1, 100])
-def test_a_server_that_vanishes(run: Run, how: str, after: int) -> None:
+async def test_a_server_that_vanishes(how: str, after: int) -> None:
     """``after``: how many bytes of its part of the handshake it still sends."""
 
     async def peer(sock: Any) -> None:
@@ -145,87 +137,66 @@ def test_a_server_that_vanishes(run: Run, how: str, after: int) -> None:
             server.end()
             await receive_all(sock)
 
-    async def main() -> None:
-        errors = record_errors(asyncio.get_running_loop())
-        with pytest.raises(ConnectionResetError):
-            await connect_to(peer, client_context())
-        assert errors == []
-
-    run(main())
+    errors = record_errors(asyncio.get_running_loop())
+    with pytest.raises(ConnectionResetError):
+        await connect_to(peer, client_context())
+    assert errors == []
 
 
-def test_a_client_that_vanishes(run: Run) -> None:
-    async def main() -> None:
-        loop = asyncio.get_running_loop()
-        errors = record_errors(loop)
-        for leave in (lambda sock: sock.close(), reset):
-            ours, theirs = socket_pair()
-            client = Peer(theirs, client_context(), server_side=False)
-            with pytest.raises(ssl.SSLWantReadError):
-                client.ssl.do_handshake()
-            await client.flush()
-            leave(theirs)
-            with pytest.raises(ConnectionError):
-                await loop.connect_accepted_socket(Recorder, ours, ssl=server_context())
-        assert errors == []
-
-    run(main())
-
-
-def test_a_handshake_that_takes_too_long(run: Run) -> None:
-    async def main() -> None:
-        with pytest.raises(ConnectionAbortedError, match=r"SSL handshake is taking longer than 0\.05 seconds"):
-            await connect_to(receive_all, client_context(), ssl_handshake_timeout=0.05)
-
-    run(main())
-
-
-def test_a_handshake_that_is_cancelled(run: Run) -> None:
-    async def main() -> None:
-        errors = record_errors(asyncio.get_running_loop())
-        with pytest.raises(asyncio.TimeoutError):
-            await asyncio.wait_for(connect_to(receive_all, client_context()), 0.05)
-        assert errors == []
-
-    run(main())
-
-
-def test_a_server_without_a_context(run: Run) -> None:
-    async def main() -> None:
+async def test_a_client_that_vanishes() -> None:
+    loop = asyncio.get_running_loop()
+    errors = record_errors(loop)
+    for leave in (lambda sock: sock.close(), reset):
         ours, theirs = socket_pair()
-        with ours, theirs, pytest.raises(ValueError, match="Server side SSL needs a valid SSLContext"):
-            await asyncio.get_running_loop().connect_accepted_socket(Recorder, ours, ssl=True)
-
-    run(main())
-
-
-def test_a_client_without_a_context_checks_against_the_system(run: Run) -> None:
-    async def main() -> None:
-        with pytest.raises(ssl.SSLCertVerificationError):
-            await connect_to(serve(server_context()), True)  # type: ignore[arg-type]
-
-    run(main())
+        client = Peer(theirs, client_context(), server_side=False)
+        with pytest.raises(ssl.SSLWantReadError):
+            client.ssl.do_handshake()
+        await client.flush()
+        leave(theirs)
+        with pytest.raises(ConnectionError):
+            await loop.connect_accepted_socket(Recorder, ours, ssl=server_context())
+    assert errors == []
 
 
-def test_a_client_certificate_that_is_missing(run: Run) -> None:
-    async def main() -> None:
-        loop = asyncio.get_running_loop()
-        ours, theirs = socket_pair()
-        with theirs:
-            client = Peer(theirs, client_context(version="TLSv1.2"), server_side=False)
-            results = await asyncio.gather(
-                loop.connect_accepted_socket(Recorder, ours, ssl=server_context(version="TLSv1.2", ask_client=True)),
-                client.handshake(),
-                return_exceptions=True,
-            )
-            assert isinstance(results[0], ssl.SSLError)
-            assert isinstance(results[1], (ssl.SSLError, ConnectionError))
-            await asyncio.sleep(0)
-
-    run(main())
+async def test_a_handshake_that_takes_too_long() -> None:
+    with pytest.raises(ConnectionAbortedError, match=r"SSL handshake is taking longer than 0\.05 seconds"):
+        await connect_to(receive_all, client_context(), ssl_handshake_timeout=0.05)
 
 
-def test_connection_made_that_raises(run: Run) -> None:
+async def test_a_handshake_that_is_cancelled() -> None:
+    errors = record_errors(asyncio.get_running_loop())
+    with pytest.raises(asyncio.TimeoutError):
+        await asyncio.wait_for(connect_to(receive_all, client_context()), 0.05)
+    assert errors == []
+
+
+async def test_a_server_without_a_context() -> None:
+    ours, theirs = socket_pair()
+    with ours, theirs, pytest.raises(ValueError, match="Server side SSL needs a valid SSLContext"):
+        await asyncio.get_running_loop().connect_accepted_socket(Recorder, ours, ssl=True)
+
+
+async def test_a_client_without_a_context_checks_against_the_system() -> None:
+    with pytest.raises(ssl.SSLCertVerificationError):
+        await connect_to(serve(server_context()), True)  # type: ignore[arg-type]
+
+
+async def test_a_client_certificate_that_is_missing() -> None:
+    loop = asyncio.get_running_loop()
+    ours, theirs = socket_pair()
+    with theirs:
+        client = Peer(theirs, client_context(version="TLSv1.2"), server_side=False)
+        results = await asyncio.gather(
+            loop.connect_accepted_socket(Recorder, ours, ssl=server_context(version="TLSv1.2", ask_client=True)),
+            client.handshake(),
+            return_exceptions=True,
+        )
+        assert isinstance(results[0], ssl.SSLError)
+        assert isinstance(results[1], (ssl.SSLError, ConnectionError))
+        await asyncio.sleep(0)
+
+
+async def test_connection_made_that_raises() -> None:
     class Raising(Recorder):
         def connection_made(self, transport: asyncio.BaseTransport) -> None:
             super().connection_made(transport)
@@ -237,22 +208,19 @@ def test_connection_made_that_raises(run: Run) -> None:
         protocols.append(Raising())
         return protocols[-1]
 
-    async def main() -> None:
-        loop = asyncio.get_running_loop()
-        errors = record_errors(loop)
-        ours, theirs = socket_pair()
-        with theirs:
-            peer = Peer(theirs, server_context(), server_side=True)
-            results = await asyncio.gather(
-                loop.create_connection(make, sock=ours, ssl=client_context(), server_hostname="localhost"),
-                peer.handshake(),
-                return_exceptions=True,
-            )
-            assert isinstance(results[0], ZeroDivisionError)
-            assert isinstance(await protocols[0].lost(), ZeroDivisionError)
-            assert [type(error["exception"]) for error in errors] == [ZeroDivisionError]
-
-    run(main())
+    loop = asyncio.get_running_loop()
+    errors = record_errors(loop)
+    ours, theirs = socket_pair()
+    with theirs:
+        peer = Peer(theirs, server_context(), server_side=True)
+        results = await asyncio.gather(
+            loop.create_connection(make, sock=ours, ssl=client_context(), server_hostname="localhost"),
+            peer.handshake(),
+            return_exceptions=True,
+        )
+        assert isinstance(results[0], ZeroDivisionError)
+        assert isinstance(await protocols[0].lost(), ZeroDivisionError)
+        assert [type(error["exception"]) for error in errors] == [ZeroDivisionError]
 
 
 def test_debug_mode_tells_of_handshakes(run: Run, caplog: pytest.LogCaptureFixture) -> None:

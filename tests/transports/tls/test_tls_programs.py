@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from recording import Recorder, Run, record_errors
+from recording import Recorder, record_errors
 from tls_certificates import client_context, server_context, write_files
 
 needs_openssl = pytest.mark.skipif(shutil.which("openssl") is None, reason="needs the openssl program")
@@ -108,99 +108,87 @@ async def s_server(tmp_path: Path, *options: str) -> AsyncIterator[tuple[Program
 
 @needs_openssl
 @versions
-def test_openssl_s_client(run: Run, tmp_path: Path, version: str) -> None:
+async def test_openssl_s_client(tmp_path: Path, version: str) -> None:
     trust, _, _ = write_files(tmp_path)
 
-    async def main() -> None:
-        async with line_server(server_context()) as port:
-            with s_client(port, trust, "-quiet", OPTION[version]) as program:
-                program.say(b"hello\n")
-                await program.until(b"HELLO\n")
-                program.say(b"quit\n")
-                code, output = await program.finished()
-                assert code == 0, output
-                assert b"QUIT\n" in output
-
-    run(main())
+    async with line_server(server_context()) as port:
+        with s_client(port, trust, "-quiet", OPTION[version]) as program:
+            program.say(b"hello\n")
+            await program.until(b"HELLO\n")
+            program.say(b"quit\n")
+            code, output = await program.finished()
+            assert code == 0, output
+            assert b"QUIT\n" in output
 
 
 @needs_openssl
-def test_keys_are_updated_in_the_middle(run: Run, tmp_path: Path) -> None:
+async def test_keys_are_updated_in_the_middle(tmp_path: Path) -> None:
     """RFC 8446, section 4.6.3: "K" at s_client updates its keys and asks for the server's to be updated too."""
     trust, _, _ = write_files(tmp_path)
 
-    async def main() -> None:
-        async with line_server(server_context(version="TLSv1.3")) as port:
-            with s_client(port, trust) as program:
-                await program.until(b"Verify return code: 0 (ok)")
-                for number in range(3):
-                    program.say(b"K\n")
-                    await program.until(b"KEYUPDATE\n")
-                    program.output = b""
-                    program.say(b"hello %d\n" % number)
-                    await program.until(b"HELLO %d\n" % number)
-                program.say(b"quit\n")
-                await program.until(b"QUIT\n")
-
-    run(main())
+    async with line_server(server_context(version="TLSv1.3")) as port:
+        with s_client(port, trust) as program:
+            await program.until(b"Verify return code: 0 (ok)")
+            for number in range(3):
+                program.say(b"K\n")
+                await program.until(b"KEYUPDATE\n")
+                program.output = b""
+                program.say(b"hello %d\n" % number)
+                await program.until(b"HELLO %d\n" % number)
+            program.say(b"quit\n")
+            await program.until(b"QUIT\n")
 
 
 @needs_openssl
 @versions
-def test_openssl_s_server(run: Run, tmp_path: Path, version: str) -> None:
-    async def main() -> None:
-        async with s_server(tmp_path, "-rev", OPTION[version]) as (_, port):
-            reader, writer = await asyncio.open_connection(
-                "127.0.0.1", port, ssl=client_context(), server_hostname="localhost"
-            )
-            for word in (b"hello", b"x" * 10_000):
-                writer.write(word + b"\n")
-                assert await reader.readline() == word[::-1] + b"\n"
-            writer.close()
-            await writer.wait_closed()
-
-    run(main())
+async def test_openssl_s_server(tmp_path: Path, version: str) -> None:
+    async with s_server(tmp_path, "-rev", OPTION[version]) as (_, port):
+        reader, writer = await asyncio.open_connection(
+            "127.0.0.1", port, ssl=client_context(), server_hostname="localhost"
+        )
+        for word in (b"hello", b"x" * 10_000):
+            writer.write(word + b"\n")
+            assert await reader.readline() == word[::-1] + b"\n"
+        writer.close()
+        await writer.wait_closed()
 
 
 @needs_openssl
-def test_a_renegotiation_in_the_middle(run: Run, tmp_path: Path) -> None:
+async def test_a_renegotiation_in_the_middle(tmp_path: Path) -> None:
     """TLS 1.2: the server asks for a new handshake while the client goes on writing."""
     lines = [b"line %d\n" % number for number in range(1000)]
     renegotiated = b"SSL_do_handshake -> 1"
 
-    async def main() -> None:
-        errors = record_errors(asyncio.get_running_loop())
-        async with s_server(tmp_path, "-tls1_2") as (program, port):
-            transport, protocol = await asyncio.get_running_loop().create_connection(
-                Recorder, "127.0.0.1", port, ssl=client_context(version="TLSv1.2"), server_hostname="localhost"
-            )
-            await program.until(b"Secure Renegotiation IS supported")
-            reading = asyncio.ensure_future(program.until(lines[-1]))
-            for number, line in enumerate(lines):
-                transport.write(line)
-                if number % 50 == 25:
-                    while program.output.count(renegotiated) < number // 50:  # of two "r" at once openssl sees one
-                        await asyncio.sleep(0.001)
-                    program.say(b"r\n")
-                await asyncio.sleep(0.0002)
-            output = await reading
-            at = 0
-            for line in lines:
-                at = output.index(line, at)
-            program.say(b"and back\n")
-            assert await protocol.bytes_in(9) == b"and back\n"
-            assert output.count(renegotiated) == 20
-            transport.close()
-            await protocol.lost()
-        assert errors == []
-
-    run(main())
+    errors = record_errors(asyncio.get_running_loop())
+    async with s_server(tmp_path, "-tls1_2") as (program, port):
+        transport, protocol = await asyncio.get_running_loop().create_connection(
+            Recorder, "127.0.0.1", port, ssl=client_context(version="TLSv1.2"), server_hostname="localhost"
+        )
+        await program.until(b"Secure Renegotiation IS supported")
+        reading = asyncio.ensure_future(program.until(lines[-1]))
+        for number, line in enumerate(lines):
+            transport.write(line)
+            if number % 50 == 25:
+                while program.output.count(renegotiated) < number // 50:  # of two "r" at once openssl sees one
+                    await asyncio.sleep(0.001)
+                program.say(b"r\n")
+            await asyncio.sleep(0.0002)
+        output = await reading
+        at = 0
+        for line in lines:
+            at = output.index(line, at)
+        program.say(b"and back\n")
+        assert await protocol.bytes_in(9) == b"and back\n"
+        assert output.count(renegotiated) == 20
+        transport.close()
+        await protocol.lost()
+    assert errors == []
 
 
 @needs_openssl
 @needs_curl
 @versions
-def test_curl(run: Run, tmp_path: Path, version: str) -> None:
+async def test_curl(tmp_path: Path, version: str) -> None:
     trust, _, _ = write_files(tmp_path)
     body = os.urandom(5_000_000)
     upload = tmp_path / "upload"
@@ -225,18 +213,15 @@ def test_curl(run: Run, tmp_path: Path, version: str) -> None:
         writer.close()
         await writer.wait_closed()
 
-    async def main() -> None:
-        server = await asyncio.start_server(serve, "127.0.0.1", 0, ssl=server_context(version=version))
-        url = f"https://localhost:{server.sockets[0].getsockname()[1]}/"
-        options = ("--silent", "--show-error", "--fail", "--noproxy", "*", "--http1.1", "--ipv4", "--cacert", trust)
-        downloads = tmp_path / "1", tmp_path / "2"
-        with Program("curl", *options, "-o", downloads[0], url, "-o", downloads[1], url) as program:
-            assert await program.finished() == (0, b"")
-        for path in downloads:
-            assert hashlib.sha256(path.read_bytes()).hexdigest() == digest
-        with Program("curl", *options, "--data-binary", f"@{upload}", url) as program:
-            assert await program.finished() == (0, digest.encode())
-        server.close()
-        await server.wait_closed()
-
-    run(main())
+    server = await asyncio.start_server(serve, "127.0.0.1", 0, ssl=server_context(version=version))
+    url = f"https://localhost:{server.sockets[0].getsockname()[1]}/"
+    options = ("--silent", "--show-error", "--fail", "--noproxy", "*", "--http1.1", "--ipv4", "--cacert", trust)
+    downloads = tmp_path / "1", tmp_path / "2"
+    with Program("curl", *options, "-o", downloads[0], url, "-o", downloads[1], url) as program:
+        assert await program.finished() == (0, b"")
+    for path in downloads:
+        assert hashlib.sha256(path.read_bytes()).hexdigest() == digest
+    with Program("curl", *options, "--data-binary", f"@{upload}", url) as program:
+        assert await program.finished() == (0, digest.encode())
+    server.close()
+    await server.wait_closed()

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from recording import Recorder, Run
+from recording import Recorder
 from tls_certificates import client_context, server_context
 from tls_peer import DIRECT, Peer, secured, socket_pair
 
@@ -25,7 +25,7 @@ versions = pytest.mark.parametrize("version", ["TLSv1.2", "TLSv1.3"])
 
 
 @pytest.mark.parametrize("layers", [1, 2])
-def test_a_protocol_s_destructor_may_use_the_transport(run: Run, layers: int) -> None:
+async def test_a_protocol_s_destructor_may_use_the_transport(layers: int) -> None:
     """It is let go in connection_lost, when the connection is closed for whoever asks."""
     seen: list[Any] = []
 
@@ -47,38 +47,35 @@ def test_a_protocol_s_destructor_may_use_the_transport(run: Run, layers: int) ->
     class Holding(asyncio.Protocol):
         last: Last
 
-    async def main() -> None:
-        loop = asyncio.get_running_loop()
-        ours, theirs = socket_pair()
-        (client, asking), (server, serving) = await asyncio.gather(
-            loop.create_connection(Holding, sock=ours), loop.create_connection(Recorder, sock=theirs)
+    loop = asyncio.get_running_loop()
+    ours, theirs = socket_pair()
+    (client, asking), (server, serving) = await asyncio.gather(
+        loop.create_connection(Holding, sock=ours), loop.create_connection(Recorder, sock=theirs)
+    )
+    for _ in range(layers):
+        upgraded = await asyncio.gather(
+            loop.start_tls(client, asking, client_context(), server_hostname="localhost"),
+            loop.start_tls(server, serving, server_context(), server_side=True),
         )
-        for _ in range(layers):
-            upgraded = await asyncio.gather(
-                loop.start_tls(client, asking, client_context(), server_hostname="localhost"),
-                loop.start_tls(server, serving, server_context(), server_side=True),
-            )
-            assert upgraded[0] is not None
-            assert upgraded[1] is not None
-            client, server = upgraded[0], upgraded[1]
-        asking.last = Last(client)
-        del asking
-        server.close()
-        await serving.lost()
-        await asyncio.sleep(0.01)
-        gc.collect()
-        await asyncio.sleep(0.01)
-        assert seen == [(True, 0), "scheduled"]
-
-    run(main())
+        assert upgraded[0] is not None
+        assert upgraded[1] is not None
+        client, server = upgraded[0], upgraded[1]
+    asking.last = Last(client)
+    del asking
+    server.close()
+    await serving.lost()
+    await asyncio.sleep(0.01)
+    gc.collect()
+    await asyncio.sleep(0.01)
+    assert seen == [(True, 0), "scheduled"]
 
 
 @pytest.mark.edgeloop_only  # of asyncio's own, some get lost
 @versions
 @pytest.mark.parametrize("name", ["close", "abort", "write", "get_write_buffer_size", "is_closing"])
 @pytest.mark.parametrize("size", [10, 200_000])
-def test_a_callback_of_the_context_s_may_call_in_the_middle_of_a_record(
-    run: Run, version: str, name: str, size: int
+async def test_a_callback_of_the_context_s_may_call_in_the_middle_of_a_record(
+    version: str, name: str, size: int
 ) -> None:
     """ssl's callback for debugging is called by OpenSSL, with part of a record on its way."""
     calls: list[str] = []
@@ -89,32 +86,29 @@ def test_a_callback_of_the_context_s_may_call_in_the_middle_of_a_record(
             calls.append(name)
             getattr(armed.pop(), name)(*[b"between"] * (name == "write"))
 
-    async def main() -> None:
-        loop = asyncio.get_running_loop()
-        ours, theirs = socket_pair()
-        context = client_context(version=version)
-        context._msg_callback = call  # type: ignore[attr-defined]
-        with theirs:
-            peer = Peer(theirs, server_context(version=version), server_side=True)
-            (transport, protocol), _ = await asyncio.gather(
-                loop.create_connection(Recorder, sock=ours, ssl=context, server_hostname="localhost"), peer.handshake()
-            )
-            armed.append(transport)
-            transport.write(bytes(size))
-            assert calls == [name]
-            if name == "abort":
-                await protocol.lost()
-                assert transport.get_write_buffer_size() == 0
-                return
-            if name != "close":
-                transport.write(b"end")
-                transport.close()
-            expected = bytes(size) + b"between" * (name == "write") + b"end" * (name != "close")
-            assert await peer.receive_all() == expected
-            await peer.send_close_notify()
-            assert await protocol.lost() is None
-
-    run(main())
+    loop = asyncio.get_running_loop()
+    ours, theirs = socket_pair()
+    context = client_context(version=version)
+    context._msg_callback = call  # type: ignore[attr-defined]
+    with theirs:
+        peer = Peer(theirs, server_context(version=version), server_side=True)
+        (transport, protocol), _ = await asyncio.gather(
+            loop.create_connection(Recorder, sock=ours, ssl=context, server_hostname="localhost"), peer.handshake()
+        )
+        armed.append(transport)
+        transport.write(bytes(size))
+        assert calls == [name]
+        if name == "abort":
+            await protocol.lost()
+            assert transport.get_write_buffer_size() == 0
+            return
+        if name != "close":
+            transport.write(b"end")
+            transport.close()
+        expected = bytes(size) + b"between" * (name == "write") + b"end" * (name != "close")
+        assert await peer.receive_all() == expected
+        await peer.send_close_notify()
+        assert await protocol.lost() is None
 
 
 @pytest.fixture
@@ -139,7 +133,7 @@ def restless() -> Iterator[None]:
 
 
 @versions
-def test_nothing_is_lost_where_others_run_in_between(run: Run, restless: None, version: str) -> None:
+async def test_nothing_is_lost_where_others_run_in_between(restless: None, version: str) -> None:
     data = os.urandom(300_000)
 
     class Echo(Recorder):
@@ -147,17 +141,14 @@ def test_nothing_is_lost_where_others_run_in_between(run: Run, restless: None, v
             super().data_received(data)
             self.transport.write(data)
 
-    async def main() -> None:
-        async with secured(Echo, version=version, send_buffer=16384) as (_, _protocol, peer):
-            for size in (1, 100, 5000, 20_000, 200_000):
-                sending = asyncio.ensure_future(peer.send(data[:size]))
-                assert await peer.receive(size) == data[:size]
-                await sending
-
-    run(main())
+    async with secured(Echo, version=version, send_buffer=16384) as (_, _protocol, peer):
+        for size in (1, 100, 5000, 20_000, 200_000):
+            sending = asyncio.ensure_future(peer.send(data[:size]))
+            assert await peer.receive(size) == data[:size]
+            await sending
 
 
-def test_what_destructors_write_is_neither_lost_nor_harmful(run: Run, restless: None) -> None:
+async def test_what_destructors_write_is_neither_lost_nor_harmful(restless: None) -> None:
     """They run in the middle of other writes, wherever a collection comes."""
     written: list[int] = []
 
@@ -180,33 +171,30 @@ def test_what_destructors_write_is_neither_lost_nor_harmful(run: Run, restless: 
                 self.transport.writelines([b"a" * size] * 3)
                 self.transport.write(bytearray(b"a" * size))
 
-    async def main() -> None:
-        async with secured(Littering, send_buffer=16384) as (transport, protocol, peer):
-            total = 30 * 4 * (1 + 100 + 20_000 + 100)
+    async with secured(Littering, send_buffer=16384) as (transport, protocol, peer):
+        total = 30 * 4 * (1 + 100 + 20_000 + 100)
 
-            async def ask() -> None:
-                for _ in range(30):
-                    await peer.send(b"?")
-                    await asyncio.sleep(0)
-                while protocol.number < 120:
-                    await asyncio.sleep(0.001)
-                gc.collect()
-                transport.close()
+        async def ask() -> None:
+            for _ in range(30):
+                await peer.send(b"?")
+                await asyncio.sleep(0)
+            while protocol.number < 120:
+                await asyncio.sleep(0.001)
+            gc.collect()
+            transport.close()
 
-            asking = asyncio.ensure_future(ask())
-            received = await peer.receive_all()
-            await asking
-            numbers = re.findall(rb"<(\d+)>", received)
-            assert [int(number) for number in numbers] == written
-            assert len(re.sub(rb"<\d+>", b"", received)) == total
-            await peer.send_close_notify()
-            await protocol.lost()
-
-    run(main())
+        asking = asyncio.ensure_future(ask())
+        received = await peer.receive_all()
+        await asking
+        numbers = re.findall(rb"<(\d+)>", received)
+        assert [int(number) for number in numbers] == written
+        assert len(re.sub(rb"<\d+>", b"", received)) == total
+        await peer.send_close_notify()
+        await protocol.lost()
 
 
 @pytest.mark.skipif(not DIRECT, reason="the ssl module is asked, which takes such an error for its own, in asyncio too")
-def test_an_error_that_another_library_has_left_is_not_the_connection_s(run: Run) -> None:
+async def test_an_error_that_another_library_has_left_is_not_the_connection_s() -> None:
     """OpenSSL keeps one queue of them for each thread."""
     library = ctypes.CDLL(_ssl.__file__)
 
@@ -224,44 +212,38 @@ def test_an_error_that_another_library_has_left_is_not_the_connection_s(run: Run
             self.transport.write(data)
             leave_an_error()
 
-    async def main() -> None:
-        async with secured(Careless) as (_, protocol, peer):
-            for size in (1, 1000, 40_000):
-                sending = asyncio.ensure_future(peer.send(bytes(size)))
-                await protocol.bytes_in(size)
-                leave_an_error()
-                await asyncio.sleep(0.01)
-                library.ERR_clear_error()  # the peer's own calls are the ssl module's
-                assert await peer.receive(size) == bytes(size)
-                await sending
-                protocol.received.clear()
-
-    run(main())
+    async with secured(Careless) as (_, protocol, peer):
+        for size in (1, 1000, 40_000):
+            sending = asyncio.ensure_future(peer.send(bytes(size)))
+            await protocol.bytes_in(size)
+            leave_an_error()
+            await asyncio.sleep(0.01)
+            library.ERR_clear_error()  # the peer's own calls are the ssl module's
+            assert await peer.receive(size) == bytes(size)
+            await sending
+            protocol.received.clear()
 
 
 @versions
-def test_a_context_that_asks_for_encryption_by_the_kernel(run: Run, version: str) -> None:
+async def test_a_context_that_asks_for_encryption_by_the_kernel(version: str) -> None:
     """OP_ENABLE_KTLS is for sockets of OpenSSL's own: it has none here, and goes on by itself."""
     data = os.urandom(100_000)
 
-    async def main() -> None:
-        loop = asyncio.get_running_loop()
-        ours, theirs = socket_pair()
-        context = client_context(version=version)
-        context.options |= getattr(ssl, "OP_ENABLE_KTLS", 8)
-        with theirs:
-            peer = Peer(theirs, server_context(version=version), server_side=True)
-            (transport, protocol), _ = await asyncio.gather(
-                loop.create_connection(Recorder, sock=ours, ssl=context, server_hostname="localhost"), peer.handshake()
-            )
-            transport.write(data)
-            assert await peer.receive(len(data)) == data
-            await peer.send(data)
-            assert await protocol.bytes_in(len(data)) == data
-            transport.abort()
-            await protocol.lost()
-
-    run(main())
+    loop = asyncio.get_running_loop()
+    ours, theirs = socket_pair()
+    context = client_context(version=version)
+    context.options |= getattr(ssl, "OP_ENABLE_KTLS", 8)
+    with theirs:
+        peer = Peer(theirs, server_context(version=version), server_side=True)
+        (transport, protocol), _ = await asyncio.gather(
+            loop.create_connection(Recorder, sock=ours, ssl=context, server_hostname="localhost"), peer.handshake()
+        )
+        transport.write(data)
+        assert await peer.receive(len(data)) == data
+        await peer.send(data)
+        assert await protocol.bytes_in(len(data)) == data
+        transport.abort()
+        await protocol.lost()
 
 
 @pytest.mark.edgeloop_only

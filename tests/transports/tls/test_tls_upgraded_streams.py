@@ -69,27 +69,24 @@ def test_what_a_client_put_before_its_handshake_is_not_read_as_encrypted(
 
 
 @modules
-def test_what_a_server_put_before_its_handshake_is_not_read_as_encrypted(run: Run, module: ModuleType) -> None:
-    async def main() -> None:
-        async def handler(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-            assert await reader.readline() == b"STARTTLS\n"
-            writer.write(b"go ahead\nfrom in between\n")
-            await writer.start_tls(server_context())
-            writer.write(b"secret\n")
-            await reader.read()
-            writer.close()
-
-        server, address = await serve(module, handler)
-        reader, writer = await module.open_connection(*address)
-        writer.write(b"STARTTLS\n")
-        assert await reader.readline() == b"go ahead\n"
-        await writer.start_tls(client_context(), server_hostname="localhost")
-        assert await reader.readline() == b"secret\n"
+async def test_what_a_server_put_before_its_handshake_is_not_read_as_encrypted(module: ModuleType) -> None:
+    async def handler(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        assert await reader.readline() == b"STARTTLS\n"
+        writer.write(b"go ahead\nfrom in between\n")
+        await writer.start_tls(server_context())
+        writer.write(b"secret\n")
+        await reader.read()
         writer.close()
-        await writer.wait_closed()
-        await stop(server)
 
-    run(main())
+    server, address = await serve(module, handler)
+    reader, writer = await module.open_connection(*address)
+    writer.write(b"STARTTLS\n")
+    assert await reader.readline() == b"go ahead\n"
+    await writer.start_tls(client_context(), server_hostname="localhost")
+    assert await reader.readline() == b"secret\n"
+    writer.close()
+    await writer.wait_closed()
+    await stop(server)
 
 
 @modules
@@ -157,32 +154,29 @@ def test_closing_an_upgraded_stream_with_unread_data_waits_for_nobody(run: Run, 
 
 
 @modules
-def test_a_reader_that_was_paused_before_the_upgrade_reads_after_it(run: Run, module: ModuleType) -> None:
+async def test_a_reader_that_was_paused_before_the_upgrade_reads_after_it(module: ModuleType) -> None:
     total = 500_000
 
-    async def main() -> None:
-        async def handler(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-            await reader.readexactly(4)
-            writer.write(await reader.readexactly(4))
-            while writer.transport.is_reading():  # type: ignore[attr-defined]
-                await asyncio.sleep(0.005)
-            await reader.readexactly(140_000)
-            await writer.start_tls(server_context())
-            writer.write(await reader.readexactly(total))
-            await writer.drain()
-            await reader.read()
-            writer.close()
-
-        server, address = await serve(module, handler)
-        reader, writer = await module.open_connection(*address)
-        writer.write(b"ping" * 2)
-        assert await reader.readexactly(4) == b"ping"
-        writer.write(bytes(140_000))
-        await writer.start_tls(client_context(), server_hostname="localhost")
-        writer.write(bytes(total))
-        assert await reader.readexactly(total) == bytes(total)
+    async def handler(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readexactly(4)
+        writer.write(await reader.readexactly(4))
+        while writer.transport.is_reading():  # type: ignore[attr-defined]
+            await asyncio.sleep(0.005)
+        await reader.readexactly(140_000)
+        await writer.start_tls(server_context())
+        writer.write(await reader.readexactly(total))
+        await writer.drain()
+        await reader.read()
         writer.close()
-        await writer.wait_closed()
-        await stop(server)
 
-    run(main())
+    server, address = await serve(module, handler)
+    reader, writer = await module.open_connection(*address)
+    writer.write(b"ping" * 2)
+    assert await reader.readexactly(4) == b"ping"
+    writer.write(bytes(140_000))
+    await writer.start_tls(client_context(), server_hostname="localhost")
+    writer.write(bytes(total))
+    assert await reader.readexactly(total) == bytes(total)
+    writer.close()
+    await writer.wait_closed()
+    await stop(server)
