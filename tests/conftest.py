@@ -15,6 +15,7 @@ import asyncio.streams
 import gc
 import inspect
 import signal
+import socket
 import time
 import warnings
 from collections.abc import Callable, Coroutine, Iterator
@@ -22,6 +23,7 @@ from typing import Any, TypeVar
 
 import pytest
 from descriptors import open_descriptors
+from sockets import Pair, listening_socket, unix_pair
 
 T = TypeVar("T")
 LIMIT = 60.0  # seconds that a test may take
@@ -125,6 +127,21 @@ def no_descriptor_leak() -> Iterator[None]:
                 break
             time.sleep(0.01)
     assert not leaked, f"descriptors leaked: {leaked}"
+
+
+@pytest.fixture
+def pair() -> Iterator[Pair]:
+    """Two ends of a Unix stream connection, non-blocking."""
+    ours, theirs = unix_pair()
+    with ours, theirs:
+        yield ours, theirs
+
+
+@pytest.fixture
+def listener() -> Iterator[socket.socket]:
+    """A listener on loopback that nobody accepts from."""
+    with listening_socket() as listener:
+        yield listener
 
 
 @pytest.fixture

@@ -11,15 +11,7 @@ from typing import IO, Any
 
 import pytest
 from recording import Recorder, Run, record_errors
-
-Pair = tuple[socket.socket, socket.socket]
-
-
-def pair() -> Pair:
-    ours, theirs = socket.socketpair()
-    ours.setblocking(False)
-    theirs.setblocking(False)
-    return ours, theirs
+from sockets import unix_pair
 
 
 @pytest.fixture
@@ -42,7 +34,7 @@ def drain(sock: socket.socket) -> int:
 
 @pytest.mark.edgeloop_only  # asyncio's hangs for good where the kernel has dropped the registration
 async def test_a_file_goes_to_no_other_connection(loop: asyncio.AbstractEventLoop, big_file: IO[bytes]) -> None:
-    ours, theirs = pair()
+    ours, theirs = unix_pair()
     sending = asyncio.ensure_future(loop.sock_sendfile(ours, big_file, fallback=False))
     received = 0
     while received < 1 << 20:
@@ -50,7 +42,7 @@ async def test_a_file_goes_to_no_other_connection(loop: asyncio.AbstractEventLoo
         received += drain(theirs)
     number = ours.fileno()
     ours.close()
-    stranger, peer = pair()
+    stranger, peer = unix_pair()
     with theirs, stranger, peer:
         assert number in (stranger.fileno(), peer.fileno())
         for _ in range(50):
@@ -68,7 +60,7 @@ def test_no_other_file_is_sent(loop: asyncio.AbstractEventLoop, run: Run, how: s
         file = tempfile.TemporaryFile()
         file.write(b"S" * (32 << 20))
         file.flush()
-        ours, theirs = pair()
+        ours, theirs = unix_pair()
         transport: Any = None
         if how == "sendfile":
             transport, _ = await loop.create_connection(asyncio.Protocol, sock=ours)
@@ -107,7 +99,7 @@ def test_what_a_closing_transport_has_left_is_sent_all_the_same(
     loop: asyncio.AbstractEventLoop, run: Run, call: str
 ) -> None:
     async def main() -> tuple[int, list[str]]:
-        ours, theirs = pair()
+        ours, theirs = unix_pair()
         transport, protocol = await loop.create_connection(Recorder, sock=ours)
         transport.write(b"x" * (4 << 20))
         transport.close()
@@ -144,7 +136,7 @@ def test_what_a_closing_transport_has_left_is_sent_all_the_same(
 
 def test_a_reader_beside_a_closing_transport_is_called(loop: asyncio.AbstractEventLoop, run: Run) -> None:
     async def main() -> bytes:
-        ours, theirs = pair()
+        ours, theirs = unix_pair()
         with theirs:
             transport, protocol = await loop.create_connection(Recorder, sock=ours)
             transport.write(b"x" * (4 << 20))
@@ -167,8 +159,8 @@ def test_a_reader_beside_a_closing_transport_is_called(loop: asyncio.AbstractEve
 
 
 async def received_after_dup2(loop: asyncio.AbstractEventLoop, late: bool) -> list[bytes]:
-    first, first_peer = pair()
-    second, second_peer = pair()
+    first, first_peer = unix_pair()
+    second, second_peer = unix_pair()
     with first, first_peer, second, second_peer:
         loop.call_later(0.001, first_peer.send, b"one")
         received = [await loop.sock_recv(first, 100)]
@@ -211,8 +203,8 @@ def test_a_file_that_took_a_socket_s_number_is_written_to(loop: asyncio.Abstract
         return received
 
     async def main() -> list[int]:
-        first, first_peer = pair()
-        second, second_peer = pair()
+        first, first_peer = unix_pair()
+        second, second_peer = unix_pair()
         with first, first_peer, second, second_peer:
             sizes = [await fill(first, first_peer, b"x" * (2 << 20))]
             os.dup2(second.fileno(), first.fileno())
@@ -227,8 +219,8 @@ def test_a_file_that_took_a_socket_s_number_is_watched(
     loop: asyncio.AbstractEventLoop, run: Run, next_use: str
 ) -> None:
     async def main() -> bytes:
-        first, first_peer = pair()
-        second, second_peer = pair()
+        first, first_peer = unix_pair()
+        second, second_peer = unix_pair()
         with first, first_peer, second, second_peer:
             loop.call_later(0.001, first_peer.send, b"one")
             await loop.sock_recv(first, 100)
@@ -255,12 +247,12 @@ def test_a_call_whose_socket_was_closed_ends_when_its_number_is_used_again(
     loop: asyncio.AbstractEventLoop, run: Run
 ) -> None:
     async def main() -> bytes:
-        first, first_peer = pair()
+        first, first_peer = unix_pair()
         waiting = asyncio.ensure_future(loop.sock_recv(first, 100))
         await asyncio.sleep(0.001)
         number = first.fileno()
         first.close()
-        second, second_peer = pair()
+        second, second_peer = unix_pair()
         if second.fileno() != number:
             second, second_peer = second_peer, second
         with first_peer, second, second_peer:
@@ -280,11 +272,11 @@ def test_callbacks_of_a_socket_that_was_closed_are_not_called_for_the_next_with_
 ) -> None:
     async def main() -> tuple[bytes, list[str]]:
         called: list[str] = []
-        first, first_peer = pair()
+        first, first_peer = unix_pair()
         loop.add_reader(first, called.append, "reader")
         number = first.fileno()
         first.close()
-        second, second_peer = pair()
+        second, second_peer = unix_pair()
         if second.fileno() != number:
             second, second_peer = second_peer, second
         with first_peer, second, second_peer:
@@ -317,7 +309,7 @@ def test_a_listening_socket_closed_under_its_server_breaks_no_stranger(
         server = await loop.create_server(asyncio.Protocol, sock=listening)
         number = listening.fileno()
         listening.close()
-        ours, theirs = pair()
+        ours, theirs = unix_pair()
         if ours.fileno() != number:
             ours, theirs = theirs, ours
         assert ours.fileno() == number

@@ -6,14 +6,31 @@ import asyncio
 import itertools
 import os
 import socket
-import struct
 from typing import Any
 
 import pytest
 from kernel_truth import EDGE, IN, OUT, RDHUP, epoll_set
-from rules_peers import AnyTransport, Recorder, Run, Sips, attach, turns, until
+from pipe_recording import PipeRecorder
+from recording import Recorder, Run, attach, reset, turns, until
 
 pytestmark = pytest.mark.edgeloop_only
+
+
+class Sips(asyncio.BufferedProtocol):
+    """Reads through a buffer of 1 KiB and notes each reading under its name."""
+
+    def __init__(self, name: str, log: list[str]) -> None:
+        self.name = name
+        self.log = log
+        self.buffer = bytearray(1024)
+        self.count = 0
+
+    def get_buffer(self, sizehint: int) -> bytearray:
+        return self.buffer
+
+    def buffer_updated(self, nbytes: int) -> None:
+        self.log.append(self.name)
+        self.count += nbytes
 
 
 # Rule 1: register once, edge-triggered; MOD for changes, DEL before close.
@@ -61,9 +78,9 @@ async def test_2_data_and_fin_in_one_edge() -> None:
     with theirs:
         protocol = Recorder()
         await attach(ours, protocol)
-        assert await protocol.lost is None
-        assert protocol.events == ["data", "eof", "lost"]
-        assert protocol.data == b"last words"
+        assert await protocol.lost() is None
+        assert protocol.calls == ["connection_made", "data_received", "eof_received", "connection_lost"]
+        assert protocol.received == b"last words"
 
 
 async def test_2_data_and_fin_while_paused() -> None:
@@ -75,10 +92,10 @@ async def test_2_data_and_fin_while_paused() -> None:
         theirs.sendall(b"last words")
         theirs.shutdown(socket.SHUT_WR)
         await asyncio.sleep(0.01)
-        assert protocol.events == []
+        assert protocol.calls == ["connection_made"]
         transport.resume_reading()
-        await protocol.lost
-        assert protocol.events == ["data", "eof", "lost"]
+        await protocol.lost()
+        assert protocol.calls == ["connection_made", "data_received", "eof_received", "connection_lost"]
 
 
 # Rule 3: one buffer each turn; what is left comes back by the deferred list.
@@ -193,21 +210,15 @@ async def test_7_what_came_while_paused_is_told_on_resume() -> None:
         transport.pause_reading()
         theirs.sendall(b"waiting")
         await asyncio.sleep(0.01)  # the edge has come and gone
-        assert protocol.events == []
+        assert protocol.calls == ["connection_made"]
         transport.resume_reading()
-        await until(lambda: bool(protocol.data))
-        assert protocol.data == b"waiting"
+        await until(lambda: bool(protocol.received))
+        assert protocol.received == b"waiting"
         transport.abort()
-        await protocol.lost
+        await protocol.lost()
 
 
 # Rule 8: HUP and ERR make both directions look for themselves.
-
-
-def reset(sock: socket.socket) -> None:
-    """Close with RST instead of FIN, socket(7): SO_LINGER."""
-    sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-    sock.close()
 
 
 @pytest.mark.parametrize("reading", [True, False], ids=["reading", "blocked in a write, reading paused"])
@@ -227,7 +238,7 @@ async def test_8_a_reset_is_noticed(loop: asyncio.AbstractEventLoop, reading: bo
         protocol.transport.write(bytes(20_000_000))
         assert protocol.transport.get_write_buffer_size() > 0
     reset(client)
-    assert isinstance(await protocol.lost, ConnectionError)
+    assert isinstance(await protocol.lost(), ConnectionError)
     server.close()
     await server.wait_closed()
 
@@ -236,23 +247,19 @@ async def test_8_a_hang_up_without_data_is_the_end() -> None:
     """poll(2) of a pipe whose writer has gone says POLLHUP alone."""
     loop = asyncio.get_running_loop()
     reading, writing = os.pipe()
-    protocol = Recorder.__new__(Recorder)
-    protocol.events, protocol.lost = [], loop.create_future()
-    await loop.connect_read_pipe(lambda: AnyTransport(protocol), open(reading, "rb", 0))
+    _, protocol = await loop.connect_read_pipe(PipeRecorder, open(reading, "rb", 0))
     os.close(writing)
-    await protocol.lost
-    assert protocol.events == ["eof", "lost"]
+    await protocol.lost()
+    assert protocol.calls == ["connection_made", "eof_received", "connection_lost"]
 
 
 async def test_8_an_error_without_room_ends_a_blocked_write() -> None:
     """poll(2) of a full pipe whose reader has gone says POLLERR alone."""
     loop = asyncio.get_running_loop()
     reading, writing = os.pipe()
-    protocol = Recorder.__new__(Recorder)
-    protocol.events, protocol.lost = [], loop.create_future()
-    transport, _ = await loop.connect_write_pipe(lambda: AnyTransport(protocol), open(writing, "wb", 0))
+    transport, protocol = await loop.connect_write_pipe(PipeRecorder, open(writing, "wb", 0))
     transport.write(bytes(1_000_000))
     await asyncio.sleep(0.01)
     assert transport.get_write_buffer_size() > 0
     os.close(reading)
-    assert isinstance(await protocol.lost, BrokenPipeError)
+    assert isinstance(await protocol.lost(), BrokenPipeError)

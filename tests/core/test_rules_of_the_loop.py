@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 from kernel_truth import EDGE, IN, epoll_set
-from rules_peers import Recorder, Run, attach, turns, until
+from recording import Recorder, Run, attach, turns, until
 
 pytestmark = pytest.mark.edgeloop_only
 
@@ -33,7 +33,7 @@ async def test_6_all_that_wait_are_accepted_on_one_edge(loop: asyncio.AbstractEv
     for client in clients:
         client.close()
     for protocol in accepted:
-        await protocol.lost
+        await protocol.lost()
     server.close()
     await server.wait_closed()
 
@@ -66,11 +66,11 @@ def test_6_an_exit_while_accepting_leaves_nobody_in_the_backlog(
     for client in clients:
         client.send(b"?")
     alive = 4 if where == "the factory" else 5
-    run(until(lambda: [bytes(protocol.data) for protocol in accepted] == [b"?"] * alive))
+    run(until(lambda: [bytes(protocol.received) for protocol in accepted] == [b"?"] * alive))
     for client in clients:
         client.close()
     for protocol in accepted:
-        run(asyncio.wait_for(protocol.lost, 10))
+        run(protocol.lost(), 10)
     server.close()
     run(server.wait_closed())
 
@@ -99,7 +99,7 @@ async def test_9_a_reused_descriptor_gets_no_old_event(loop: asyncio.AbstractEve
     await turns(2)
     first_peer.send(b"x")
     second_peer.send(b"x")
-    await until(lambda: bool(protocol.data))
+    await until(lambda: bool(protocol.received))
     await turns(3)
     assert called == []
     third_peer.send(b"x")
@@ -107,7 +107,7 @@ async def test_9_a_reused_descriptor_gets_no_old_event(loop: asyncio.AbstractEve
     assert called[0] == "the new one's callback"
     loop.remove_reader(number)
     protocol.transport.abort()
-    await protocol.lost
+    await protocol.lost()
     for sock in (first_peer, second, second_peer, third, third_peer):
         sock.close()
 
@@ -164,10 +164,10 @@ async def test_11_a_forked_child_leaves_the_parents_registrations_alone(loop: as
         assert epoll_set(loop) == before
         theirs.sendall(b"still there?")
         watched_peer.sendall(b"x")
-        await until(lambda: bool(protocol.data) and bool(called))
+        await until(lambda: bool(protocol.received) and bool(called))
         loop.remove_reader(watched)
         transport.abort()
-        await protocol.lost
+        await protocol.lost()
 
 
 def test_11_a_forked_child_can_close_a_running_loop_s_copy_and_run_its_own(

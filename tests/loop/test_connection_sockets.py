@@ -8,10 +8,7 @@ from typing import Any
 
 import pytest
 from recording import Recorder
-
-
-def listening_socket() -> socket.socket:
-    return socket.create_server(("127.0.0.1", 0))
+from sockets import listening_socket
 
 
 async def test_a_class_in_socket_s_place_is_used(monkeypatch: pytest.MonkeyPatch) -> None:

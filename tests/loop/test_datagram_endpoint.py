@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from datagram_endpoints import LOCAL, Recorder, endpoint, name_of, plain_socket
+from datagram_endpoints import LOCAL, DatagramRecorder, endpoint, name_of, plain_socket
 
 needs_ipv6 = pytest.mark.skipif(not socket.has_ipv6, reason="this Python was built without IPv6")
 
@@ -172,7 +172,9 @@ async def test_a_file_that_is_no_socket_is_left_alone(tmp_path: Path) -> None:
     path = tmp_path / "file"
     path.write_text("precious")
     with pytest.raises(OSError, match="in use") as caught:
-        await asyncio.get_running_loop().create_datagram_endpoint(Recorder, local_addr=str(path), family=socket.AF_UNIX)
+        await asyncio.get_running_loop().create_datagram_endpoint(
+            DatagramRecorder, local_addr=str(path), family=socket.AF_UNIX
+        )
     assert caught.value.errno == errno.EADDRINUSE
     assert path.read_text() == "precious"
 
@@ -262,7 +264,7 @@ async def test_reuse_port_shares_the_port() -> None:
             assert name_of(two) == address
             assert two.get_extra_info("socket").getsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT) == 1
         with pytest.raises(OSError, match="in use"):
-            await asyncio.get_running_loop().create_datagram_endpoint(Recorder, local_addr=address)
+            await asyncio.get_running_loop().create_datagram_endpoint(DatagramRecorder, local_addr=address)
 
 
 async def test_broadcast_endpoint_takes_answers_from_anyone() -> None:
@@ -300,14 +302,14 @@ async def test_broadcast_endpoint_takes_answers_from_anyone() -> None:
 )
 async def test_refused_arguments(arguments: dict[str, Any], error: type[Exception], text: str) -> None:
     with pytest.raises(error, match=text):
-        await asyncio.get_running_loop().create_datagram_endpoint(Recorder, **arguments)
+        await asyncio.get_running_loop().create_datagram_endpoint(DatagramRecorder, **arguments)
 
 
 async def test_refused_sockets() -> None:
     loop = asyncio.get_running_loop()
     expected = "A datagram socket was expected" if sys.version_info >= (3, 13) else "A UDP Socket was expected"
     with socket.socket() as stream, pytest.raises(ValueError, match=expected):
-        await loop.create_datagram_endpoint(Recorder, sock=stream)
+        await loop.create_datagram_endpoint(DatagramRecorder, sock=stream)
     with plain_socket() as sock:
         for modifier in (
             {"local_addr": LOCAL},
@@ -320,14 +322,14 @@ async def test_refused_sockets() -> None:
         ):
             ((name, value),) = modifier.items()
             with pytest.raises(ValueError, match="socket modifier keyword arguments can not be used") as caught:
-                await loop.create_datagram_endpoint(Recorder, sock=sock, **modifier)
+                await loop.create_datagram_endpoint(DatagramRecorder, sock=sock, **modifier)
             assert str(caught.value).endswith(f"when sock is specified. ({name}={value})")
         assert sock.fileno() != -1
 
 
 @pytest.mark.edgeloop_only  # asyncio leaves the socket to the garbage collector
 async def test_factory_that_raises_leaves_nothing_open() -> None:
-    def factory() -> Recorder:
+    def factory() -> DatagramRecorder:
         raise RuntimeError("no protocol today")
 
     loop = asyncio.get_running_loop()
@@ -345,11 +347,11 @@ async def test_socket_of_another_transport_is_refused() -> None:
     sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
     async with endpoint(sock=sock):
         with pytest.raises(RuntimeError, match="is used by transport"):
-            await loop.create_datagram_endpoint(Recorder, sock=sock)
+            await loop.create_datagram_endpoint(DatagramRecorder, sock=sock)
 
 
 def test_closed_loop(loop: asyncio.AbstractEventLoop) -> None:
-    coroutine = loop.create_datagram_endpoint(Recorder, local_addr=("localhost", 0))
+    coroutine = loop.create_datagram_endpoint(DatagramRecorder, local_addr=("localhost", 0))
     loop.close()
     with pytest.raises(RuntimeError, match="Event loop is closed"):
         coroutine.send(None)

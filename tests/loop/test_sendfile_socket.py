@@ -14,6 +14,7 @@ from typing import Any, BinaryIO
 
 import pytest
 from recording import Run, receive, receive_all
+from sockets import tcp_pair
 
 SIZE = 50 * (1 << 20)
 
@@ -41,19 +42,9 @@ DATA = bytes(range(256)) * 40
 
 @contextlib.asynccontextmanager
 async def pair(buffer: int | None = None) -> AsyncIterator[tuple[socket.socket, socket.socket]]:
-    """A TCP connection; ``buffer`` (bytes) bounds the kernel's buffers."""
-    with socket.socket() as listener, socket.socket() as ours:
-        if buffer is not None:
-            listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, buffer)
-            ours.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, buffer)
-        listener.bind(("127.0.0.1", 0))
-        listener.listen()
-        ours.connect(listener.getsockname())
-        theirs, _ = listener.accept()
-        ours.setblocking(False)
-        theirs.setblocking(False)
-        with theirs:
-            yield ours, theirs
+    ours, theirs = tcp_pair(buffer)
+    with ours, theirs:
+        yield ours, theirs
 
 
 async def test_fifty_megabytes(big: Path) -> None:

@@ -9,7 +9,6 @@ import gc
 import os
 import socket
 import weakref
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,10 +17,9 @@ from recording import Run, receive, receive_all, reset
 
 
 @pytest.fixture
-def listener() -> Iterator[socket.socket]:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        listener.setblocking(False)
-        yield listener
+def listener(listener: socket.socket) -> socket.socket:
+    listener.setblocking(False)
+    return listener
 
 
 async def test_connect(loop: asyncio.AbstractEventLoop, listener: socket.socket) -> None:

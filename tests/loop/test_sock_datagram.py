@@ -10,8 +10,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-
-Pair = tuple[socket.socket, socket.socket]
+from sockets import Pair
 
 
 @pytest.fixture(params=["127.0.0.1", "::1"])

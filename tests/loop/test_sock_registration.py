@@ -11,25 +11,18 @@ from pathlib import Path
 import pytest
 from kernel_truth import EDGE, IN, OUT, epoll_set, needs_strace, system_calls
 from recording import Run
+from sockets import Pair, tcp_pair, unix_pair
 
 from benchmarks import scenarios
-
-Pair = tuple[socket.socket, socket.socket]
 
 
 @pytest.fixture(params=["tcp", "unix"])
 def pair(request: pytest.FixtureRequest) -> Iterator[Pair]:
-    if request.param == "unix":
-        ours, theirs = socket.socketpair()
-    else:
-        with socket.create_server(("127.0.0.1", 0)) as listener:
-            ours = socket.create_connection(listener.getsockname())
-            theirs, _ = listener.accept()
+    ours, theirs = unix_pair() if request.param == "unix" else tcp_pair()
+    if request.param == "tcp":
         for sock in (ours, theirs):  # lest the kernel take megabytes at once
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 65536)
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65536)
-    ours.setblocking(False)
-    theirs.setblocking(False)
     with ours, theirs:
         yield ours, theirs
 

@@ -4,25 +4,15 @@ from __future__ import annotations
 
 import array
 import asyncio
-import os
 import socket
 from collections.abc import Callable, Coroutine
 from typing import Any
 
 import pytest
 from recording import Run
+from sockets import send_from_another_process, tcp_pair
 
 Receive = Callable[[socket.socket], Coroutine[Any, Any, bytes]]
-
-
-def tcp_pair() -> tuple[socket.socket, socket.socket]:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        theirs = socket.create_connection(listener.getsockname())
-        ours, _ = listener.accept()
-    theirs.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    for sock in (ours, theirs):
-        sock.setblocking(False)
-    return ours, theirs
 
 
 async def recv(sock: socket.socket) -> bytes:
@@ -54,6 +44,7 @@ async def read_after_waiting(ours: socket.socket, send: Callable[[], object], re
 @pytest.mark.parametrize("inline", [False, True], ids=["apart", "inline"])
 async def test_what_follows_urgent_data_is_received(receive: Receive, inline: bool) -> None:
     ours, theirs = tcp_pair()
+    theirs.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     ours.setsockopt(socket.SOL_SOCKET, socket.SO_OOBINLINE, inline)
 
     def send() -> None:
@@ -91,11 +82,7 @@ def test_what_another_writer_sent_is_received(run: Run, receive: Receive) -> Non
 
     def send() -> None:
         theirs.send(b"parent")
-        child = os.fork()
-        if not child:
-            theirs.send(b"child")
-            os._exit(0)
-        os.waitpid(child, 0)
+        send_from_another_process(theirs, b"child")
         theirs.send(b"parent")
 
     with ours, theirs:

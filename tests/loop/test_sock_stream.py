@@ -12,18 +12,12 @@ from typing import Any
 
 import pytest
 from recording import Recorder, Run, connected, receive, reset
-
-Pair = tuple[socket.socket, socket.socket]
+from sockets import Pair, tcp_pair
 
 
 @pytest.fixture
 def pair() -> Iterator[Pair]:
-    """Both ends of a TCP connection, non-blocking."""
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        ours = socket.create_connection(listener.getsockname())
-        theirs, _ = listener.accept()
-    ours.setblocking(False)
-    theirs.setblocking(False)
+    ours, theirs = tcp_pair()
     with ours, theirs:
         yield ours, theirs
 

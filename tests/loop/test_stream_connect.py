@@ -6,17 +6,10 @@ import asyncio
 import errno
 import socket
 import sys
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
 from recording import Recorder, Run
-
-
-@pytest.fixture
-def listener() -> Iterator[socket.socket]:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        yield listener
 
 
 def closed_port(host: str = "127.0.0.1") -> int:

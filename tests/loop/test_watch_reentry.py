@@ -7,10 +7,11 @@ import gc
 import socket
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import pytest
 from recording import Run
+from sockets import Pair
 
 
 class Dropped:
@@ -23,22 +24,13 @@ class Dropped:
         self.call()
 
 
-@pytest.fixture
-def pair() -> Iterator[tuple[socket.socket, socket.socket]]:
-    ours, theirs = socket.socketpair()
-    ours.setblocking(False)
-    theirs.setblocking(False)
-    with ours, theirs:
-        yield ours, theirs
-
-
 def ignore(*arguments: object) -> None:
     pass
 
 
 @pytest.mark.parametrize("undo", ["add", "remove", "recv", "close"])
 def test_a_reader_that_a_destructor_adds_stays(
-    loop: asyncio.AbstractEventLoop, run: Run, pair: tuple[socket.socket, socket.socket], undo: str
+    loop: asyncio.AbstractEventLoop, run: Run, pair: Pair, undo: str
 ) -> None:
     """The destructor's word is the later one: the callback it adds is called."""
     ours, theirs = pair
@@ -79,9 +71,7 @@ def test_a_reader_that_a_destructor_adds_stays(
     assert run(main()) == "destructor's"
 
 
-def test_a_writer_that_a_destructor_adds_stays(
-    loop: asyncio.AbstractEventLoop, run: Run, pair: tuple[socket.socket, socket.socket]
-) -> None:
+def test_a_writer_that_a_destructor_adds_stays(loop: asyncio.AbstractEventLoop, run: Run, pair: Pair) -> None:
     ours, _ = pair
 
     async def main() -> str:
@@ -101,7 +91,7 @@ def test_a_writer_that_a_destructor_adds_stays(
 
 
 def test_the_next_call_may_come_while_the_last_is_answered(
-    loop: asyncio.AbstractEventLoop, run: Run, pair: tuple[socket.socket, socket.socket]
+    loop: asyncio.AbstractEventLoop, run: Run, pair: Pair
 ) -> None:
     """A future of the program's own class may run code when its result is set; a buffer's destructor too."""
     ours, theirs = pair
@@ -173,7 +163,7 @@ def test_a_socket_whose_recv_closes_it(loop: asyncio.AbstractEventLoop, run: Run
 
 
 def test_a_reader_that_raises_out_of_the_loop_loses_no_other(
-    loop: asyncio.AbstractEventLoop, run: Run, pair: tuple[socket.socket, socket.socket]
+    loop: asyncio.AbstractEventLoop, run: Run, pair: Pair
 ) -> None:
     ours, theirs = pair
     called: list[bytes] = []

@@ -11,7 +11,7 @@ import sys
 from typing import Any
 
 import pytest
-from recording import Recorder, Run
+from recording import Echo, Recorder, Run
 
 
 def ports(server: asyncio.Server) -> list[int]:
@@ -27,17 +27,6 @@ async def reaches(address: tuple[str, int]) -> bytes:
     writer.close()
     await writer.wait_closed()
     return answer
-
-
-class Echo(asyncio.Protocol):
-    transport: asyncio.Transport
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self.transport = transport
-
-    def data_received(self, data: bytes) -> None:
-        self.transport.write(data)
 
 
 async def test_one_address(loop: asyncio.AbstractEventLoop) -> None:

@@ -11,13 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from recording import Recorder, Run
-
-
-class Echo(Recorder):
-    def data_received(self, data: bytes) -> None:
-        super().data_received(data)
-        self.transport.write(data)
+from recording import Echo, Recorder, Run
 
 
 async def exchange(loop: asyncio.AbstractEventLoop, path: Any) -> None:
@@ -61,10 +55,15 @@ async def test_a_given_socket(loop: asyncio.AbstractEventLoop, tmp_path: Path) -
 
 async def test_addresses(loop: asyncio.AbstractEventLoop, tmp_path: Path) -> None:
     path = str(tmp_path / "socket")
-    protocols: list[Echo] = []
+    protocols: list[Recorder] = []
 
-    def factory() -> Echo:
-        protocols.append(Echo())
+    class Answering(Recorder):
+        def data_received(self, data: bytes) -> None:
+            super().data_received(data)
+            self.transport.write(data)
+
+    def factory() -> Recorder:
+        protocols.append(Answering())
         return protocols[-1]
 
     async with await loop.create_unix_server(factory, path):

@@ -14,7 +14,7 @@ from recording import Recording
 LOCAL = ("127.0.0.1", 0)
 
 
-class Recorder(Recording, asyncio.DatagramProtocol):
+class DatagramRecorder(Recording, asyncio.DatagramProtocol):
     """``datagrams``: (data, address) in order of arrival; ``errors``: what error_received was given."""
 
     def __init__(self) -> None:
@@ -46,7 +46,7 @@ class Recorder(Recording, asyncio.DatagramProtocol):
         return self.data[:count]
 
 
-class Echo(Recorder):
+class DatagramEcho(DatagramRecorder):
     """Sends back what it gets."""
 
     def datagram_received(self, data: bytes, addr: Any) -> None:
@@ -56,8 +56,8 @@ class Echo(Recorder):
 
 @contextlib.asynccontextmanager
 async def endpoint(
-    factory: Callable[[], Recorder] = Recorder, **arguments: Any
-) -> AsyncIterator[tuple[asyncio.DatagramTransport, Recorder]]:
+    factory: Callable[[], DatagramRecorder] = DatagramRecorder, **arguments: Any
+) -> AsyncIterator[tuple[asyncio.DatagramTransport, DatagramRecorder]]:
     """A datagram endpoint, by default bound to a free port of 127.0.0.1; closed at the end."""
     loop = asyncio.get_running_loop()
     if not arguments:

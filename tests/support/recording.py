@@ -9,6 +9,8 @@ import struct
 from collections.abc import AsyncIterator, Callable, Coroutine
 from typing import Any, Protocol, TypeVar
 
+from sockets import tcp_pair
+
 T = TypeVar("T")
 AnyRecording = TypeVar("AnyRecording", bound="Recording")
 
@@ -24,6 +26,18 @@ def turn(loop: asyncio.AbstractEventLoop, times: int = 1) -> None:
     for _ in range(times):
         loop.stop()
         loop.run_forever()
+
+
+async def turns(count: int = 5) -> None:
+    """Let the loop run that many turns."""
+    for _ in range(count):
+        await asyncio.sleep(0)
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    """Look every millisecond; for what no callback tells of."""
+    while not condition():
+        await asyncio.sleep(0.001)
 
 
 class Recording(asyncio.BaseProtocol):
@@ -96,6 +110,17 @@ class Recorder(Recording, asyncio.Protocol):
         return self.keep_open
 
 
+class Echo(asyncio.Protocol):
+    """Sends back what it gets, and keeps nothing of it."""
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.Transport)
+        self.transport = transport
+
+    def data_received(self, data: bytes) -> None:
+        self.transport.write(data)
+
+
 class BufferRecorder(Recording, asyncio.BufferedProtocol):
     """Gets its data through get_buffer and buffer_updated, in a buffer of ``size`` bytes."""
 
@@ -120,28 +145,20 @@ class BufferRecorder(Recording, asyncio.BufferedProtocol):
         return self.keep_open
 
 
+async def attach(sock: socket.socket, protocol: Any) -> Any:
+    """A transport on a connected socket, for a protocol of any kind."""
+    transport, _ = await asyncio.get_running_loop().connect_accepted_socket(lambda: protocol, sock)
+    return transport
+
+
 @contextlib.asynccontextmanager
 async def connected(
     factory: Callable[[], AnyRecording], *, send_buffer: int | None = None
 ) -> AsyncIterator[tuple[asyncio.Transport, AnyRecording, socket.socket]]:
-    """A TCP connection: the loop's transport and protocol at one end, a non-blocking socket at the other.
-
-    ``send_buffer`` (bytes) bounds the kernel's buffers at both ends, so that a test reaches a full one soon.
-    """
-    loop = asyncio.get_running_loop()
-    with socket.socket() as listener:
-        if send_buffer is not None:
-            listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, send_buffer)
-        listener.bind(("127.0.0.1", 0))
-        listener.listen()
-        sock = socket.socket()
-        if send_buffer is not None:
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, send_buffer)
-        sock.connect(listener.getsockname())
-        peer, _ = listener.accept()
-    peer.setblocking(False)
+    """A TCP connection: the loop's transport and protocol at one end, a non-blocking socket at the other (see tcp_pair)."""
+    ours, peer = tcp_pair(send_buffer)
     with peer:
-        transport, protocol = await loop.create_connection(factory, sock=sock)
+        transport, protocol = await asyncio.get_running_loop().create_connection(factory, sock=ours)
         try:
             yield transport, protocol, peer
         finally:

@@ -12,6 +12,7 @@ import sys
 from collections.abc import AsyncIterator, Callable, Iterator
 from typing import Any, TypeVar
 
+from sockets import tcp_pair
 from tls_certificates import client_context, server_context
 
 import edgeloop
@@ -108,23 +109,6 @@ async def records(peer: Peer) -> list[int]:
     return [size for kind, size in split() if kind == APPLICATION_DATA]
 
 
-def socket_pair(send_buffer: int | None = None) -> tuple[socket.socket, socket.socket]:
-    """Two ends of a TCP connection, non-blocking; ``send_buffer`` (bytes) bounds what the kernel holds."""
-    with socket.socket() as listener:
-        if send_buffer is not None:
-            listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, send_buffer)
-        listener.bind(("127.0.0.1", 0))
-        listener.listen()
-        ours = socket.socket()
-        if send_buffer is not None:
-            ours.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, send_buffer)
-        ours.connect(listener.getsockname())
-        theirs, _ = listener.accept()
-    ours.setblocking(False)
-    theirs.setblocking(False)
-    return ours, theirs
-
-
 @contextlib.asynccontextmanager
 async def secured(
     factory: Callable[[], AnyProtocol],
@@ -140,7 +124,7 @@ async def secured(
     ``sslobject_class`` is for the loop's end.
     """
     loop = asyncio.get_running_loop()
-    ours, theirs = socket_pair(send_buffer)
+    ours, theirs = tcp_pair(send_buffer)
     contexts = client_context(version=version), server_context(version=version)
     if sslobject_class is not None:
         contexts[server_side].sslobject_class = sslobject_class

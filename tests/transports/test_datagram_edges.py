@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from datagram_endpoints import LOCAL, Recorder, endpoint, name_of, plain_socket
+from datagram_endpoints import LOCAL, DatagramRecorder, endpoint, name_of, plain_socket
 from kernel_truth import EDGE, IN, OUT, epoll_set, needs_strace, system_calls
 
 pytestmark = pytest.mark.edgeloop_only
@@ -39,8 +39,8 @@ async def test_a_flood_leaves_room_for_others() -> None:
     """Rule 3: a batch each turn, and what is left over is not forgotten though no event tells of it again."""
     log: list[str] = []
 
-    def noting(name: str) -> Callable[[], Recorder]:
-        class Noting(Recorder):
+    def noting(name: str) -> Callable[[], DatagramRecorder]:
+        class Noting(DatagramRecorder):
             def datagram_received(self, data: bytes, addr: Any) -> None:
                 super().datagram_received(data, addr)
                 log.append(name)

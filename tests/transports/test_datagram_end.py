@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from datagram_endpoints import LOCAL, Recorder, blocked_pair, endpoint, name_of, plain_socket, receive
+from datagram_endpoints import LOCAL, DatagramRecorder, blocked_pair, endpoint, name_of, plain_socket, receive
 
 HEADER = 8 if sys.version_info >= (3, 13) else 0
 
@@ -99,7 +99,7 @@ async def test_a_queue_that_others_filled(tmp_path: Path) -> None:
 
 
 async def test_close() -> None:
-    transport, protocol = await asyncio.get_running_loop().create_datagram_endpoint(Recorder, local_addr=LOCAL)
+    transport, protocol = await asyncio.get_running_loop().create_datagram_endpoint(DatagramRecorder, local_addr=LOCAL)
     sock = transport.get_extra_info("socket")
     address = name_of(transport)
     assert not transport.is_closing()
@@ -119,7 +119,9 @@ async def test_close_sends_what_waits(tmp_path: Path) -> None:
     reader, path = blocked_pair(tmp_path)
     with reader:
         loop = asyncio.get_running_loop()
-        transport, protocol = await loop.create_datagram_endpoint(Recorder, remote_addr=path, family=socket.AF_UNIX)
+        transport, protocol = await loop.create_datagram_endpoint(
+            DatagramRecorder, remote_addr=path, family=socket.AF_UNIX
+        )
         sent = [b"%d" % number for number in range(500)]
         for data in sent:
             transport.sendto(data)
@@ -135,7 +137,9 @@ async def test_abort_drops_what_waits(tmp_path: Path) -> None:
     reader, path = blocked_pair(tmp_path)
     with reader:
         loop = asyncio.get_running_loop()
-        transport, protocol = await loop.create_datagram_endpoint(Recorder, remote_addr=path, family=socket.AF_UNIX)
+        transport, protocol = await loop.create_datagram_endpoint(
+            DatagramRecorder, remote_addr=path, family=socket.AF_UNIX
+        )
         for number in range(500):
             transport.sendto(b"%d" % number)
         transport.abort()
@@ -152,7 +156,7 @@ async def test_abort_drops_what_waits(tmp_path: Path) -> None:
 async def test_abort_after_a_burst_that_fits() -> None:
     with plain_socket() as peer:
         loop = asyncio.get_running_loop()
-        transport, protocol = await loop.create_datagram_endpoint(Recorder, local_addr=LOCAL)
+        transport, protocol = await loop.create_datagram_endpoint(DatagramRecorder, local_addr=LOCAL)
         for number in range(5):
             transport.sendto(b"%d" % number, peer.getsockname())
         transport.abort()
@@ -162,7 +166,7 @@ async def test_abort_after_a_burst_that_fits() -> None:
 
 
 async def test_close_within_datagram_received_ends_it() -> None:
-    class Once(Recorder):
+    class Once(DatagramRecorder):
         def datagram_received(self, data: bytes, addr: Any) -> None:
             super().datagram_received(data, addr)
             self.endpoint.close()
@@ -177,7 +181,7 @@ async def test_close_within_datagram_received_ends_it() -> None:
 
 
 async def test_close_within_connection_made() -> None:
-    class Brief(Recorder):
+    class Brief(DatagramRecorder):
         def connection_made(self, transport: asyncio.BaseTransport) -> None:
             super().connection_made(transport)
             transport.close()
@@ -192,7 +196,7 @@ async def test_sending_after_close_is_dropped_with_a_warning_after_some(caplog: 
     """Writing after close raises RuntimeError in uvloop (#506, #685, #552)."""
     with plain_socket() as peer:
         loop = asyncio.get_running_loop()
-        transport, protocol = await loop.create_datagram_endpoint(Recorder, remote_addr=peer.getsockname())
+        transport, protocol = await loop.create_datagram_endpoint(DatagramRecorder, remote_addr=peer.getsockname())
         transport.close()
         with caplog.at_level(logging.WARNING, "asyncio"):
             for _ in range(4):
@@ -210,7 +214,9 @@ async def test_sending_after_close_is_dropped_with_a_warning_after_some(caplog: 
 @pytest.mark.edgeloop_only  # asyncio reports an AttributeError for each: it has given its socket up
 async def test_unconnected_sending_after_close(caplog: pytest.LogCaptureFixture) -> None:
     with plain_socket() as peer:
-        transport, protocol = await asyncio.get_running_loop().create_datagram_endpoint(Recorder, local_addr=LOCAL)
+        transport, protocol = await asyncio.get_running_loop().create_datagram_endpoint(
+            DatagramRecorder, local_addr=LOCAL
+        )
         transport.close()
         await protocol.lost()
         await asyncio.sleep(0)
@@ -222,7 +228,7 @@ async def test_unconnected_sending_after_close(caplog: pytest.LogCaptureFixture)
 
 
 def test_unclosed_transport_warns(loop: asyncio.AbstractEventLoop) -> None:
-    transport, protocol = loop.run_until_complete(loop.create_datagram_endpoint(Recorder, local_addr=LOCAL))
+    transport, protocol = loop.run_until_complete(loop.create_datagram_endpoint(DatagramRecorder, local_addr=LOCAL))
     loop.close()
     protocol.endpoint = None  # type: ignore[assignment]
     with warnings.catch_warnings(record=True) as caught:

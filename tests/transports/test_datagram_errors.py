@@ -7,7 +7,7 @@ import errno
 from typing import Any
 
 import pytest
-from datagram_endpoints import LOCAL, Recorder, endpoint, name_of, plain_socket, receive
+from datagram_endpoints import LOCAL, DatagramRecorder, endpoint, name_of, plain_socket, receive
 from recording import record_errors
 
 
@@ -63,7 +63,7 @@ async def test_every_second_datagram_to_a_dead_port_is_refused() -> None:
 
 
 async def test_exceptions_in_callbacks_are_reported_and_survived() -> None:
-    class Failing(Recorder):
+    class Failing(DatagramRecorder):
         def datagram_received(self, data: bytes, addr: Any) -> None:
             super().datagram_received(data, addr)
             if data == b"fail":
@@ -91,7 +91,7 @@ async def test_exceptions_in_callbacks_are_reported_and_survived() -> None:
 
 
 async def test_failing_connection_made_is_reported() -> None:
-    class Failing(Recorder):
+    class Failing(DatagramRecorder):
         def connection_made(self, transport: asyncio.BaseTransport) -> None:
             super().connection_made(transport)
             raise ValueError("failed at the start")
@@ -103,7 +103,7 @@ async def test_failing_connection_made_is_reported() -> None:
 
 
 def test_keyboard_interrupt_leaves_the_loop_and_loses_no_datagram(loop: asyncio.AbstractEventLoop) -> None:
-    class Interrupted(Recorder):
+    class Interrupted(DatagramRecorder):
         def datagram_received(self, data: bytes, addr: Any) -> None:
             super().datagram_received(data, addr)
             if data == b"stop":

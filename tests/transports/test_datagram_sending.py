@@ -15,7 +15,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from datagram_endpoints import LOCAL, Recorder, endpoint, name_of, plain_socket, receive
+from datagram_endpoints import LOCAL, DatagramRecorder, endpoint, name_of, plain_socket, receive
 
 Loop = asyncio.AbstractEventLoop
 
@@ -45,7 +45,7 @@ async def test_answers_leave_before_the_turn_ends() -> None:
     """Those to datagrams that arrived together are gathered, until the last of these is delivered."""
     seen: list[list[bytes]] = []
 
-    class Answering(Recorder):
+    class Answering(DatagramRecorder):
         def datagram_received(self, data: bytes, addr: Any) -> None:
             if not self.datagrams:
                 self.loop.call_soon(lambda: seen.append(queued(peer)))
@@ -64,7 +64,7 @@ async def test_answers_leave_before_the_turn_ends() -> None:
 async def test_what_asks_lets_go_of_what_is_gathered(ask: str) -> None:
     seen: list[list[bytes]] = []
 
-    class Answering(Recorder):
+    class Answering(DatagramRecorder):
         def datagram_received(self, data: bytes, addr: Any) -> None:
             super().datagram_received(data, addr)
             self.endpoint.sendto(data, addr)
@@ -87,7 +87,7 @@ async def test_an_answer_is_late_once_and_never_again() -> None:
     """A protocol that goes on computing after it has answered has its answers sent at once from then on."""
     late: list[int] = []
 
-    class Computing(Recorder):
+    class Computing(DatagramRecorder):
         def datagram_received(self, data: bytes, addr: Any) -> None:
             super().datagram_received(data, addr)
             self.endpoint.sendto(data, addr)
@@ -133,7 +133,7 @@ async def test_another_thread_sends_at_once() -> None:
 
 
 def test_without_a_running_loop_it_is_sent_at_once(loop: Loop) -> None:
-    transport, protocol = loop.run_until_complete(loop.create_datagram_endpoint(Recorder, local_addr=LOCAL))
+    transport, protocol = loop.run_until_complete(loop.create_datagram_endpoint(DatagramRecorder, local_addr=LOCAL))
     with plain_socket() as peer:
         for _ in range(200):
             transport.sendto(b"x", peer.getsockname())

@@ -9,17 +9,13 @@ import socket
 from typing import Any
 
 import pytest
-from datagram_endpoints import LOCAL, Recorder, plain_socket
+from datagram_endpoints import LOCAL, DatagramRecorder, plain_socket
+from recording import turns
 
 Loop = asyncio.AbstractEventLoop
 
 
-async def turns(count: int = 5) -> None:
-    for _ in range(count):
-        await asyncio.sleep(0)
-
-
-async def given(loop: Loop, factory: Any = Recorder) -> tuple[socket.socket, Any, Any]:
+async def given(loop: Loop, factory: Any = DatagramRecorder) -> tuple[socket.socket, Any, Any]:
     sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
     sock.bind(LOCAL)
     transport, protocol = await loop.create_datagram_endpoint(factory, sock=sock)
@@ -56,7 +52,7 @@ async def test_gathered_answers_are_not_sent_by_a_stranger(loop: Loop) -> None:
     sock: Any = None
     numbers: list[int] = []
 
-    class Closing(Recorder):
+    class Closing(DatagramRecorder):
         def datagram_received(self, data: bytes, addr: Any) -> None:
             super().datagram_received(data, addr)
             self.endpoint.sendto(data, addr)
@@ -113,7 +109,7 @@ async def test_a_stranger_is_not_registered(loop: Loop) -> None:
     sock: Any = None
     numbers: list[int] = []
 
-    class Closing(Recorder):
+    class Closing(DatagramRecorder):
         def connection_made(self, transport: asyncio.BaseTransport) -> None:
             super().connection_made(transport)
             numbers.append(sock.fileno())
@@ -147,7 +143,7 @@ async def test_a_stranger_that_the_loop_reads_goes_on(loop: Loop) -> None:
         transport.close()
         assert await protocol.lost() is None
         await asyncio.sleep(0)
-        second, lively = await loop.create_datagram_endpoint(Recorder, sock=socket.socket(fileno=fd))
+        second, lively = await loop.create_datagram_endpoint(DatagramRecorder, sock=socket.socket(fileno=fd))
         peer.sendto(b"heard", address)
         assert await lively.arrived(1) == [b"heard"]
         second.close()

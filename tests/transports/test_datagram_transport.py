@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from datagram_endpoints import LOCAL, Echo, Recorder, endpoint, name_of, plain_socket, receive
+from datagram_endpoints import LOCAL, DatagramEcho, DatagramRecorder, endpoint, name_of, plain_socket, receive
 from recording import record_errors
 
 SENDS_EMPTY = sys.version_info >= (3, 13)
@@ -22,7 +22,7 @@ variable: contextvars.ContextVar[str] = contextvars.ContextVar("variable", defau
 
 
 async def test_echo_with_many_peers() -> None:
-    async with endpoint(Echo) as (server, _):
+    async with endpoint(DatagramEcho) as (server, _):
         peers = [socket.socket(socket.AF_INET, socket.SOCK_DGRAM) for _ in range(100)]
         for number, peer in enumerate(peers):
             peer.setblocking(False)
@@ -53,7 +53,7 @@ async def test_the_first_datagram_of_a_turn_leaves_at_once() -> None:
 
 def test_a_stopped_loop_sends_at_once(loop: asyncio.AbstractEventLoop) -> None:
     with plain_socket() as peer:
-        transport, _ = loop.run_until_complete(loop.create_datagram_endpoint(Recorder, local_addr=LOCAL))
+        transport, _ = loop.run_until_complete(loop.create_datagram_endpoint(DatagramRecorder, local_addr=LOCAL))
         for data in (b"one", b"two", b"three"):
             transport.sendto(data, peer.getsockname())
             assert peer.recv(100) == data
@@ -81,7 +81,7 @@ async def test_host_name_as_target() -> None:
 
 
 async def test_largest_and_empty_datagrams() -> None:
-    async with endpoint(Echo) as (server, _), endpoint(remote_addr=name_of(server)) as (client, protocol):
+    async with endpoint(DatagramEcho) as (server, _), endpoint(remote_addr=name_of(server)) as (client, protocol):
         largest = bytes(range(256)) * 255 + bytes(227)  # 65,507 bytes: udp(7)
         client.sendto(largest)
         client.sendto(b"")
@@ -93,7 +93,7 @@ async def test_largest_and_empty_datagrams() -> None:
 
 def test_what_was_scheduled_first_runs_first(loop: asyncio.AbstractEventLoop) -> None:
     """A datagram that is there already does not overtake the task that is about to wait for it."""
-    transport, protocol = loop.run_until_complete(loop.create_datagram_endpoint(Recorder, local_addr=LOCAL))
+    transport, protocol = loop.run_until_complete(loop.create_datagram_endpoint(DatagramRecorder, local_addr=LOCAL))
     order: list[str] = []
 
     async def task() -> None:
@@ -166,7 +166,7 @@ async def test_connected_transport_takes_its_peer_and_no_other_address() -> None
 async def test_what_is_no_address_ends_the_transport(addr: Any) -> None:
     """As in asyncio: what isn't an OSError is a mistake of the program, told to the exception handler."""
     reported = record_errors(asyncio.get_running_loop())
-    transport, protocol = await asyncio.get_running_loop().create_datagram_endpoint(Recorder, local_addr=LOCAL)
+    transport, protocol = await asyncio.get_running_loop().create_datagram_endpoint(DatagramRecorder, local_addr=LOCAL)
     transport.sendto(b"where to?", addr)
     error = await protocol.lost()
     await asyncio.sleep(0)
@@ -188,7 +188,7 @@ async def test_odd_hosts_get_what_the_socket_object_makes_of_them(addr: Any) -> 
             expected: type[Exception] | None = None
         except (OSError, ValueError, TypeError) as exc:
             expected = type(exc)
-    transport, protocol = await asyncio.get_running_loop().create_datagram_endpoint(Recorder, local_addr=LOCAL)
+    transport, protocol = await asyncio.get_running_loop().create_datagram_endpoint(DatagramRecorder, local_addr=LOCAL)
     transport.sendto(b"x", addr)
     if expected is None:
         transport.close()
@@ -209,7 +209,7 @@ async def test_odd_hosts_get_what_the_socket_object_makes_of_them(addr: Any) -> 
 
 
 async def test_pause_and_resume_reading() -> None:
-    class Pausing(Recorder):
+    class Pausing(DatagramRecorder):
         def datagram_received(self, data: bytes, addr: Any) -> None:
             super().datagram_received(data, addr)
             if data == b"pause":
@@ -233,7 +233,7 @@ async def test_pause_and_resume_reading() -> None:
 async def test_another_protocol_takes_over() -> None:
     with plain_socket() as peer:
         async with endpoint() as (transport, first):
-            second = Recorder()
+            second = DatagramRecorder()
             taking: Any = transport
             peer.sendto(b"one", name_of(transport))
             await first.arrived(1)
@@ -248,7 +248,7 @@ async def test_another_protocol_takes_over() -> None:
 async def test_callbacks_run_in_the_context_of_the_endpoint() -> None:
     seen: list[str] = []
 
-    class Looking(Echo):
+    class Looking(DatagramEcho):
         def datagram_received(self, data: bytes, addr: Any) -> None:
             seen.append(variable.get())
             super().datagram_received(data, addr)

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from datagram_endpoints import Echo, Recorder, endpoint, name_of, plain_socket
+from datagram_endpoints import DatagramEcho, DatagramRecorder, endpoint, name_of, plain_socket
 from pipe_recording import PipeRecorder, read_all
 
 Loop = asyncio.AbstractEventLoop
@@ -212,13 +212,13 @@ async def test_a_fileno_that_closes_the_transport(loop: Loop) -> None:
 
 @pytest.mark.usefixtures("busy_collector")
 async def test_collections_and_threads_all_the_time(loop: Loop) -> None:
-    class Cyclic(Echo):
+    class Cyclic(DatagramEcho):
         def datagram_received(self, data: bytes, addr: Any) -> None:
             super().datagram_received(data, addr)
             cycle: list[Any] = []
             cycle.append(cycle)
 
-    async with endpoint(Cyclic) as (server, _), endpoint(Recorder) as (client, protocol):
+    async with endpoint(Cyclic) as (server, _), endpoint(DatagramRecorder) as (client, protocol):
         for turn in range(20):
             protocol.datagrams.clear()
             for number in range(40):

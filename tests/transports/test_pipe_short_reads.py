@@ -16,6 +16,7 @@ from typing import Any
 
 import pytest
 from pipe_recording import PipeRecorder
+from sockets import send_from_another_process, tcp_pair
 
 Loop = asyncio.AbstractEventLoop
 
@@ -46,12 +47,8 @@ async def test_credentials_of_another_writer() -> None:
     """unix(7), SO_PASSCRED: a read ends where the messages of another process begin."""
     ours, theirs = socket.socketpair()
     ours.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 1)
-    child = os.fork()
-    if child == 0:
-        theirs.send(b"from the child")
-        os._exit(0)
-    os.waitpid(child, 0)
     with theirs:
+        send_from_another_process(theirs, b"from the child")
         theirs.send(b"from the parent")
         async with reading(ours) as protocol:
             assert await protocol.bytes_in(29) == b"from the childfrom the parent"
@@ -62,11 +59,7 @@ async def test_credentials_of_another_writer() -> None:
 @pytest.mark.parametrize("inline", [False, True])
 async def test_urgent_data(inline: bool) -> None:
     """tcp(7): a read ends at the urgent mark."""
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        listener.listen()
-        theirs = socket.create_connection(listener.getsockname())
-        ours, _ = listener.accept()
+    ours, theirs = tcp_pair()
     ours.setsockopt(socket.SOL_SOCKET, socket.SO_OOBINLINE, inline)
     with theirs:
         theirs.send(b"before")

@@ -11,14 +11,9 @@ from typing import Any
 
 import pytest
 from pipe_recording import PipeRecorder, read_all
-from recording import Run, record_errors
+from recording import Run, record_errors, turns
 
 Loop = asyncio.AbstractEventLoop
-
-
-async def turns(count: int = 5) -> None:
-    for _ in range(count):
-        await asyncio.sleep(0)
 
 
 def expect_closed(error: BaseException | None) -> None:

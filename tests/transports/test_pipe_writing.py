@@ -18,12 +18,7 @@ from typing import Any
 import pytest
 from kernel_truth import open_terminal
 from pipe_recording import PipeRecorder, read_all, write_pipe
-from recording import Run, record_errors
-
-
-async def turns(count: int = 3) -> None:
-    for _ in range(count):
-        await asyncio.sleep(0)
+from recording import Run, record_errors, turns
 
 
 def read_to_end(fd: int) -> bytes:
@@ -53,7 +48,7 @@ async def test_write() -> None:
         transport.write(memoryview(b"three"))
         transport.write(b"")
         transport.writelines([b"4", bytearray(b"5"), memoryview(b"6")])
-        await turns()
+        await turns(3)
         assert read_all(read) == b"onetwothree456"
         assert transport.get_write_buffer_size() == 0
         assert transport.can_write_eof()
@@ -66,7 +61,7 @@ async def test_what_was_written_may_change_afterwards() -> None:
         transport.write(data)
         transport.write(memoryview(data))
         data[:] = b"after!"
-        await turns()
+        await turns(3)
         assert read_all(read) == b"beforebefore"
 
 
@@ -147,7 +142,7 @@ async def test_packets_stay_apart() -> None:
     async with write_pipe(os.O_DIRECT) as (transport, _, read):
         for packet in (b"one", b"second", b"3"):
             transport.write(packet)
-        await turns()
+        await turns(3)
         assert [os.read(read, 100) for _ in range(3)] == [b"one", b"second", b"3"]
 
 
@@ -172,7 +167,7 @@ async def test_packets_that_had_to_wait_stay_apart() -> None:
         while received < written:
             received += count_packets(read)
             await asyncio.sleep(0)
-        await turns()
+        await turns(3)
         assert received + count_packets(read) == written
 
 
@@ -196,7 +191,7 @@ async def test_reader_goes_while_closing() -> None:
     async with write_pipe() as (transport, protocol, read):
         fill(transport)
         transport.close()
-        await turns()
+        await turns(3)
         assert "connection_lost" not in protocol.calls
         os.close(read)
         assert isinstance(await protocol.lost(), BrokenPipeError)
@@ -291,7 +286,7 @@ async def test_socket(kind: int) -> None:
     )
     transport.write(b"one")
     transport.write(b"two")
-    await turns()
+    await turns(3)
     expected = [b"one", b"two"] if kind == socket.SOCK_SEQPACKET else [b"onetwo"]
     assert [theirs.recv(100) for _ in expected] == expected
     theirs.close()
@@ -305,9 +300,9 @@ async def test_a_socket_that_answers_is_not_closed() -> None:
         PipeRecorder, open(ours.detach(), "wb", 0)
     )
     theirs.send(b"an answer nobody asked for")
-    await turns()
+    await turns(3)
     transport.write(b"still open")
-    await turns()
+    await turns(3)
     assert theirs.recv(100) == b"still open"
     transport.close()
     await protocol.lost()
@@ -319,7 +314,7 @@ async def test_terminal() -> None:
     tty.setraw(slave)
     transport, protocol = await asyncio.get_running_loop().connect_write_pipe(PipeRecorder, open(slave, "wb", 0))
     transport.write(b"to the screen")
-    await turns()
+    await turns(3)
     assert os.read(master, 100) == b"to the screen"
     data = os.urandom(300_000)  # far more than the terminal holds
     transport.write(data)

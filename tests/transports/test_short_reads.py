@@ -10,44 +10,26 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from recording import BufferRecorder, Recorder, attach, until
+from sockets import Pair, send_from_another_process, tcp_pair, unix_pair
 
 
-class Plain(asyncio.Protocol):
-    """Keeps what came."""
-
-    def __init__(self) -> None:
-        self.data = bytearray()
-
-    def data_received(self, data: bytes) -> None:
-        self.data += data
+class Buffered(BufferRecorder):
+    size = 65536
 
 
-class Buffered(asyncio.BufferedProtocol):
-    """Keeps what came, through a buffer of its own."""
-
-    def __init__(self) -> None:
-        self.data = bytearray()
-        self.buffer = bytearray(65536)
-
-    def get_buffer(self, sizehint: int) -> bytearray:
-        return self.buffer
-
-    def buffer_updated(self, nbytes: int) -> None:
-        self.data += self.buffer[:nbytes]
-
-
-class Items(Buffered):
+class Items(BufferRecorder):
     """Its buffer's items are of four bytes."""
 
     def __init__(self) -> None:
-        self.data = bytearray()
+        super().__init__()
         self.items = array.array("I", [0] * 100)
 
     def get_buffer(self, sizehint: int) -> Any:
         return self.items
 
     def buffer_updated(self, nbytes: int) -> None:
-        self.data += bytes(memoryview(self.items).cast("B")[:nbytes])
+        self.received += bytes(memoryview(self.items).cast("B")[:nbytes])
 
 
 class Table(Items):
@@ -57,24 +39,7 @@ class Table(Items):
         return memoryview(self.items).cast("B").cast("B", (40, 10))
 
 
-PROTOCOLS = pytest.mark.parametrize("protocol", [Plain, Buffered])
-
-
-async def until(condition: Callable[[], bool]) -> None:
-    async with asyncio.timeout(10):
-        while not condition():
-            await asyncio.sleep(0.001)
-
-
-def tcp_pair() -> tuple[socket.socket, socket.socket]:
-    with socket.create_server(("127.0.0.1", 0)) as listening:
-        client = socket.create_connection(listening.getsockname())
-        return listening.accept()[0], client
-
-
-async def attach(protocol: Any, sock: socket.socket) -> Any:
-    transport, _ = await asyncio.get_running_loop().connect_accepted_socket(lambda: protocol, sock)
-    return transport
+PROTOCOLS = pytest.mark.parametrize("protocol", [Recorder, Buffered])
 
 
 def synch(sock: socket.socket) -> None:
@@ -84,15 +49,13 @@ def synch(sock: socket.socket) -> None:
     sock.sendall(b"two")
 
 
-PAIRS = pytest.mark.parametrize("pair", [tcp_pair, socket.socketpair], ids=["tcp", "unix"])
+PAIRS = pytest.mark.parametrize("pair", [tcp_pair, unix_pair], ids=["tcp", "unix"])
 
 
 @PAIRS
 @PROTOCOLS
 @pytest.mark.parametrize("inline", [False, True], ids=["out of line", "inline"])
-async def test_what_follows_urgent_data_arrives(
-    protocol: type[Any], pair: Callable[[], tuple[socket.socket, socket.socket]], inline: bool
-) -> None:
+async def test_what_follows_urgent_data_arrives(protocol: type[Any], pair: Callable[[], Pair], inline: bool) -> None:
     """All of it is there before the first event."""
     ours, theirs = pair()
     with theirs:
@@ -100,13 +63,13 @@ async def test_what_follows_urgent_data_arrives(
             ours.setsockopt(socket.SOL_SOCKET, socket.SO_OOBINLINE, 1)
         expected = b"one!two" if inline else b"onetwo"
         receiving = protocol()
-        transport = await attach(receiving, ours)
+        transport = await attach(ours, receiving)
         for times in range(1, 4):
             synch(theirs)
-            await until(lambda: len(receiving.data) >= len(expected) * times)  # noqa: B023
-            assert receiving.data == expected * times
+            await until(lambda: len(receiving.received) >= len(expected) * times)  # noqa: B023
+            assert receiving.received == expected * times
         theirs.sendall(b"plain")
-        await until(lambda: receiving.data.endswith(b"plain"))
+        await until(lambda: receiving.received.endswith(b"plain"))
         transport.abort()
 
 
@@ -115,7 +78,7 @@ async def test_what_follows_urgent_data_arrives(
 async def test_urgent_data_that_comes_between_the_event_and_the_read(
     loop: asyncio.AbstractEventLoop,
     protocol: type[Any],
-    pair: Callable[[], tuple[socket.socket, socket.socket]],
+    pair: Callable[[], Pair],
 ) -> None:
     """The event that is read for did not carry it, and the read is cut short by it."""
     ours, theirs = pair()
@@ -129,13 +92,13 @@ async def test_urgent_data_that_comes_between_the_event_and_the_read(
                 theirs.send(b"!", socket.MSG_OOB)
                 theirs.sendall(b"two")
 
-        meddling = await attach(Meddler(), first)
+        meddling = await attach(first, Meddler())
         receiving = protocol()
-        transport = await attach(receiving, ours)
+        transport = await attach(ours, receiving)
         first_peer.sendall(b"?")
         theirs.sendall(b"one")
-        await until(lambda: len(receiving.data) >= 6)
-        assert receiving.data == b"onetwo"
+        await until(lambda: len(receiving.received) >= 6)
+        assert receiving.received == b"onetwo"
         transport.abort()
         meddling.abort()
 
@@ -144,16 +107,16 @@ async def test_an_urgent_byte_is_left_for_who_asks_for_it() -> None:
     """As long as nothing follows, there is nothing to read for anybody else, tcp(7)."""
     ours, theirs = tcp_pair()
     with theirs:
-        receiving = Plain()
-        transport = await attach(receiving, ours)
+        receiving = Recorder()
+        transport = await attach(ours, receiving)
         theirs.sendall(b"one")
         theirs.send(b"!", socket.MSG_OOB)
-        await until(lambda: len(receiving.data) >= 3)
+        await until(lambda: len(receiving.received) >= 3)
         await asyncio.sleep(0.02)
-        assert receiving.data == b"one"
+        assert receiving.received == b"one"
         assert ours.recv(1, socket.MSG_OOB) == b"!"
         theirs.sendall(b"two")
-        await until(lambda: receiving.data == b"onetwo")
+        await until(lambda: receiving.received == b"onetwo")
         transport.abort()
 
 
@@ -162,7 +125,7 @@ async def test_an_urgent_byte_that_nobody_reads_does_not_keep_the_loop_awake() -
     loop: Any = asyncio.get_running_loop()
     ours, theirs = tcp_pair()
     with theirs:
-        transport = await attach(Plain(), ours)
+        transport = await attach(ours, Recorder())
         theirs.sendall(b"one")
         theirs.send(b"!", socket.MSG_OOB)
         await asyncio.sleep(0.02)
@@ -214,7 +177,7 @@ async def test_what_follows_descriptors_arrives_and_they_are_closed(
         theirs.connect(path)
     else:
         ours, theirs = socket.socketpair()
-        transport = await attach(receiving, ours)
+        transport = await attach(ours, receiving)
     with theirs:
         await asyncio.sleep(0.01)
         for times in range(1, 4):
@@ -222,8 +185,8 @@ async def test_what_follows_descriptors_arrives_and_they_are_closed(
             theirs.sendall(b"two")
             socket.send_fds(theirs, [b"three"], [0])
             theirs.sendall(b"four")
-            await until(lambda: len(receiving.data) >= 15 * times)  # noqa: B023
-            assert receiving.data == b"onetwothreefour" * times
+            await until(lambda: len(receiving.received) >= 15 * times)  # noqa: B023
+            assert receiving.received == b"onetwothreefour" * times
     if accepted:
         server.close()
         await asyncio.sleep(0.01)
@@ -238,18 +201,12 @@ async def test_what_another_process_wrote_arrives(protocol: type[Any]) -> None:
     with theirs:
         ours.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 1)
         receiving = protocol()
-        transport = await attach(receiving, ours)
+        transport = await attach(ours, receiving)
         theirs.sendall(b"one")
-        child = os.fork()
-        if child == 0:
-            try:
-                theirs.sendall(b"two")
-            finally:
-                os._exit(0)
-        os.waitpid(child, 0)
+        send_from_another_process(theirs, b"two")
         theirs.sendall(b"three")
-        await until(lambda: len(receiving.data) >= 11)
-        assert receiving.data == b"onetwothree"
+        await until(lambda: len(receiving.received) >= 11)
+        assert receiving.received == b"onetwothree"
         transport.abort()
 
 
@@ -260,9 +217,9 @@ async def test_a_buffer_whose_items_are_no_bytes(protocol: type[Any]) -> None:
         data = os.urandom(20_000)
         theirs.sendall(data)
         receiving = protocol()
-        transport = await attach(receiving, ours)
-        await until(lambda: len(receiving.data) >= len(data))
-        assert receiving.data == data
+        transport = await attach(ours, receiving)
+        await until(lambda: len(receiving.received) >= len(data))
+        assert receiving.received == data
         transport.abort()
 
 
@@ -271,11 +228,11 @@ async def test_a_socket_that_somebody_set_to_block_holds_nobody_up() -> None:
     """Whether it is empty or full: with the GIL held, who would make room in this process could not."""
     ours, theirs = socket.socketpair()
     with theirs:
-        receiving = Plain()
-        transport = await attach(receiving, ours)
+        receiving = Recorder()
+        transport = await attach(ours, receiving)
         os.set_blocking(ours.fileno(), True)
         theirs.sendall(b"hello")
-        await until(lambda: receiving.data == b"hello")
+        await until(lambda: receiving.received == b"hello")
         transport.write(bytes(4_000_000))
         assert transport.get_write_buffer_size() > 0
         transport.abort()

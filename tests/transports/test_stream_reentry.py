@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
-from recording import Recorder, Run, connected, receive, receive_all
+from recording import BufferRecorder, Recorder, Run, connected, receive, receive_all
 
 
 class Last(asyncio.Protocol):
@@ -24,16 +24,8 @@ class Last(asyncio.Protocol):
         self.at_the_end()
 
 
-class Buffered(asyncio.BufferedProtocol):
-    def __init__(self) -> None:
-        self.received = bytearray()
-        self.buffer = bytearray(100)
-
-    def get_buffer(self, sizehint: int) -> bytearray:
-        return self.buffer
-
-    def buffer_updated(self, nbytes: int) -> None:
-        self.received += self.buffer[:nbytes]
+class Buffered(BufferRecorder):
+    size = 100
 
 
 async def test_a_dropped_protocol_that_sets_another() -> None:

@@ -17,6 +17,7 @@ from typing import Any
 
 import pytest
 from recording import Recorder
+from sockets import listening_socket
 
 
 def arrived(peer: socket.socket) -> bytes:
@@ -27,19 +28,11 @@ def arrived(peer: socket.socket) -> bytes:
         return b""
 
 
-def listening_socket() -> socket.socket:
-    """A Unix listener with a name of the kernel's choice. What connects to it is the loop's own socket: only those gather."""
-    listening = socket.socket(socket.AF_UNIX)
-    listening.bind("")
-    listening.listen()
-    return listening
-
-
 async def connect(
     loop: asyncio.AbstractEventLoop, protocol: Callable[[], asyncio.BaseProtocol]
 ) -> tuple[asyncio.Transport, socket.socket]:
-    """A connection that the loop has made, and its peer."""
-    with listening_socket() as listening:
+    """A connection that the loop has made, and its peer. Only on the loop's own sockets it gathers."""
+    with listening_socket(socket.AF_UNIX) as listening:
         transport, _ = await loop.create_unix_connection(protocol, listening.getsockname())
         return transport, listening.accept()[0]
 
@@ -90,7 +83,7 @@ async def test_who_asks_the_transport_finds_it_sent(ask: Callable[[Any], object]
 
 
 async def test_drain_gives_it_to_the_kernel(streams: Any) -> None:
-    with listening_socket() as listening:
+    with listening_socket(socket.AF_UNIX) as listening:
         _, writer = await streams.open_unix_connection(listening.getsockname())
         peer, _ = listening.accept()
     with peer:
@@ -199,7 +192,7 @@ ENDS: dict[str, Callable[[], object]] = {
 def test_what_was_drained_outlives_the_process(
     loop_factory: Callable[[], asyncio.AbstractEventLoop], streams: Any, end: Callable[[], object], rounds: int
 ) -> None:
-    listening = listening_socket()
+    listening = listening_socket(socket.AF_UNIX)
 
     async def main() -> None:
         _, writer = await streams.open_unix_connection(listening.getsockname())

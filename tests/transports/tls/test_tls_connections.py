@@ -12,21 +12,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from recording import BufferRecorder, Recorder, Run, record_errors
+from recording import BufferRecorder, Echo, Recorder, Run, record_errors
+from sockets import tcp_pair
 from tls_certificates import VERSIONS, certificate, client_context, server_context
-from tls_peer import secured, socket_pair
+from tls_peer import secured
 
 versions = pytest.mark.parametrize("version", VERSIONS)
 sides = pytest.mark.parametrize("server_side", [False, True], ids=["client", "server"])
-
-
-class Echo(asyncio.Protocol):
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self.transport = transport
-
-    def data_received(self, data: bytes) -> None:
-        self.transport.write(data)
 
 
 class BufferedEcho(asyncio.BufferedProtocol):
@@ -330,7 +322,7 @@ async def test_arguments_of_the_other_calls() -> None:
         await loop.create_unix_server(Recorder, "/nowhere", ssl=True)
     with pytest.raises(ValueError, match="you have to pass server_hostname when using ssl"):
         await loop.create_unix_connection(Recorder, "/nowhere", ssl=client_context())
-    ours, theirs = socket_pair()
+    ours, theirs = tcp_pair()
     with ours, theirs, pytest.raises(ValueError, match="ssl_handshake_timeout is only meaningful with ssl"):
         await loop.connect_accepted_socket(Recorder, ours, ssl_handshake_timeout=1)
 
@@ -340,7 +332,7 @@ async def test_arguments_of_the_other_calls() -> None:
 async def test_a_time_limit_must_be_positive(name: str, value: int) -> None:
     limits: dict[str, Any] = {name: value}
 
-    ours, theirs = socket_pair()
+    ours, theirs = tcp_pair()
     with ours, theirs, pytest.raises(ValueError, match=f"{name} should be a positive number, got {value}"):
         await asyncio.get_running_loop().create_connection(
             Recorder, sock=ours, ssl=client_context(), server_hostname="localhost", **limits

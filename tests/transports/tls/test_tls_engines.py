@@ -15,8 +15,9 @@ from typing import Any
 
 import pytest
 from recording import Recorder, Run
+from sockets import tcp_pair
 from tls_certificates import client_context, server_context
-from tls_peer import DIRECT, Peer, secured, socket_pair
+from tls_peer import DIRECT, Peer, secured
 
 from edgeloop.transports.tls import engine, openssl
 from edgeloop.transports.tls.protocol import TLSProtocol
@@ -130,7 +131,7 @@ async def test_what_the_ssl_object_itself_writes_stays_in_order() -> None:
 async def test_what_a_lower_transport_brings_in_a_pause_is_kept() -> None:
     """One that has read ahead may bring it in spite of the pause, record by record or cut anywhere."""
     loop = asyncio.get_running_loop()
-    ours, theirs = socket_pair()
+    ours, theirs = tcp_pair()
     with theirs:
         peer = Peer(theirs, server_context(version="TLSv1.2"), server_side=True)
         protocol, waiter = Recorder(), loop.create_future()

@@ -13,9 +13,10 @@ from typing import Any
 
 import pytest
 from recording import Recorder, Run
+from sockets import tcp_pair
 from tls_answers import QUICK, Answering, exchange, has_something
 from tls_certificates import client_context, server_context
-from tls_peer import Peer, records, secured, socket_pair
+from tls_peer import Peer, records, secured
 
 from edgeloop.transports.tls.start import start_tls
 
@@ -35,7 +36,7 @@ class OverAnother:
 
     async def __aenter__(self) -> tuple[Answering, Peer]:
         loop = asyncio.get_running_loop()
-        ours, theirs = socket_pair()
+        ours, theirs = tcp_pair()
         self.peer = Peer(theirs, server_context(), server_side=True)
         transport, _ = await loop.create_connection(lambda: self.protocol, sock=ours)
         upgraded, _ = await asyncio.gather(
@@ -171,7 +172,7 @@ def test_writes_after_a_reset_are_counted_as_the_program_made_them(
 
     async def main() -> None:
         loop = asyncio.get_running_loop()
-        ours, theirs = socket_pair()
+        ours, theirs = tcp_pair()
         (client, asking), (server, serving) = await asyncio.gather(
             loop.create_connection(Recorder, sock=ours), loop.create_connection(Recorder, sock=theirs)
         )

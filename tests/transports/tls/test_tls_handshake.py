@@ -10,8 +10,9 @@ from typing import Any
 
 import pytest
 from recording import Recorder, Run, receive_all, record_errors, reset
+from sockets import tcp_pair
 from tls_certificates import client_context, server_context
-from tls_peer import Peer, socket_pair
+from tls_peer import Peer
 
 versions = pytest.mark.parametrize("version", ["TLSv1.2", "TLSv1.3"])
 
@@ -20,7 +21,7 @@ async def connect_to(
     peer: Callable[[Any], Any], context: ssl.SSLContext, **arguments: Any
 ) -> tuple[asyncio.Transport, Recorder]:
     """A client of the loop, whose server is the coroutine function ``peer(sock)``."""
-    ours, theirs = socket_pair()
+    ours, theirs = tcp_pair()
     with theirs:
         serving = asyncio.ensure_future(peer(theirs))
         try:
@@ -147,7 +148,7 @@ async def test_a_client_that_vanishes() -> None:
     loop = asyncio.get_running_loop()
     errors = record_errors(loop)
     for leave in (lambda sock: sock.close(), reset):
-        ours, theirs = socket_pair()
+        ours, theirs = tcp_pair()
         client = Peer(theirs, client_context(), server_side=False)
         with pytest.raises(ssl.SSLWantReadError):
             client.ssl.do_handshake()
@@ -171,7 +172,7 @@ async def test_a_handshake_that_is_cancelled() -> None:
 
 
 async def test_a_server_without_a_context() -> None:
-    ours, theirs = socket_pair()
+    ours, theirs = tcp_pair()
     with ours, theirs, pytest.raises(ValueError, match="Server side SSL needs a valid SSLContext"):
         await asyncio.get_running_loop().connect_accepted_socket(Recorder, ours, ssl=True)
 
@@ -183,7 +184,7 @@ async def test_a_client_without_a_context_checks_against_the_system() -> None:
 
 async def test_a_client_certificate_that_is_missing() -> None:
     loop = asyncio.get_running_loop()
-    ours, theirs = socket_pair()
+    ours, theirs = tcp_pair()
     with theirs:
         client = Peer(theirs, client_context(version="TLSv1.2"), server_side=False)
         results = await asyncio.gather(
@@ -210,7 +211,7 @@ async def test_connection_made_that_raises() -> None:
 
     loop = asyncio.get_running_loop()
     errors = record_errors(loop)
-    ours, theirs = socket_pair()
+    ours, theirs = tcp_pair()
     with theirs:
         peer = Peer(theirs, server_context(), server_side=True)
         results = await asyncio.gather(

@@ -10,8 +10,9 @@ from typing import Any
 
 import pytest
 from recording import BufferRecorder, Recorder
+from sockets import tcp_pair
 from tls_certificates import client_context, server_context
-from tls_peer import Peer, secured, socket_pair
+from tls_peer import Peer, secured
 
 ends = pytest.mark.parametrize("end", [KeyboardInterrupt, SystemExit])
 
@@ -117,7 +118,7 @@ def test_connection_made_that_ends_the_run(
             super().connection_made(transport)
             raise end
 
-    ours, theirs = socket_pair()
+    ours, theirs = tcp_pair()
     with theirs:
         peer = Peer(theirs, client_context() if server_side else server_context(), server_side=not server_side)
 

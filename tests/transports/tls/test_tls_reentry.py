@@ -18,8 +18,9 @@ from typing import Any
 
 import pytest
 from recording import Recorder
+from sockets import tcp_pair
 from tls_certificates import client_context, server_context
-from tls_peer import DIRECT, Peer, secured, socket_pair
+from tls_peer import DIRECT, Peer, secured
 
 versions = pytest.mark.parametrize("version", ["TLSv1.2", "TLSv1.3"])
 
@@ -48,7 +49,7 @@ async def test_a_protocol_s_destructor_may_use_the_transport(layers: int) -> Non
         last: Last
 
     loop = asyncio.get_running_loop()
-    ours, theirs = socket_pair()
+    ours, theirs = tcp_pair()
     (client, asking), (server, serving) = await asyncio.gather(
         loop.create_connection(Holding, sock=ours), loop.create_connection(Recorder, sock=theirs)
     )
@@ -87,7 +88,7 @@ async def test_a_callback_of_the_context_s_may_call_in_the_middle_of_a_record(
             getattr(armed.pop(), name)(*[b"between"] * (name == "write"))
 
     loop = asyncio.get_running_loop()
-    ours, theirs = socket_pair()
+    ours, theirs = tcp_pair()
     context = client_context(version=version)
     context._msg_callback = call  # type: ignore[attr-defined]
     with theirs:
@@ -230,7 +231,7 @@ async def test_a_context_that_asks_for_encryption_by_the_kernel(version: str) ->
     data = os.urandom(100_000)
 
     loop = asyncio.get_running_loop()
-    ours, theirs = socket_pair()
+    ours, theirs = tcp_pair()
     context = client_context(version=version)
     context.options |= getattr(ssl, "OP_ENABLE_KTLS", 8)
     with theirs:

@@ -12,8 +12,9 @@ from typing import Any
 
 import pytest
 from recording import BufferRecorder, Recorder, receive, record_errors
+from sockets import tcp_pair
 from tls_certificates import client_context, server_context
-from tls_peer import Peer, socket_pair
+from tls_peer import Peer
 
 StartTLS = Callable[..., Any]
 
@@ -51,7 +52,7 @@ class ViewRecorder(BufferRecorder):
 @contextlib.asynccontextmanager
 async def plain(factory: Callable[[], Any]) -> AsyncIterator[tuple[asyncio.Transport, Any, Any]]:
     """A plain connection: transport, protocol, and the socket at the other end."""
-    ours, theirs = socket_pair()
+    ours, theirs = tcp_pair()
     with theirs:
         transport, protocol = await asyncio.get_running_loop().create_connection(factory, sock=ours)
         try:
@@ -96,7 +97,7 @@ async def test_tls_in_tls(start_tls: StartTLS) -> None:
     data = os.urandom(1_000_000)
 
     loop = asyncio.get_running_loop()
-    ours, theirs = socket_pair()
+    ours, theirs = tcp_pair()
     (client, asking), (server, serving) = await asyncio.gather(
         loop.create_connection(Recorder, sock=ours), loop.create_connection(Recorder, sock=theirs)
     )
