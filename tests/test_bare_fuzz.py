@@ -11,13 +11,14 @@ from pathlib import Path
 import pytest
 
 import edgeloop
-from edgeloop._edition import HOT_ROOMS
+from edgeloop._choice import compiled_modules
+from edgeloop._edition import HOME
 
 pytestmark = pytest.mark.edgeloop_only
 
 CLASSES = [
     (f"edgeloop.{room}", name)
-    for room in HOT_ROOMS
+    for room in compiled_modules(HOME)
     if room in ("handles", "schedule", "tasks", "kernel_timers", "kernel", "reactor", "watch")
     for name, cls in sorted(vars(importlib.import_module(f"edgeloop.{room}")).items())
     if inspect.isclass(cls) and cls.__module__ == f"edgeloop.{room}"
