@@ -37,7 +37,7 @@ __all__ = [
 # shall cost little.
 _HOMES = {
     "EDITION": "_edition",
-    "EventLoop": "loop",
+    "EventLoop": "loop.event_loop",
     "install": "policy",
     "new_event_loop": "policy",
     "open_connection": "streams",
@@ -52,7 +52,7 @@ if TYPE_CHECKING:
     # A checker sees the names where they are made, the class where policies are, and no others.
     from . import streams as streams
     from ._edition import EDITION
-    from .loop import EventLoop
+    from .loop.event_loop import EventLoop
     from .policy import install, new_event_loop, run
     from .streams import open_connection, open_unix_connection, start_server, start_unix_server
 

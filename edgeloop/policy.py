@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 from . import running, stdlib
 from ._edition import EDITION
 from ._version import __version__
-from .loop import EventLoop
+from .loop.event_loop import EventLoop
 
 T = TypeVar("T")
 

@@ -14,7 +14,7 @@ from collections.abc import Callable
 from types import FrameType
 
 from . import stdlib
-from .loop import EventLoop
+from .loop.event_loop import EventLoop
 
 Loop = asyncio.AbstractEventLoop
 

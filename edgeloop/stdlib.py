@@ -1,8 +1,8 @@
 """The undocumented names of the standard library's modules that edgeloop uses, in one place.
 
-Three attributes of asyncio's objects are used besides: a task's ``_log_destroy_pending`` (loop.py) and ``_source_traceback``
-(tasks.py), and the policy's ``_loop_factory`` (policy.py). The classes of streams.py inherit from asyncio's, and share with
-them the attributes that tests/test_stdlib.py lists.
+Three attributes of asyncio's objects are used besides: a task's ``_log_destroy_pending`` (event_loop.py) and
+``_source_traceback`` (tasks.py), and the policy's ``_loop_factory`` (policy.py). The classes of edgeloop.streams inherit from
+asyncio's, and share with them the attributes that tests/test_stdlib.py lists.
 
 tests/test_stdlib.py holds each against the running Python.
 """

@@ -1,4 +1,4 @@
-"""No class of the hot rooms crashes the interpreter, whatever Python asks of an object that was never initialised."""
+"""No class of the compiled modules crashes the interpreter, whatever Python asks of an object that was never initialised."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from edgeloop._edition import HOME
 pytestmark = pytest.mark.edgeloop_only
 
 CLASSES = [
-    (f"edgeloop.{room}", name)
-    for room in compiled_modules(HOME)
-    if room in ("handles", "schedule", "tasks", "kernel_timers", "kernel", "reactor", "watch")
-    for name, cls in sorted(vars(importlib.import_module(f"edgeloop.{room}")).items())
-    if inspect.isclass(cls) and cls.__module__ == f"edgeloop.{room}"
+    (f"edgeloop.{module}", name)
+    for module in compiled_modules(HOME)
+    if module.startswith(("core.", "loop.")) or module in ("kernel.calls", "kernel.interpreter")
+    for name, cls in sorted(vars(importlib.import_module(f"edgeloop.{module}")).items())
+    if inspect.isclass(cls) and cls.__module__ == f"edgeloop.{module}"
 ]
 
 

@@ -1,4 +1,4 @@
-"""What kernel_interpreter.pxd knows of the interpreter's inside: that it holds, and that it can be done without.
+"""What kernel/interpreter.pxd knows of the interpreter's inside: that it holds, and that it can be done without.
 
 Each test notices what would be seen if the fact it is named for changed in a new Python.
 """

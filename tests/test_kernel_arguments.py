@@ -1,4 +1,5 @@
-"""The kernel's rooms and the transports, called with what they were not made for: they raise; compiled, they must not crash.
+"""The modules of the kernel package and the transports, called with what they were not made for: they raise; compiled, they
+must not crash.
 
 In a process of its own, which would not come back from a crash. uvloop #706, #538, #760 were of this kind.
 """
@@ -15,7 +16,7 @@ pytestmark = pytest.mark.edgeloop_only
 
 SETTING = """
     import array, itertools, os, socket
-    from edgeloop import kernel_datagram, kernel_epoll, kernel_pipes
+    from edgeloop.kernel import datagrams, epoll, pipes
     from edgeloop.transports import datagram, datagram_sending, pipe, pipe_writing
 
     class Odd:
@@ -48,31 +49,31 @@ SETTING = """
 CALLS = {
     "pipes": """
         for value in VALUES:
-            call(kernel_pipes.read, value, False)
-            call(kernel_pipes.read, 10 ** 6, value)
-            call(kernel_pipes.unread, value)
-            call(kernel_pipes.check_owner, value, 3)
-            call(kernel_pipes.check_owner, one, value)
+            call(pipes.read, value, False)
+            call(pipes.read, 10 ** 6, value)
+            call(pipes.unread, value)
+            call(pipes.check_owner, value, 3)
+            call(pipes.check_owner, one, value)
             for device in (False, True):
-                call(kernel_pipes.write, write, device, value)
-                call(kernel_pipes.write_many, write, device, value)
-        call(kernel_pipes.write_many, write, False, [b"x", bytearray(b"y")] * 2000)
+                call(pipes.write, write, device, value)
+                call(pipes.write_many, write, device, value)
+        call(pipes.write_many, write, False, [b"x", bytearray(b"y")] * 2000)
     """,
     "datagrams": """
         for family in (socket.AF_INET, socket.AF_INET6, socket.AF_UNIX, 99):
             for value in VALUES:
-                call(kernel_datagram.recv_datagrams, one.fileno(), family, value)
-                call(kernel_datagram.recv_datagrams, -1, family, value)
+                call(datagrams.recv_datagrams, one.fileno(), family, value)
+                call(datagrams.recv_datagrams, -1, family, value)
                 for address in VALUES:
-                    call(kernel_datagram.send_datagram, one.fileno(), family, one, value, address)
-                    call(kernel_datagram.send_datagram, one.fileno(), family, value, b"x", address)
+                    call(datagrams.send_datagram, one.fileno(), family, one, value, address)
+                    call(datagrams.send_datagram, one.fileno(), family, value, b"x", address)
                 for first in (0, 1, -1, 10 ** 9):
-                    call(kernel_datagram.send_datagrams, one.fileno(), family, one, value, first)
-                    call(kernel_datagram.send_datagrams, one.fileno(), family, value, [(b"x", "y")] * 3, first)
+                    call(datagrams.send_datagrams, one.fileno(), family, one, value, first)
+                    call(datagrams.send_datagrams, one.fileno(), family, value, [(b"x", "y")] * 3, first)
     """,
     "epoll": """
         for value in VALUES:
-            poller = kernel_epoll.Poller()
+            poller = epoll.Poller()
             for name in ("add", "modify", "refresh", "remove"):
                 for arguments in ((), (value,), (value, value), (0, value), (value, 1)):
                     call(getattr(poller, name), *arguments)
@@ -101,9 +102,9 @@ CALLS = {
 }
 
 
-@pytest.mark.parametrize("room", CALLS)
-def test_wrong_arguments_raise(room: str) -> None:
-    script = textwrap.dedent(SETTING) + textwrap.dedent(CALLS[room])
+@pytest.mark.parametrize("module", CALLS)
+def test_wrong_arguments_raise(module: str) -> None:
+    script = textwrap.dedent(SETTING) + textwrap.dedent(CALLS[module])
     done = subprocess.run(
         [sys.executable, "-X", "faulthandler", "-W", "ignore", "-c", script],
         stdin=subprocess.DEVNULL,

@@ -56,11 +56,11 @@ def test_a_loop_for_which_there_is_no_room(
 
 @pytest.mark.edgeloop_only
 def test_a_poller_gives_back_what_it_has(no_descriptors: Callable[[int], None]) -> None:
-    from edgeloop import kernel_epoll
+    from edgeloop.kernel import epoll
 
     no_descriptors(1)
     with pytest.raises(OSError) as caught:
-        kernel_epoll.Poller()
+        epoll.Poller()
     os.close(os.dup(0))  # though the exception, which refers to the frame, is kept
     assert caught.value.errno == errno.EMFILE
 

@@ -234,7 +234,7 @@ def test_attributes_of_tasks(loop: asyncio.AbstractEventLoop) -> None:
 
 
 def test_attributes_of_streams(loop: asyncio.AbstractEventLoop) -> None:
-    """What streams.py and stream_cores.py have in common with the asyncio classes that theirs inherit from."""
+    """What streams.py and streams/cores.py have in common with the asyncio classes that theirs inherit from."""
     reader = asyncio.StreamReader(loop=loop)
     assert {
         *("_buffer", "_eof", "_exception", "_limit", "_loop", "_paused", "_transport", "_waiter"),

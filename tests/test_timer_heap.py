@@ -8,7 +8,7 @@ import weakref
 
 import pytest
 
-from edgeloop.kernel_timers import TimerHeap
+from edgeloop.core.timer_heap import TimerHeap
 
 pytestmark = pytest.mark.edgeloop_only
 

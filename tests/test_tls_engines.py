@@ -20,8 +20,8 @@ from tls_certificates import client_context, server_context
 from tls_peer import Peer, secured, socket_pair
 
 import edgeloop
-from edgeloop.transports import tls_engine, tls_openssl
-from edgeloop.transports.tls import TLSProtocol
+from edgeloop.transports.tls import engine, openssl
+from edgeloop.transports.tls.protocol import TLSProtocol
 
 pytestmark = pytest.mark.edgeloop_only
 
@@ -34,24 +34,24 @@ DIRECT = (
 )
 
 
-def engine(sslobject_class: type[ssl.SSLObject] = ssl.SSLObject) -> Any:
+def new_engine(sslobject_class: type[ssl.SSLObject] = ssl.SSLObject) -> Any:
     context = client_context()
     context.sslobject_class = sslobject_class
     incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
     sslobj = context.wrap_bio(incoming, outgoing, server_hostname="localhost")
-    return tls_openssl.engine_of(sslobj, incoming, outgoing)
+    return openssl.engine_of(sslobj, incoming, outgoing)
 
 
 def test_openssl_itself_is_called_where_it_can_be() -> None:
     """In the compiled edition, for the ssl module's own class of objects."""
-    assert type(engine()).__name__ == ("OpenSSLEngine" if DIRECT else "Engine")
+    assert type(new_engine()).__name__ == ("OpenSSLEngine" if DIRECT else "Engine")
 
 
 def test_a_class_of_the_application_s_is_called() -> None:
     class Own(ssl.SSLObject):
         pass
 
-    assert type(engine(Own)) is tls_engine.Engine
+    assert type(new_engine(Own)) is engine.Engine
 
 
 class Between(ssl.SSLContext):
@@ -63,11 +63,11 @@ class Between(ssl.SSLContext):
 
 
 def test_what_a_context_puts_in_between_stays_there() -> None:
-    engine()  # by now it is known where to look
+    new_engine()  # by now it is known where to look
     incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
     context = Between(ssl.PROTOCOL_TLS_CLIENT)
     sslobj = context.wrap_bio(incoming, outgoing, server_hostname="localhost")
-    assert type(tls_openssl.engine_of(sslobj, incoming, outgoing)) is tls_engine.Engine
+    assert type(openssl.engine_of(sslobj, incoming, outgoing)) is engine.Engine
     with pytest.raises(ssl.SSLWantReadError):
         sslobj.do_handshake()
     assert context.seen[1].pending
@@ -77,11 +77,11 @@ ELSEWHERE = """
 import _ssl, asyncio, ssl, sys
 {change}
 import edgeloop
-from edgeloop.transports import tls_engine, tls_openssl
+from edgeloop.transports.tls import engine, openssl
 
 incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
 sslobj = ssl.create_default_context().wrap_bio(incoming, outgoing, server_hostname="localhost")
-print(type(tls_openssl.engine_of(sslobj, incoming, outgoing)).__name__)
+print(type(openssl.engine_of(sslobj, incoming, outgoing)).__name__)
 """
 
 

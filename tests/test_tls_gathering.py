@@ -16,7 +16,7 @@ from recording import Recorder, Run
 from tls_certificates import client_context, server_context
 from tls_peer import Peer, records, secured, socket_pair
 
-from edgeloop.transports.tls_start import start_tls
+from edgeloop.transports.tls.start import start_tls
 
 pytestmark = pytest.mark.edgeloop_only  # asyncio gathers nothing
 

@@ -35,7 +35,7 @@ def loop(over: str, loop_factory: Callable[[], asyncio.AbstractEventLoop]) -> It
 def start_tls(over: str, loop: asyncio.AbstractEventLoop) -> StartTLS:
     if over != "asyncio's loop":
         return loop.start_tls
-    from edgeloop.transports.tls_start import start_tls
+    from edgeloop.transports.tls.start import start_tls
 
     return functools.partial(start_tls, loop)
 

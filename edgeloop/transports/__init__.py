@@ -1,1 +1,1 @@
-"""The transports: each a Channel with the face of an asyncio transport."""
+"""The transports: each a Channel that asyncio sees as one of its transports."""

@@ -1,6 +1,6 @@
 cimport cython
 
-from edgeloop cimport kernel, kernel_datagram
+from edgeloop.kernel cimport calls, datagrams, interpreter
 from edgeloop.transports.datagram_sending cimport DatagramSender
 
 

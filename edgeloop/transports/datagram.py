@@ -11,13 +11,14 @@ import socket
 import warnings
 from typing import Any
 
-from .. import kernel, kernel_datagram, stdlib
-from ..reactor import Channel, Reactor
-from ..schedule import Scheduler
+from .. import stdlib
+from ..core.reactor import Channel, Reactor
+from ..core.schedule import Scheduler
+from ..kernel import calls, datagrams, interpreter
 from .datagram_sending import DatagramSender
 
 
-class _DatagramFace(asyncio.Transport, asyncio.DatagramTransport):
+class _AsyncioDatagramTransport(asyncio.Transport, asyncio.DatagramTransport):
     """What ``isinstance`` sees of a DatagramTransport: a compiled class can't inherit from asyncio's."""
 
     __slots__ = ()
@@ -40,7 +41,7 @@ class DatagramTransport(DatagramSender):
         given: bool = True,
     ) -> None:
         Channel.__init__(self, sock.fileno())
-        kernel.attributes_on_demand(self)
+        interpreter.attributes_on_demand(self)
         self._loop = loop
         self._reactor: Reactor = loop.reactor
         self._protocol: Any = protocol
@@ -71,7 +72,7 @@ class DatagramTransport(DatagramSender):
 
     @property  # type: ignore[misc]
     def __class__(self) -> type[asyncio.DatagramTransport]:  # type: ignore[override]
-        return _DatagramFace
+        return _AsyncioDatagramTransport
 
     def begin(self, waiter: asyncio.Future[None] | None = None) -> None:
         """Call ``connection_made``, start reading, then tell the waiter. Runs in the transport's context."""
@@ -89,9 +90,9 @@ class DatagramTransport(DatagramSender):
     def _register(self) -> None:
         if self._lost:
             return
-        interest = kernel.INTEREST_READ
+        interest = calls.INTEREST_READ
         if not self.writable and self._retry is None:
-            interest |= kernel.INTEREST_WRITE
+            interest |= calls.INTEREST_WRITE
         try:
             self._check_owner()
             self._reactor.add(self, interest)
@@ -101,17 +102,17 @@ class DatagramTransport(DatagramSender):
     # Reading
 
     def on_ready(self) -> None:
-        """The reactor has news, or this channel had more to do."""
+        """The reactor has an event, or this channel had more to do."""
         if self.readable or self._arrived:
             self._read()
-        if self.writable and not self.marked:
-            if self._backlog:
+        if self.writable and not self.flush_queued:
+            if self._write_buffer:
                 self._send()
                 if self._protocol_paused:
                     self._maybe_resume_protocol()
-            elif not self.readable and self.interest & kernel.INTEREST_WRITE and self.added:
+            elif not self.readable and self.interest & calls.INTEREST_WRITE and self.added:
                 # Woken for nothing: that is when disarming is worth a system call (rule 4).
-                self._reactor.rearm(self, kernel.INTEREST_READ)
+                self._reactor.rearm(self, calls.INTEREST_READ)
 
     def _read(self) -> None:
         if self._paused or self._closing:
@@ -119,14 +120,14 @@ class DatagramTransport(DatagramSender):
         if self.readable and not self._arrived:
             self._receive()
         if self._arrived:
-            kernel.call_none(self._context, self._deliver)
+            interpreter.call_none(self._context, self._deliver)
 
     def _receive(self) -> None:
         # One batch each turn (rule 3). With ERR in the event an error may have cut it short, and be still to be told
         # (rule 2).
         try:
             self._check_owner()
-            self._arrived = kernel_datagram.recv_datagrams(self.fd, self._family, self._sock)
+            self._arrived = datagrams.recv_datagrams(self.fd, self._family, self._sock)
         except (SystemExit, KeyboardInterrupt):
             self._reactor.defer(self)
             raise
@@ -137,16 +138,16 @@ class DatagramTransport(DatagramSender):
         except BaseException as exc:
             self._fatal_error(exc, "Fatal read error on datagram transport")
             return
-        if self._has_end and self.hung:
+        if self._has_end and self.hangup:
             self._cut_end()
         count = len(self._arrived)
         if count == 0:
             self.readable = False
-            self.hung = False
+            self.hangup = False
         elif (
             self._certain
-            and count < 2 * kernel_datagram.MOST_DATAGRAMS
-            and not self.hung
+            and count < 2 * datagrams.MAX_DATAGRAMS
+            and not self.hangup
             and type(self._arrived[count - 2]) is bytes
         ):
             self.readable = False
@@ -158,7 +159,7 @@ class DatagramTransport(DatagramSender):
             del arrived[-2:]
         if arrived and arrived[-2] == b"":
             self.readable = False
-            self.hung = False
+            self.hangup = False
 
     def _deliver(self) -> None:
         # In the transport's context, entered once for all. What is delivered is taken out first: the protocol may do
@@ -189,7 +190,9 @@ class DatagramTransport(DatagramSender):
         finally:
             self._answering = False
             if done < len(arrived) and not self._closing:
-                self._arrived = arrived[done:] + self._arrived
+                interpreter.drop_first(arrived, done)
+                arrived.extend(self._arrived)
+                self._arrived = arrived
             if (self._arrived or self.readable) and not self._paused and not self._closing:
                 self._reactor.defer(self)
             if self._gathered_at:
@@ -280,5 +283,5 @@ class DatagramTransport(DatagramSender):
         words.append(f"fd={self.fd}")
         if self.fd >= 0:
             words.append(f"read={'paused' if self._paused else 'polling'}")
-            words.append(f"write=<{'polling' if self._backlog else 'idle'}, bufsize={self._backlog_size}>")
+            words.append(f"write=<{'polling' if self._write_buffer else 'idle'}, bufsize={self._write_buffer_size}>")
         return f"<{' '.join(words)}>"

@@ -1,8 +1,8 @@
 cimport cython
 
-from edgeloop cimport kernel, kernel_pipes
-from edgeloop.reactor cimport Channel, Reactor
-from edgeloop.schedule cimport Scheduler
+from edgeloop.kernel cimport calls, interpreter, pipes
+from edgeloop.core.reactor cimport Channel, Reactor
+from edgeloop.core.schedule cimport Scheduler
 
 
 cdef class PipeTransport(Channel):

@@ -15,12 +15,13 @@ import stat
 import warnings
 from typing import Any
 
-from .. import kernel, kernel_pipes, stdlib
-from ..reactor import Channel, Reactor
-from ..schedule import Scheduler
+from .. import stdlib
+from ..core.reactor import Channel, Reactor
+from ..core.schedule import Scheduler
+from ..kernel import calls, interpreter, pipes
 
 
-class _ReadFace(asyncio.ReadTransport):
+class _AsyncioReadTransport(asyncio.ReadTransport):
     """What ``isinstance`` sees of a ReadPipeTransport: a compiled class can't inherit from asyncio's."""
 
     __slots__ = ()
@@ -93,7 +94,7 @@ class PipeTransport(Channel):
             loop.call_soon(self._begin, waiter, context=self._context)
         except BaseException:
             if duplicated:
-                kernel.close(fd)
+                calls.close(fd)
             raise
         self._pipe = pipe
 
@@ -116,7 +117,7 @@ class PipeTransport(Channel):
             self._check_owner()
             self._register()
         except PermissionError:
-            # epoll refuses what has no poll: a file that never blocks, such as /dev/null. The leftover list serves.
+            # epoll refuses what has no poll: a file that never blocks, such as /dev/null. The deferred list serves.
             self.added = True
             self.readable = True
             self._reactor.defer(self)
@@ -125,7 +126,7 @@ class PipeTransport(Channel):
 
     def _check_owner(self) -> None:
         if self._owner is not None:
-            kernel_pipes.check_owner(self._owner, self.fd)
+            pipes.check_owner(self._owner, self.fd)
 
     def _register(self) -> None:
         raise NotImplementedError
@@ -190,7 +191,7 @@ class PipeTransport(Channel):
         fd = self.fd
         self.fd = -1
         if self._duplicated:
-            kernel.close(fd)
+            calls.close(fd)
         pipe.close()
         del protocol
 
@@ -222,10 +223,10 @@ class ReadPipeTransport(PipeTransport):
 
     @property  # type: ignore[misc]
     def __class__(self) -> type[asyncio.ReadTransport]:  # type: ignore[override]
-        return _ReadFace
+        return _AsyncioReadTransport
 
     def _register(self) -> None:
-        self._reactor.add(self, kernel.INTEREST_READ)
+        self._reactor.add(self, calls.INTEREST_READ)
 
     def on_ready(self) -> None:
         """Read one buffer (rule 3)."""
@@ -235,7 +236,7 @@ class ReadPipeTransport(PipeTransport):
     def _read(self) -> None:
         try:
             self._check_owner()
-            data = kernel_pipes.read(self.fd, self._device)
+            data = pipes.read(self.fd, self._device)
             emptied = data is None or self._is_emptied_by(len(data))
         except (SystemExit, KeyboardInterrupt):
             raise
@@ -244,13 +245,13 @@ class ReadPipeTransport(PipeTransport):
             return
         if data is None:
             self.readable = False
-            self.hung = False
+            self.hangup = False
             return
         if not data:
             if self._loop._debug:
                 stdlib.logger().info("%r was closed by peer", self)
             self._closing = True
-            self._loop.call_soon(self._tell_end, context=self._context)
+            self._loop.call_soon(self._call_eof_received, context=self._context)
             self._lose(None)
             return
         if emptied:
@@ -258,7 +259,7 @@ class ReadPipeTransport(PipeTransport):
         else:
             self._reactor.defer(self)
         try:
-            kernel.call_one(self._context, self._protocol.data_received, data)
+            interpreter.call_one(self._context, self._protocol.data_received, data)
         except (SystemExit, KeyboardInterrupt):
             raise
         except BaseException as exc:
@@ -268,14 +269,14 @@ class ReadPipeTransport(PipeTransport):
         # Whether a read of that size has left nothing behind. The size alone never says so: packets, descriptors that
         # come along, urgent data and a terminal's lines each end a read (rule 2). A pipe can be asked, for one system
         # call; what else there is is read until it would block.
-        return self._fifo and not self.hung and 0 < size < kernel.READ_SIZE and not kernel_pipes.unread(self.fd)
+        return self._fifo and not self.hangup and 0 < size < calls.READ_SIZE and not pipes.unread(self.fd)
 
-    def _tell_end(self) -> None:
+    def _call_eof_received(self) -> None:
         if self._protocol is not None:
             self._protocol.eof_received()
 
     def _is_ordinary(self, exc: BaseException) -> bool:
-        return isinstance(exc, OSError) and exc.errno == kernel_pipes.terminal_gone
+        return isinstance(exc, OSError) and exc.errno == pipes.terminal_gone
 
     def is_reading(self) -> bool:
         """Whether data goes to the protocol now."""

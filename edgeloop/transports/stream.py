@@ -8,19 +8,20 @@ import socket
 import warnings
 from typing import Any
 
-from .. import kernel, kernel_sockets, stdlib
-from ..connection_socket import ConnectionSocket
-from ..reactor import Channel
-from ..schedule import Scheduler
-from ..short_reads import FLAGGED, NOTHING, short_reads_of, short_reads_of_kind
+from .. import stdlib
+from ..core.reactor import Channel
+from ..core.schedule import Scheduler
+from ..kernel import calls, interpreter, sockets
+from ..kernel.connection_socket import ConnectionSocket
+from ..kernel.short_reads import FLAGGED, NOTHING, short_reads_of, short_reads_of_kind
 from .stream_sending import StreamSender
 
 # Where the last read brought that many bytes, the next is made straight into the bytes object: to copy them costs more than
 # to make one of READ_SIZE and cut it.
-MUCH = 32768
+LARGE_READ = 32768
 
 
-class _StreamFace(asyncio.Transport):
+class _AsyncioTransport(asyncio.Transport):
     """What ``isinstance`` sees of a StreamTransport: a compiled class can't inherit from asyncio's."""
 
     __slots__ = ()
@@ -47,7 +48,7 @@ class StreamTransport(StreamSender):
         extra: dict[str, Any] | None = None,
     ) -> None:
         Channel.__init__(self, -1)
-        kernel.attributes_on_demand(self)
+        interpreter.attributes_on_demand(self)
         self._loop = loop
         self._reactor = loop.reactor
         self._context = context
@@ -70,8 +71,8 @@ class StreamTransport(StreamSender):
         self._extra = extra
         self._protocol = None
         self._paused = False
-        self._ended = False  # the peer's end came: nothing more is read
-        self._much = False  # the last read brought so much that it is better not copied
+        self._eof_received = False  # the peer's end came: nothing more is read
+        self._large_read = False  # the last read brought so much that it is better not copied
         self.set_protocol(protocol)
         if server is not None:
             server._attach(self)
@@ -79,13 +80,13 @@ class StreamTransport(StreamSender):
 
     @property  # type: ignore[misc]
     def __class__(self) -> type[asyncio.Transport]:  # type: ignore[override]
-        return _StreamFace
+        return _AsyncioTransport
 
     def use_family(self, family: int, short_read: int) -> None:
         """What kind of socket it is, and what a short read says: ``short_reads_of_kind``."""
         self._family = family
         self.short_read = short_read
-        sock = kernel_sockets.object_for(self.fd, self._sock, family)
+        sock = sockets.object_for(self.fd, self._sock, family)
         if sock is not None:
             self._use_socket(sock)
 
@@ -113,9 +114,9 @@ class StreamTransport(StreamSender):
     def _register(self) -> None:
         if self._lost:
             return
-        interest = kernel.INTEREST_STREAM
+        interest = calls.INTEREST_STREAM
         if not self.writable:
-            interest |= kernel.INTEREST_WRITE
+            interest |= calls.INTEREST_WRITE
         try:
             self._number()
             self._reactor.add(self, interest)
@@ -125,36 +126,36 @@ class StreamTransport(StreamSender):
     # Reading
 
     def on_ready(self) -> None:
-        """The reactor has news, or this channel had more to do."""
-        if self.readable and not self._paused and not self._ended and not self._closing:
+        """The reactor has an event, or this channel had more to do."""
+        if self.readable and not self._paused and not self._eof_received and not self._closing:
             if self._buffered:
                 # Within the context as a whole: to enter it for each of the protocol's two methods costs more.
-                kernel.call_one(self._context, _READ_INTO, self)
+                interpreter.call_one(self._context, _READ_INTO, self)
             else:
                 self._read()
         if self.writable:
-            if self._backlog:
-                if not self.marked:
+            if self._write_buffer:
+                if not self.flush_queued:
                     self._send()
                     if self._protocol_paused:
                         self._maybe_resume_protocol()
             elif self._sender is not None:
                 self._sender()
-            elif not self.readable and self.interest & kernel.INTEREST_WRITE and self.added:
+            elif not self.readable and self.interest & calls.INTEREST_WRITE and self.added:
                 # Woken for nothing: that is when disarming is worth a system call (rule 4).
-                self._reactor.rearm(self, kernel.INTEREST_STREAM)
+                self._reactor.rearm(self, calls.INTEREST_STREAM)
 
     def _read(self) -> None:
         more = False
         try:
             fd = self._number()
             if self.short_read == FLAGGED:
-                found = kernel_sockets.recv_message(fd, self._sock)
+                found = sockets.recv_message(fd, self._sock)
                 data = None if found is None else found[0]
                 more = found is not None and found[1]
             else:
                 more = self.short_read == NOTHING
-                data = kernel_sockets.recv_large(fd, self._sock) if self._much else kernel_sockets.recv(fd, self._sock)
+                data = sockets.recv_large(fd, self._sock) if self._large_read else sockets.recv(fd, self._sock)
         except OSError as exc:
             self._fatal_error(exc, "Fatal read error on socket transport")
             return
@@ -162,15 +163,15 @@ class StreamTransport(StreamSender):
             self._read_all()
             return
         if not data:
-            kernel.call_one(self._context, _END_OF_STREAM, self)
+            interpreter.call_one(self._context, _END_OF_STREAM, self)
             return
-        self._much = len(data) >= MUCH
-        if self.hung or more or len(data) == kernel.READ_SIZE:
+        self._large_read = len(data) >= LARGE_READ
+        if self.hangup or more or len(data) == calls.READ_SIZE:
             self._read_on()
         else:
             self.readable = False
         try:
-            kernel.call_method(self._context, self._protocol, "data_received", data)
+            interpreter.call_method(self._context, self._protocol, "data_received", data)
         except (SystemExit, KeyboardInterrupt):
             raise
         except BaseException as exc:
@@ -179,22 +180,22 @@ class StreamTransport(StreamSender):
     def _read_on(self) -> None:
         # One buffer each turn (rule 3); with FIN in the event, read on to the end (rule 2).
         if self.urgent:
-            self._look_again()
+            self._rearm_at_urgent_mark()
         else:
             self._reactor.defer(self)
 
     def _read_all(self) -> None:
         # EAGAIN, but not for certain at the mark of urgent data: with a signal pending the kernel says so there too.
         self.readable = False
-        self.hung = False
+        self.hangup = False
         if self.urgent:
-            self._look_again()
+            self._rearm_at_urgent_mark()
 
-    def _look_again(self) -> None:
+    def _rearm_at_urgent_mark(self) -> None:
         # At the mark of urgent data one recv would skip the byte that the program may want (MSG_OOB in recv(2)), and two find
         # what is behind it. The kernel knows whether there is more, and tells: each time after something was read.
         self.readable = False
-        self.hung = False
+        self.hangup = False
         self.urgent = False
         if self.added:
             self._reactor.rearm(self, self.interest)
@@ -203,7 +204,7 @@ class StreamTransport(StreamSender):
         more = False
         try:
             buffer = self._protocol.get_buffer(-1)
-            size = kernel_sockets.byte_size(buffer)
+            size = sockets.byte_size(buffer)
             if not size:
                 raise RuntimeError("get_buffer() returned an empty buffer")
         except (SystemExit, KeyboardInterrupt):
@@ -216,10 +217,10 @@ class StreamTransport(StreamSender):
         try:
             fd = self._number()
             if self.short_read == FLAGGED:
-                count, more = kernel_sockets.recv_message_into(fd, self._sock, buffer)
+                count, more = sockets.recv_message_into(fd, self._sock, buffer)
             else:
                 more = self.short_read == NOTHING
-                count = kernel_sockets.recv_into(fd, self._sock, buffer)
+                count = sockets.recv_into(fd, self._sock, buffer)
         except (SystemExit, KeyboardInterrupt):
             raise
         except BaseException as exc:
@@ -231,7 +232,7 @@ class StreamTransport(StreamSender):
         if count == 0:
             self._end_of_stream()
             return
-        if self.hung or more or count == size:
+        if self.hangup or more or count == size:
             self._read_on()
         else:
             self.readable = False
@@ -246,7 +247,7 @@ class StreamTransport(StreamSender):
         if self._loop._debug:
             stdlib.logger().debug("%r received EOF", self)
         self.readable = False
-        self._ended = True
+        self._eof_received = True
         try:
             keep_open = self._protocol.eof_received()
         except (SystemExit, KeyboardInterrupt):
@@ -309,7 +310,7 @@ class StreamTransport(StreamSender):
         if self._sock is not None:
             self._sock.close()
         else:
-            kernel.close(fd)
+            calls.close(fd)
 
     def __del__(self) -> None:
         fd = self.fd
@@ -349,7 +350,7 @@ class StreamTransport(StreamSender):
         if name == "sockname":
             if self._sockname is None and self.fd >= 0:
                 try:
-                    self._sockname = kernel_sockets.local_address(self._number())
+                    self._sockname = sockets.local_address(self._number())
                 except OSError:
                     return default
             return self._sockname if self._sockname is not None else default
@@ -365,8 +366,8 @@ class StreamTransport(StreamSender):
             words.append("closing")
         words.append(f"fd={self.fd}")
         if self.fd >= 0:
-            words.append(f"read={'idle' if self._paused or self._ended or self._closing else 'polling'}")
-            words.append(f"write=<{'polling' if self._backlog else 'idle'}, bufsize={self._backlog_size}>")
+            words.append(f"read={'idle' if self._paused or self._eof_received or self._closing else 'polling'}")
+            words.append(f"write=<{'polling' if self._write_buffer else 'idle'}, bufsize={self._write_buffer_size}>")
         return f"<{' '.join(words)}>"
 
 

@@ -22,5 +22,5 @@ if not any(words[0] == "::1" and "localhost" in words[1:] for words in known if 
 @pytest.fixture(autouse=True)
 def starting_a_child_may_block(request: pytest.FixtureRequest) -> None:
     request.getfixturevalue("blockbuster").functions["os.read"].can_block_in(
-        "edgeloop/subprocesses.py", {"_subprocess"}
+        "edgeloop/loop/subprocesses.py", {"_subprocess"}
     )

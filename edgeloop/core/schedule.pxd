@@ -1,0 +1,50 @@
+cimport cython
+
+from edgeloop.kernel cimport calls, interpreter
+from edgeloop.core.handles cimport Handle, HandleSource, SharedHandle, TimerHandle
+from edgeloop.core.timer_heap cimport TimerHeap
+from edgeloop.core.reactor cimport Reactor
+
+
+cdef bint _HANDLES_ARE_SHARED
+
+
+cdef class Scheduler(HandleSource):
+    cdef readonly Reactor reactor
+    cdef public list _ready
+    cdef list _fired
+    cdef TimerHeap _timers
+    cdef list _new_timers
+    cdef list _spare_list
+    cdef object _inbox
+    cdef bint _inbox_dirty
+    cdef public bint _closed
+    cdef public bint _stopping
+    cdef public object _thread_id
+    cdef long long _version
+    cdef bint _replaced
+    cdef bint _own_clock
+    cdef bint _own_call_at
+    cdef bint _own_run_once
+    cdef public double slow_callback_duration
+    cdef object __weakref__
+    cdef double _now(self) except? -1
+    cdef _find_overrides(self)
+    @cython.locals(timer=TimerHandle, timeout=double)
+    cdef double _wait_time(self) except? -2
+    @cython.locals(timer=TimerHandle, timers=TimerHeap, cancelled=list)
+    cdef bint _any_is_due(self, double now) except -1
+    @cython.locals(timer=TimerHandle, timers=TimerHeap)
+    cdef _collect_due(self, double now)
+    @cython.locals(timer=TimerHandle, new_timers=list, place=Py_ssize_t)
+    cdef _sort_new_timers(self)
+    cdef _collect_inbox(self)
+    cdef _report_within(self, context, details)
+    @cython.locals(handle=Handle, start=double)
+    cdef _run_only(self)
+    @cython.locals(handle=Handle, batch=list, following=list, size=Py_ssize_t,
+                   done=Py_ssize_t, start=double)
+    cdef _run_batch(self, bint fired)
+    cdef _warn_if_slow(self, Handle handle, double elapsed)
+    @cython.locals(reactor=Reactor, due=bint, now=double)
+    cdef _turn(self)

@@ -1,0 +1,234 @@
+"""The epoll set of the compiled edition; ``epoll.py`` is the pure edition's.
+
+Only an epoll_wait that may sleep releases the GIL: releasing it costs more than the other calls.
+"""
+
+from cpython.exc cimport PyErr_CheckSignals, PyErr_SetFromErrno
+from libc.errno cimport EAGAIN, EBADF, EINTR, ENOENT, ENOSYS, EPERM, errno
+from libc.math cimport ceil
+from libc.stdint cimport int64_t, uint32_t, uint64_t
+from libc.stdlib cimport free, malloc
+from posix.unistd cimport close, write
+
+from edgeloop.kernel cimport calls, interpreter
+
+cdef extern from "<sys/epoll.h>" nogil:
+    ctypedef union epoll_data_t:
+        int fd
+        uint64_t u64
+    struct epoll_event:
+        uint32_t events
+        epoll_data_t data
+    int epoll_create1(int flags)
+    int epoll_ctl(int epfd, int op, int fd, epoll_event* event)
+    int epoll_wait(int epfd, epoll_event* events, int maxevents, int timeout)
+    int EPOLL_CLOEXEC, EPOLL_CTL_ADD, EPOLL_CTL_MOD, EPOLL_CTL_DEL
+
+cdef extern from "<sys/eventfd.h>" nogil:
+    int eventfd(unsigned int count, int flags)
+    int EFD_CLOEXEC, EFD_NONBLOCK
+
+cdef extern from "<sys/prctl.h>" nogil:
+    int prctl(int option, ...)
+    int PR_GET_TIMERSLACK
+
+cdef extern from *:
+    """
+    #include <stdint.h>
+    #include <sys/epoll.h>
+    #include <sys/syscall.h>
+    #include <unistd.h>
+    #ifndef SYS_epoll_pwait2
+    #define SYS_epoll_pwait2 441  /* the same number on every architecture: all calls since 424 are */
+    #endif
+
+    /* The kernel's __kernel_timespec: 64 bits each, also where the C library's long and time_t have 32. */
+    struct edgeloop_timespec {
+        int64_t tv_sec;
+        int64_t tv_nsec;
+    };
+    _Static_assert(sizeof(struct edgeloop_timespec) == 16, "the kernel's timespec has 64 bits for each");
+
+    static int edgeloop_epoll_pwait2(int epfd, struct epoll_event *events, int maxevents, struct edgeloop_timespec *timeout) {
+        return (int)syscall(SYS_epoll_pwait2, epfd, events, maxevents, timeout, NULL, 0);
+    }
+    """
+    struct edgeloop_timespec:
+        int64_t tv_sec
+        int64_t tv_nsec
+    int edgeloop_epoll_pwait2(int epfd, epoll_event* events, int maxevents, edgeloop_timespec* timeout) nogil
+
+# One turn's events; the kernel keeps what does not fit and gives it next time, the longest waiting first.
+cdef enum:
+    MAX_EVENTS = 1024
+
+
+# The kernel may let a sleep last that much longer, as a part of it, when that is more than the thread's own slack; and never
+# more than 100 ms (fs/select.c, which epoll asks).
+cdef enum:
+    SLACK_PARTS = 1000
+cdef double MAX_SLACK = 0.1
+
+
+cdef double without_slack(double timeout, double slack) noexcept nogil:
+    """What to ask for, so that with the most that the kernel adds it is ``timeout``, all in seconds.
+
+    It adds nearly all of it whenever nothing else interrupts the CPU. If something does, the caller finds that nothing is
+    due, and sleeps for the rest, which is asked for as it is: it could not be shortened.
+    """
+    cdef double shorter = timeout - slack
+    if timeout * (1.0 / (SLACK_PARTS + 1)) > slack:
+        shorter = timeout * (<double>SLACK_PARTS / (SLACK_PARTS + 1))
+        if timeout - shorter > MAX_SLACK:
+            shorter = timeout - MAX_SLACK
+    return shorter if shorter > 0 else timeout
+
+
+cdef bint closed_by_its_owner(int error) noexcept:
+    # Closed without a word to us, the number names another file (one that epoll may refuse) or none: the kernel has
+    # dropped what was registered already.
+    return error == ENOENT or error == EBADF or error == EPERM
+
+
+cdef class Poller:
+    """An epoll set that other threads can wake; ``wait`` leaves what the kernel said in ``fds`` and ``masks``."""
+
+    def __cinit__(self):
+        self._fd = self._waker = -1
+        self._slack = -1
+        self._size = MAX_EVENTS
+        self._events = malloc(MAX_EVENTS * sizeof(epoll_event))
+        self.fds = <int*>malloc(MAX_EVENTS * sizeof(int))
+        self.masks = <int*>malloc(MAX_EVENTS * sizeof(int))
+        if self._events == NULL or self.fds == NULL or self.masks == NULL:
+            raise MemoryError
+        self._fd = epoll_create1(EPOLL_CLOEXEC)
+        if self._fd < 0:
+            PyErr_SetFromErrno(OSError)
+        self._waker = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC)
+        if self._waker < 0:
+            PyErr_SetFromErrno(OSError)
+        self.add(self._waker, calls.INTEREST_READ | calls.EPOLL_EDGE)
+
+    def __dealloc__(self):
+        self._give_back()
+        free(self._events)
+        free(self.fds)
+        free(self.masks)
+
+    def fileno(self):
+        return self._fd
+
+    cdef int _control(self, int op, int fd, int mask) noexcept:
+        cdef epoll_event event
+        event.events = <uint32_t>mask
+        event.data.u64 = 0
+        event.data.fd = fd  # what wait() reads: on a big-endian machine not the half that a small u64 fills
+        return epoll_ctl(self._fd, op, fd, &event)
+
+    cpdef add(self, int fd, int mask):
+        if self._control(EPOLL_CTL_ADD, fd, mask) < 0:
+            PyErr_SetFromErrno(OSError)
+
+    cpdef modify(self, int fd, int mask):
+        if self._control(EPOLL_CTL_MOD, fd, mask) < 0:
+            PyErr_SetFromErrno(OSError)
+
+    cpdef refresh(self, int fd, int mask):
+        """As ``modify``, for a descriptor that its owner may have closed: then nothing happens."""
+        if self._control(EPOLL_CTL_MOD, fd, mask) < 0 and not closed_by_its_owner(errno):
+            PyErr_SetFromErrno(OSError)
+
+    cpdef remove(self, int fd):
+        if self._control(EPOLL_CTL_DEL, fd, 0) < 0 and not closed_by_its_owner(errno):
+            PyErr_SetFromErrno(OSError)
+
+    cpdef int wait(self, double timeout) except -1:
+        cdef int count, error, i
+        cdef int milliseconds
+        cdef double shorter
+        cdef edgeloop_timespec limit
+        cdef epoll_event* events = <epoll_event*>self._events
+        if timeout == 0 and not interpreter.has_company():
+            count = epoll_wait(self._fd, events, self._size, 0)
+            error = errno
+        elif timeout == 0:
+            # A busy loop that never let go would have each of the others wait for sys.getswitchinterval().
+            with nogil:
+                count = epoll_wait(self._fd, events, self._size, 0)
+                error = errno
+        elif timeout < 0:
+            with nogil:
+                count = epoll_wait(self._fd, events, self._size, -1)
+                error = errno
+        else:
+            if timeout > 86400:
+                timeout = 86400  # as the stdlib: wake once a day rather than overflow a time field
+            if not self._coarse:
+                if self._slack < 0:
+                    self._slack = max(prctl(PR_GET_TIMERSLACK), 0) * 1e-9
+                shorter = without_slack(timeout, self._slack)
+                limit.tv_sec = <int64_t>shorter
+                limit.tv_nsec = <int64_t>ceil((shorter - limit.tv_sec) * 1e9)
+                if limit.tv_nsec >= 1000000000:
+                    limit.tv_sec += 1
+                    limit.tv_nsec = 0
+                with nogil:
+                    count = edgeloop_epoll_pwait2(self._fd, events, self._size, &limit)
+                    error = errno
+                # Before Linux 5.11 there is no such call; a sandbox's filter may answer EPERM for one it doesn't know.
+                if count < 0 and (error == ENOSYS or error == EPERM):
+                    self._coarse = True
+            if self._coarse:
+                milliseconds = <int>ceil(timeout * 1e3)
+                with nogil:
+                    count = epoll_wait(self._fd, events, self._size, milliseconds)
+                    error = errno
+        if count < 0:
+            if error != EINTR:
+                (&errno)[0] = error
+                PyErr_SetFromErrno(OSError)
+            PyErr_CheckSignals()
+            return 0
+        for i in range(count):
+            self.fds[i] = events[i].data.fd
+            self.masks[i] = <int>events[i].events
+        return count
+
+    cpdef wake(self):
+        """End the wait that is going on, or the next one; of a closed set nothing.
+
+        Adds one to an eventfd: a new edge each time, so that nobody has to read it. If its counter is full, the edge of the
+        last write is still to come.
+        """
+        cdef uint64_t one = 1
+        cdef ssize_t written
+        cdef int error
+        if self._waker < 0:
+            return
+        if not interpreter.has_company():
+            written = write(self._waker, &one, sizeof(one))
+            error = errno
+        else:
+            # The thread that this wakes wants the GIL first of all: on the same CPU it would be woken twice.
+            self._waking += 1
+            with nogil:
+                written = write(self._waker, &one, sizeof(one))
+                error = errno
+            self._waking -= 1
+            if self._fd < 0:
+                self._give_back()
+        if written < 0 and error != EAGAIN:
+            (&errno)[0] = error
+            PyErr_SetFromErrno(OSError)
+
+    cpdef close(self):
+        self._give_back()
+
+    cdef void _give_back(self) noexcept:
+        if self._fd >= 0:
+            close(self._fd)
+            self._fd = -1
+        if self._waker >= 0 and not self._waking:  # else by the last of the threads that write to it at this moment
+            close(self._waker)
+            self._waker = -1

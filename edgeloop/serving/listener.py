@@ -1,0 +1,183 @@
+"""The accept-drain loop, and how it lives through a lack of descriptors.
+
+An edge says that connections wait, not how many: accept(2) until EAGAIN, but not more than a turn's share (rule 6).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import os
+import socket
+from collections.abc import Callable
+from typing import Any
+
+from .. import stdlib
+from ..core.reactor import Channel
+from ..core.schedule import Scheduler
+from ..kernel import calls, interpreter, sockets
+from ..kernel.short_reads import short_reads_of_kind
+from ..transports.stream import StreamTransport
+
+ACCEPTS_PER_TURN = 256
+RETRY_SECONDS = 0.1  # after which a lack of descriptors that closing one could not cure is looked at again
+REPORT_SECONDS = 5.0  # one report of it in that time
+
+Connect = Callable[[Any, asyncio.BaseProtocol, contextvars.Context, Any], StreamTransport]
+
+
+class SpareDescriptor:
+    """One descriptor held back, so that there is one left to tell a client that there are none."""
+
+    def __init__(self) -> None:
+        self._fd = -1
+
+    def take(self) -> bool:
+        """Open it unless it is open; whether it is."""
+        if self._fd < 0:
+            try:
+                fd = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
+            except OSError:
+                return False
+            if self._fd < 0:
+                self._fd = fd
+            else:
+                os.close(fd)  # an audit hook has come back here
+        return True
+
+    def give_up(self) -> bool:
+        """Close it; whether that freed a descriptor."""
+        if self._fd < 0:
+            return False
+        fd, self._fd = self._fd, -1
+        os.close(fd)  # which lets other threads run
+        return True
+
+
+class Listener(Channel):
+    """A listening socket in the epoll set; each connection gets a protocol and a transport.
+
+    ``connect(peername, protocol, context, server)``, where given, builds the transport instead (TLS does), without a
+    descriptor. The socket is its owner's, who may close it under us: accept(2) asks it for its number each time.
+    """
+
+    def __init__(
+        self,
+        loop: Scheduler,
+        sock: socket.socket,
+        protocol_factory: Callable[[], asyncio.BaseProtocol],
+        server: Any,
+        spare_descriptor: SpareDescriptor,
+        connect: Connect | None = None,
+    ) -> None:
+        Channel.__init__(self, sock.fileno())
+        self._loop = loop
+        self.sock = sock
+        self._protocol_factory = protocol_factory
+        self._server = server
+        self._context = interpreter.copy_context()
+        self._connect = connect
+        self._spare_descriptor = spare_descriptor
+        self._family = sock.family
+        self._short_read = short_reads_of_kind(sock.family, sock.proto)
+        self._silent_until = 0.0
+        self._retry: asyncio.TimerHandle | None = None
+        spare_descriptor.take()
+        if sock.family in (socket.AF_INET, socket.AF_INET6):
+            # tcp(7): an accepted socket inherits it, which saves a system call for each connection.
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        loop.reactor.add(self, calls.INTEREST_READ)
+
+    def stop(self) -> None:
+        """Accept no more; the socket is the caller's to close."""
+        self._loop.reactor.remove(self)
+        if self._retry is not None:
+            self._retry.cancel()
+            self._retry = None
+
+    def on_ready(self) -> None:
+        """Accept until none waits or this turn's share is done."""
+        if self.readable and self._retry is None:
+            try:
+                self._drain()
+            except BaseException:
+                self._loop.reactor.defer(self)  # SystemExit or KeyboardInterrupt: the others still wait
+                raise
+
+    def _drain(self) -> None:
+        for _ in range(ACCEPTS_PER_TURN):
+            try:
+                accepted = sockets.accept(self.sock)
+            except OSError as exc:
+                if self._exhausted(exc):
+                    continue
+                return
+            if accepted is None:
+                self.readable = False
+                return
+            self._on_accepted(accepted[0], accepted[1])
+            if not self.added:
+                return  # what we called has closed the server
+        self._loop.reactor.defer(self)
+
+    def _on_accepted(self, fd: int, peername: Any) -> None:
+        # The descriptor is ours until the transport has it; ``connection_made`` comes in the next turn, as on asyncio, after
+        # what the factory has scheduled.
+        context = self._context.copy()
+        transport: StreamTransport | None = None
+        try:
+            protocol = interpreter.call_none(context, self._protocol_factory)
+            if self._connect is not None:
+                transport = self._connect(peername, protocol, context, self._server)
+            else:
+                transport = StreamTransport(self._loop, -1, None, protocol, context, peername, self._server)
+            transport.fd = fd
+            transport.use_family(self._family, self._short_read)
+            self._loop.call_soon(transport.begin, context=context)
+        except BaseException as exc:
+            if transport is None or transport.fd != fd:
+                calls.close(fd)
+            if isinstance(exc, (SystemExit, KeyboardInterrupt)):
+                raise
+            self._loop._report_within(
+                context, {"message": "Error on transport creation for incoming connection", "exception": exc}
+            )
+
+    def _exhausted(self, exc: OSError) -> bool:
+        # Whether there is anything left to try in this turn.
+        if exc.errno not in sockets.exhausted:
+            self._report(exc, "Fatal error: accept() failed on a listening socket")
+            self.stop()
+            return False
+        self._report_seldom(exc)
+        if self._spare_descriptor.give_up():
+            # Turned away at once, a client can try elsewhere; left in the backlog, it would hang.
+            accepted = None
+            try:
+                accepted = sockets.accept(self.sock)
+                self.readable = accepted is not None
+            except OSError:
+                pass  # still none: another thread took the one we gave up
+            if accepted is not None:
+                calls.close(accepted[0])
+            if self._spare_descriptor.take():
+                return self.readable
+        # No descriptor to give up, or another thread was faster: no edge will tell when there is one again.
+        self._retry = self._loop.call_later(RETRY_SECONDS, self._try_again)
+        return False
+
+    def _try_again(self) -> None:
+        self._retry = None
+        self._spare_descriptor.take()
+        if self.added:
+            self._loop.reactor.defer(self)
+
+    def _report_seldom(self, exc: OSError) -> None:
+        now = self._loop.time()
+        if now >= self._silent_until:
+            self._silent_until = now + REPORT_SECONDS
+            self._report(exc, "socket.accept() out of system resource")
+
+    def _report(self, exc: OSError, message: str) -> None:
+        listening = stdlib.TransportSocket(self.sock)
+        self._loop._report_within(self._context, {"message": message, "exception": exc, "socket": listening})

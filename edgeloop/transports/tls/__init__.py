@@ -1,0 +1,1 @@
+"""TLS: between a stream transport below and an application protocol above."""
