@@ -19,7 +19,7 @@ pytestmark = pytest.mark.edgeloop_only
 CLASSES = [
     (f"edgeloop.{module}", name)
     for module in compiled_modules(HOME)
-    if module in ("handles", "schedule", "tasks", "kernel_timers", "kernel", "reactor", "watch")
+    if module.startswith(("core.", "loop.")) or module in ("kernel.calls", "kernel.interpreter")
     for name, cls in sorted(vars(importlib.import_module(f"edgeloop.{module}")).items())
     if inspect.isclass(cls) and cls.__module__ == f"edgeloop.{module}"
 ]
