@@ -39,6 +39,7 @@ _HOMES = {
     "EDITION": "_edition",
     "EventLoop": "loop.event_loop",
     "install": "policy",
+    "loop": "",
     "new_event_loop": "policy",
     "open_connection": "streams",
     "open_unix_connection": "streams",
@@ -50,6 +51,7 @@ _HOMES = {
 
 if TYPE_CHECKING:
     # A checker sees the names where they are made, the class where policies are, and no others.
+    from . import loop as loop
     from . import streams as streams
     from ._edition import EDITION
     from .loop.event_loop import EventLoop
