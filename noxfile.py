@@ -65,7 +65,7 @@ def shared(session_folder: str, *, interpreter: str, **others: Any) -> VirtualEn
 os.environ["PATH"] = os.pathsep.join([os.environ["PATH"], *pythons_of_pyenv()])
 ALL_VENVS["shared"] = shared
 
-nox.needs_version = ">=2025.2.9"
+nox.needs_version = ">=2026.2.9"
 nox.options.default_venv_backend = "shared"
 nox.options.error_on_missing_interpreters = False  # each Python that is here; in public CI an option says otherwise
 nox.options.sessions = ["lint", "types", "once", "tests"]
