@@ -17,8 +17,10 @@ from typing import Any
 from .. import stdlib
 from ..kernel import interpreter
 
-# Whose frames are on top when a handle is made, in the pure edition: they are not who asked for it.
-MAKERS = [os.path.join(os.path.dirname(__file__), name) for name in ("handles.py", "schedule.py", "stdlib.py")]
+# The frames of these files are on top of the stack when a handle is made. The caller in whom debug mode is interested is
+# below them. (A compiled function has no frame.)
+_PACKAGE = os.path.dirname(stdlib.__file__)
+MAKERS = [os.path.join(_PACKAGE, *path) for path in (("stdlib.py",), ("core", "handles.py"), ("core", "schedule.py"))]
 
 
 class _AsyncioHandle(asyncio.Handle):
