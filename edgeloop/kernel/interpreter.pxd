@@ -1,7 +1,7 @@
-# All that the compiled edition uses of the interpreter's internals, but for those of the ssl module (transports/tls/libssl.pxd).
+# All that the compiled edition uses of the interpreter's internals, but for the ssl module's (transports/tls/libssl.pxd).
 # The callers hold the GIL. interpreter.py says what each function returns.
 #
-# Each internal was checked on CPython 3.11 to 3.15; tests/test_interpreter_inside.py fails when one no longer holds. The plain
+# Each internal was checked on CPython 3.11 to 3.15; test_interpreter_inside.py fails when one no longer holds. The plain
 # mode does without them: EDGELOOP_PLAIN=1 in the environment of the import, and always in a build without the GIL.
 #
 #   internal                                      | plain mode
