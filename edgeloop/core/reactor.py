@@ -7,11 +7,9 @@ in comments are the rules of edge triggering in docs/edges.md.
 
 from __future__ import annotations
 
-import os
-import weakref
-
 from ..kernel import calls, interpreter
 from ..kernel.epoll import Poller
+from . import fork
 
 # The longest sleep while a call waits on a registration that was kept from the call before (watch.py).
 MAX_UNVERIFIED_SECONDS = 0.05
@@ -24,8 +22,6 @@ EARNED = 4  # so many short callbacks in a row, and a connection's writes are ga
 CAUTIOUS_CALLBACKS = 16  # after a callback that was not short, so many others have theirs sent when they end
 
 _NOTHING: list[Channel] = []
-
-_reactors: weakref.WeakSet[Reactor] = weakref.WeakSet()
 
 
 class Channel:
@@ -96,7 +92,7 @@ class Reactor:
         self.cautious = 0  # so many callbacks' writes are not gathered beyond their end
         self.late = False  # what is let go of has waited for longer than LONG_SECONDS
         self.rearm_queue: list[Channel] = []
-        _reactors.add(self)
+        fork.reactors.add(self)
 
     def close(self) -> None:
         """Give the descriptors back. Channels that are still open are their owners' to close."""
@@ -400,17 +396,3 @@ class Reactor:
         self.woken = True
         self.poller.wake()
         del dropped
-
-
-def _before_fork() -> None:
-    # What is gathered would be in both processes: neither may lose it, nor both send it.
-    for reactor in list(_reactors):
-        reactor.push()
-
-
-def _after_fork_in_child() -> None:
-    for reactor in list(_reactors):
-        reactor.after_fork()
-
-
-os.register_at_fork(before=_before_fork, after_in_child=_after_fork_in_child)
