@@ -1,7 +1,7 @@
 """What a fork does to the reactors of the process (rule 11). This registers the handlers of os.register_at_fork.
 
-They run in the thread that calls os.fork, with the GIL held: nothing else of Python runs between the two, in the child not
-even another thread. They make no registration and no system call but the writes of ``Reactor.push``.
+They run in the thread that calls os.fork, the second one in the child, where there is no other thread. The only system calls
+are the writes of ``Reactor.push``. The first use of a loop in the child does the rest: ``Reactor._take_over``.
 """
 
 from __future__ import annotations
