@@ -95,14 +95,10 @@ class Reactor:
         self.skipped = False  # the last turn made no wait
         self.unverified = False  # a registration that a call waits on may be gone (rule 10): watch.py sets it
         self.idle = False  # the last wait has slept and returned no event
-        self.companions: dict[
-            int, Channel
-        ] = {}  # by the number of a closing transport (rule 9): sockcalls.py, watch.py
+        self.companions: dict[int, Channel] = {}  # by a closing transport's number (rule 9): sockcalls.py, watch.py
         self.thread = 0  # threading.get_ident() of the thread that runs the loop, or 0: event_loop.py sets it
         self.deferred: list[Channel] = []  # to be dispatched in the next turn (rule 3)
-        self.flush_queue: list[
-            Channel
-        ] = []  # channels with gathered bytes (rule 5); a write in another thread may append
+        self.flush_queue: list[Channel] = []  # have gathered bytes (rule 5); a write in any thread may append
         self.flush_queued_at = 0.0  # when the first of them was appended
         self.judged = 0  # how many of them have had their callback judged
         self.judged_at = 0.0  # when the last of those callbacks ended
@@ -398,9 +394,7 @@ class Reactor:
             raise RuntimeError(
                 "this event loop belongs to the process that this one was forked from, where it is running"
             )
-        dropped = (
-            self.poller
-        )  # closing its descriptors is all that may be done: the parent uses the same set and eventfd
+        dropped = self.poller  # closed at the end, without a DEL: the parent uses the same set
         if not self.channels:
             raise ValueError("I/O operation on closed epoll object")
         self.poller = Poller()
