@@ -1,1 +1,1 @@
-"""The turn: what the kernel said of each descriptor, what runs next, and the timers."""
+"""The loop without its protocols: the epoll set (reactor), the queues and the turn (schedule), handles and timers."""

@@ -1,7 +1,13 @@
-"""Handles: the callbacks that wait for their turn or their time, and how a loop makes them and uses them again.
+"""Handles: the callbacks that wait for their turn or their time. A loop makes them and uses them again.
 
-The handle of a callback that has run, and that nobody else refers to, is given to the next: to make an object and end it
-costs more than what else a ``call_soon`` does.
+A handle whose callback has run, and that nobody refers to, gets the next callback: allocating and freeing an object costs more
+than the rest of a ``call_soon``.
+
+- The thread that runs the loop makes, cancels and runs handles. ``call_soon_threadsafe`` makes them in any thread. Only a
+  SharedHandle may be cancelled in any thread.
+- No function raises what a callback has raised, but SystemExit and KeyboardInterrupt: ``report`` passes it to the loop.
+- Dropping a callback, its arguments or its context may run any code. So a method changes the handle first, and drops the old
+  values last.
 """
 
 from __future__ import annotations
@@ -17,24 +23,30 @@ from typing import Any
 from .. import stdlib
 from ..kernel import interpreter
 
-# Whose frames are on top when a handle is made, in the pure edition: they are not who asked for it.
-MAKERS = [os.path.join(os.path.dirname(__file__), name) for name in ("handles.py", "schedule.py", "stdlib.py")]
+# The frames of these files are on top of the stack when a handle is made. The caller in whom debug mode is interested is
+# below them. (A compiled function has no frame.)
+_PACKAGE = os.path.dirname(stdlib.__file__)
+MAKERS = [os.path.join(_PACKAGE, *path) for path in (("stdlib.py",), ("core", "handles.py"), ("core", "schedule.py"))]
 
 
 class _AsyncioHandle(asyncio.Handle):
-    """What ``isinstance`` sees of a Handle: a compiled class can't inherit from asyncio's."""
+    """The ``__class__`` of a Handle, for ``isinstance``: a compiled class can't inherit from asyncio's."""
 
     __slots__ = ()
 
 
 class _AsyncioTimerHandle(asyncio.TimerHandle):
-    """What ``isinstance`` sees of a TimerHandle."""
+    """The ``__class__`` of a TimerHandle."""
 
     __slots__ = ()
 
 
 class Handle:
-    """A callback that waits for its turn: asyncio.Handle, as ``call_soon`` returns it."""
+    """A callback that waits for its turn: asyncio.Handle, as ``call_soon`` returns it.
+
+    It ends when the callback has run or ``cancel`` was called. Once it is made, only the loop's thread changes an
+    attribute, and between two uses only the HandleSource.
+    """
 
     def __init__(
         self,
@@ -45,13 +57,13 @@ class Handle:
     ) -> None:
         if context is None:
             context = interpreter.copy_context()
-        self._callback: Any = callback  # None, as the arguments, once cancelled
-        self._args: Any = args
-        self._context: contextvars.Context = context
-        self._loop = loop
-        self._cancelled = False
-        self._repr: str | None = None
-        self._source_traceback: traceback.StackSummary | None = None
+        self._callback: Any = callback  # None once it is cancelled: ``cancel`` sets it
+        self._args: Any = args  # likewise
+        self._context: contextvars.Context = context  # never None while it waits
+        self._loop = loop  # never changed
+        self._cancelled = False  # set by ``cancel``, cleared for the next use
+        self._repr: str | None = None  # debug mode: ``cancel`` sets it
+        self._source_traceback: traceback.StackSummary | None = None  # debug mode: ``record_source`` sets it
         if loop._debug:
             self.record_source()
 
@@ -60,26 +72,24 @@ class Handle:
         return _AsyncioHandle
 
     def cancel(self) -> None:
-        """Keep the callback from running; what has run already is not undone."""
+        """Keep the callback from running. Do nothing if it has run."""
         if not self._cancelled:
-            handle = (
-                self  # who calls from C may have the only reference in an attribute, which what runs here may change
-            )
+            handle = self  # a caller in C may hold the only reference, in an attribute that code run here may change
             handle._cancelled = True
             if handle._loop._debug:
-                handle._repr = repr(handle)  # while the callback can still be named
-            # Moved here first: what their end runs finds the handle as it will stay.
+                handle._repr = repr(handle)  # before the callback is dropped
+            # Dropped last: their destructors find the handle as it will stay.
             callback, args = handle._callback, handle._args
             handle._callback = None
             handle._args = None
             del args, callback, handle
 
     def cancelled(self) -> bool:
-        """Whether ``cancel`` was called."""
+        """Return True if ``cancel`` was called."""
         return self._cancelled
 
     def get_context(self) -> contextvars.Context:
-        """The context the callback runs in (asyncio has this from 3.12 on)."""
+        """Return the context that the callback runs in. asyncio has this from Python 3.12 on."""
         return self._context
 
     def __repr__(self) -> str:
@@ -99,14 +109,14 @@ class Handle:
         return words
 
     def _run(self) -> None:
-        # For those who call it themselves, perhaps when it is cancelled: then None is called, and that is reported.
+        # For programs that call it. If the handle is cancelled, the call of None is reported.
         interpreter.run(self, self._context, self._callback, () if self._args is None else self._args)
 
     def report(self, exc: BaseException) -> None:
-        """Tell the loop's exception handler what the callback raised."""
+        """Pass what the callback has raised to the loop's exception handler."""
         owner = getattr(self._callback, "__self__", None)
         if isinstance(owner, SharedHandle) and self._callback == owner.run_unless_cancelled:
-            owner.report(exc)  # it is in the queue for that one
+            owner.report(exc)  # the queue has this handle in place of that one
             return
         text = stdlib.describe_callback(self._callback, self._args or (), self._loop._debug)
         context = {"message": f"Exception in callback {text}", "exception": exc, "handle": self}
@@ -115,7 +125,7 @@ class Handle:
         self._loop.call_exception_handler(context)
 
     def record_source(self) -> None:
-        """Debug mode: remember who scheduled the callback."""
+        """Record where the callback was scheduled. Debug mode only."""
         stack = stdlib.extract_stack()
         while stack and stack[-1].filename in MAKERS:
             del stack[-1]
@@ -123,9 +133,9 @@ class Handle:
 
 
 class SharedHandle(Handle):
-    """What ``call_soon_threadsafe`` returns from Python 3.14 on: any thread may cancel it, and waits while it runs.
+    """The handle of ``call_soon_threadsafe`` from Python 3.14 on. Any thread may cancel it; it waits while the callback runs.
 
-    It is not in the queue itself, but what calls its ``run_unless_cancelled``: so other handles know nothing of this.
+    The queue has a plain Handle that calls ``run_unless_cancelled``. So other handles need no lock.
     """
 
     def __init__(
@@ -136,15 +146,15 @@ class SharedHandle(Handle):
         context: contextvars.Context | None = None,
     ) -> None:
         Handle.__init__(self, callback, args, loop, context)
-        self._lock = threading.RLock()
+        self._lock = threading.RLock()  # never changed; held while the callback runs
 
     def cancel(self) -> None:
-        """Keep the callback from running; if another thread runs it at this moment, wait until it has ended."""
+        """Keep the callback from running. If another thread is running it, wait until it returns."""
         with self._lock:
             Handle.cancel(self)
 
     def cancelled(self) -> bool:
-        """Whether ``cancel`` was called; waits as that does."""
+        """Return True if ``cancel`` was called. Wait like ``cancel``."""
         with self._lock:
             return self._cancelled
 
@@ -154,7 +164,7 @@ class SharedHandle(Handle):
                 Handle._run(self)
 
     def run_unless_cancelled(self) -> None:
-        """Call back; in the handle's context already. What it raises is reported out of it: ``Handle.report``."""
+        """Run the callback, unless it is cancelled. The caller has entered the context, and reports what this raises."""
         with self._lock:
             try:
                 if not self._cancelled:
@@ -175,15 +185,15 @@ class TimerHandle(Handle):
         context: contextvars.Context | None = None,
     ) -> None:
         Handle.__init__(self, callback, args, loop, context)
-        self._when = float(when)
-        self._scheduled = False
+        self._when = float(when)  # never changed while it waits
+        self._scheduled = False  # it is among the loop's timers: the Scheduler changes it
 
     @property  # type: ignore[misc]
     def __class__(self) -> type[asyncio.TimerHandle]:  # type: ignore[override]
         return _AsyncioTimerHandle
 
     def when(self) -> float:
-        """The time it is due, in seconds of ``loop.time()``."""
+        """Return the time at which it is due, in seconds of ``loop.time()``."""
         return self._when
 
     def cancel(self) -> None:
@@ -232,20 +242,24 @@ class TimerHandle(Handle):
 
 
 class HandleSource:
-    """The part of an event loop that its handles know, and that makes them."""
+    """The part of an event loop that makes handles, and that they refer to.
+
+    Only the loop's thread changes an attribute. ``call_soon_threadsafe`` takes handles from the free list in other threads:
+    under the GIL no other code runs between the check of its size and the taking.
+    """
 
     def __init__(self) -> None:
-        self._debug = stdlib.debug_by_default()
-        self._cancelled_timers = 0  # of those that wait
-        # Handles that have run and that nobody refers to, to be used again: the first so many places of each list.
+        self._debug = stdlib.debug_by_default()  # set by ``set_debug``
+        self._cancelled_timers = 0  # of the pending timers: TimerHandle.cancel adds, the Scheduler subtracts
+        # Handles to be used again, in the first places of each list. The other places are None.
         self._freelist: list[Any] = [None] * interpreter.FREELIST_LIMIT
         self._timer_freelist: list[Any] = [None] * interpreter.FREELIST_LIMIT
-        self._freelist_limit = interpreter.FREELIST_LIMIT  # none once the loop is closed
-        self._freelist_size = 0
-        self._timer_freelist_size = 0
+        self._freelist_limit = interpreter.FREELIST_LIMIT  # 0 once the loop is closed
+        self._freelist_size = 0  # _handle and _keep change it
+        self._timer_freelist_size = 0  # _timer and _keep change it
 
     def call_exception_handler(self, context: dict[str, Any]) -> None:
-        """Report what nobody can catch; the loop says how."""
+        """Report an exception that no caller can catch. The loop overrides this."""
         raise NotImplementedError
 
     def _handle(
@@ -256,7 +270,7 @@ class HandleSource:
             handle: Handle = interpreter.swap_out(self._freelist, self._freelist_size)
             handle._cancelled = False
         else:
-            # By __new__: compiled, a call of the class would pack the arguments into a tuple first.
+            # __new__, because a call of a compiled class packs the arguments into a tuple.
             handle = Handle.__new__(Handle)
             handle._loop = self
             handle._cancelled = False
@@ -295,14 +309,14 @@ class HandleSource:
         return timer
 
     def _keep(self, handle: Handle) -> None:
-        # Nobody refers to it any more: it will do for another callback.
+        # Put a handle that only the caller refers to into the free list.
         if handle._repr is not None or handle._source_traceback is not None:
-            return  # debug mode's
-        # The end of what it held can run code that schedules, and let other threads run that do: until that is over, nobody
-        # may have the handle again, and how many spare ones there are isn't known.
+            return  # from debug mode
+        # Dropping these may run code that schedules, in this thread or others. So the handle goes into the free list, and the
+        # size of that is read, only after it.
         handle._callback = None
         handle._args = None
-        handle._context = None  # type: ignore[assignment]  # nobody sees it until it has another one
+        handle._context = None  # type: ignore[assignment]  # no code sees the handle before it has another one
         if type(handle) is Handle:
             if self._freelist_size < self._freelist_limit and interpreter.unshared(handle):
                 interpreter.swap_in(self._freelist, self._freelist_size, handle)

@@ -1,105 +1,114 @@
-"""The epoll set, one turn of it, and the Channel: what is known of one descriptor.
+"""The epoll set, its share of a turn, and the Channel: the state of one descriptor.
 
-epoll(7) with EPOLLET tells a change once. A Channel remembers what it was told (``readable``, ``writable``) until a
-system call has answered EAGAIN, and the reactor's deferred list brings a Channel back that stopped before that. Numbers
-in comments are the rules of edge triggering in docs/edges.md.
+epoll(7) with EPOLLET reports a change once. A Channel keeps it (``readable``, ``writable``) until a system call has returned
+EAGAIN. A Channel that stops before that is put on the deferred list. "Rule 2" is a rule of docs/edges.md.
+
+- A channel's owner registers it with ``add``, takes it out with ``remove``, and closes the descriptor after that (rule 1).
+- ``add`` and ``rearm`` raise OSError if epoll refuses the descriptor. In the child of a fork they and ``wait`` raise
+  RuntimeError if the loop was running at the fork (rule 11).
+- ``wait`` sleeps. ``dispatch`` calls ``on_ready``; what a channel raises, it raises, and continues with the next channel
+  when it is called again.
+- ``wake`` may be called from any thread and from a signal handler (the wake-up protocol: schedule.py). Everything else is
+  called by the thread that runs the loop, or by any one thread while none does.
+- Some programs call a transport's ``write`` in another thread, against asyncio's rules. ``may_gather`` tests for that.
 """
 
 from __future__ import annotations
 
-import os
-import weakref
-
 from ..kernel import calls, interpreter
 from ..kernel.epoll import Poller
+from . import fork
 
-# The longest sleep while a call waits on a registration that was kept from the call before (watch.py).
+# The longest sleep while a sock_* call waits on a registration that an earlier call has left (rule 10).
 MAX_UNVERIFIED_SECONDS = 0.05
 
-# Rule 5. A callback that ends so soon after its first write would have lost nothing by having its writes gathered; no byte
-# that is gathered waits longer than that for other callbacks.
+# Rule 5. A callback is short if it ends this soon after its first write: gathering would have cost that write nothing. No
+# gathered byte waits longer than this for other callbacks.
 SHORT_SECONDS = 100e-6
-LONG_SECONDS = 1e-3  # who goes on computing for longer than that after a write has its next writes sent at once
-EARNED = 4  # so many short callbacks in a row, and a connection's writes are gathered
-CAUTIOUS_CALLBACKS = 16  # after a callback that was not short, so many others have theirs sent when they end
+LONG_SECONDS = 1e-3  # a callback that runs this long after a write loses its channel's credit
+EARNED = 4  # short callbacks in a row after which a channel's writes are gathered
+CAUTIOUS_CALLBACKS = 16  # after one that was not short, this many have their writes sent when they end
 
 _NOTHING: list[Channel] = []
 
-_reactors: weakref.WeakSet[Reactor] = weakref.WeakSet()
-
 
 class Channel:
-    """One descriptor in the epoll set: what the kernel said of it, what we want, what is deferred.
+    """One descriptor in the epoll set: what events have reported, and which of the reactor's lists it is on.
 
-    Subclasses say what to do in ``on_ready`` (something may be readable or writable), ``flush`` (the turn ends) and
-    ``after_callbacks`` (the callbacks that ``on_ready`` queued have run).
+    The subclass owns the descriptor, or knows who does, and overrides the methods. The reactor calls them in the thread that
+    runs the loop. Only that thread changes an attribute, or any one thread while no loop runs. ``remove`` ends a channel;
+    it can be added again.
     """
 
     def __init__(self, fd: int) -> None:
-        self.fd = fd
+        self.fd = fd  # the subclass: -1 once it is closed
+        # An event sets these. The subclass clears them after EAGAIN, or after a short read (rule 2).
         self.readable = False
-        self.writable = True  # until a call says otherwise: a new socket has room
-        self.hangup = False  # RDHUP, HUP, ERR or PRI came: a short read is not the end (rule 2)
-        self.urgent = False  # PRI was among them
-        self.deferred = False
-        self.flush_queued = False
-        self.rearm_queued = False
-        self.added = False
-        self.interest = 0
-        self.registered_in = 0
-        self.credit = 0  # the callbacks of late that ended at once after a write (rule 5)
+        self.writable = True  # a new socket's buffer is empty
+        self.hangup = False  # RDHUP, HUP, ERR or PRI: a short read does not clear ``readable``
+        self.urgent = False  # PRI
+        # The reactor changes these.
+        self.deferred = False  # it is on the deferred list
+        self.flush_queued = False  # it is in the flush queue
+        self.rearm_queued = False  # it is in the rearm queue
+        self.added = False  # it is in the epoll set; a pipe that epoll refuses sets it by itself
+        self.interest = 0  # the mask that it is registered for
+        self.registered_in = 0  # the iteration in which it was added (rule 9)
+        self.credit = 0  # short callbacks in a row, up to EARNED (rule 5); ``flush`` may set it to 0
 
     def on_ready(self) -> None:
-        """React to ``readable``, ``writable``; called for each event and for each deferral."""
+        """Act on ``readable`` and ``writable``. Called once for each event and each ``Reactor.defer``."""
 
     def flush(self) -> None:
-        """Send what was gathered; called once for each ``Reactor.schedule_flush``."""
+        """Send what is gathered. Called once for each ``Reactor.schedule_flush``."""
 
     def push(self) -> None:
-        """Send what was gathered, in the middle of a callback: call none of the program's."""
+        """Send what is gathered, in the middle of a callback, and call no callback of the program."""
         self.flush()
 
     def after_callbacks(self) -> None:
-        """Have the kernel look again; called once for each ``Reactor.schedule_rearm``."""
+        """Re-arm (rule 10). Called once for each ``Reactor.schedule_rearm``."""
 
     def on_closed(self) -> None:
-        """The channel that this one was beside is taken out; called for a ``Reactor.companions`` alone."""
+        """The transport that this companion belongs to is closed. Called for the channels in ``Reactor.companions``."""
 
 
 class Reactor:
-    """An epoll set with its channels; a turn is one ``wait`` and one ``dispatch``.
+    """An epoll set and its channels. A turn is one ``wait`` and one ``dispatch``.
 
-    ``channels`` is indexed by descriptor, which the kernel hands out lowest first, so the list stays short.
+    It owns the descriptors of its Poller, and the duplicates of its companions. Every other descriptor is its channel's
+    owner's. ``close`` ends it. Where no line says otherwise, only methods of the Reactor change an attribute, in the thread
+    that runs the loop.
     """
 
     def __init__(self) -> None:
         self.poller = Poller()
-        self.channels: list[Channel | None] = [None] * 64
-        self.woken = False
-        self.forked = False  # this process is a fork of the one the set belongs to
-        self.usable = True  # unless the loop was running then
-        self.forks = 0  # from process to process, for whoever has something that can't be shared
-        self.iteration = 1
-        self.num_events = 0  # events that the last wait brought
+        self.channels: list[Channel | None] = [None] * 64  # by descriptor; empty once the reactor is closed
+        self.woken = False  # the eventfd was written to since the last wait: any thread sets it, ``wait`` clears it
+        self.forked = False  # the set is the parent process's: set at the fork, cleared by _take_over
+        self.usable = True  # cleared, for good, at a fork while the loop ran
+        self.forks = 0  # forks between this process and the one that made it; counted at the fork
+        self.iteration = 1  # counts the waits (rule 9)
+        self.num_events = 0  # events of the last wait
         self.next_event = 0  # the index of the first that is not dispatched yet
-        self.needs_poll = True  # something was done since the last wait that can have made an event
-        self.skipped = False  # the last turn has not asked the kernel
-        self.unverified = False  # somebody waits on a registration that may be gone
-        self.idle = False  # the last wait has slept and brought nothing
-        self.companions: dict[int, Channel] = {}  # by the number of the closing transport whose duplicate they watch
-        self.thread = 0  # that runs the loop, as threading.get_ident names it
-        self.deferred: list[Channel] = []
-        self.flush_queue: list[Channel] = []
-        self.flush_queued_at = 0.0  # when the first of them was
-        self.judged = 0  # how many of them were queued by callbacks that have ended
-        self.judged_at = 0.0  # when the last of these ended
-        self.cautious = 0  # so many callbacks' writes are not gathered beyond their end
-        self.late = False  # what is let go of has waited for longer than LONG_SECONDS
-        self.rearm_queue: list[Channel] = []
-        _reactors.add(self)
+        self.needs_poll = True  # something since the last wait may have caused an event: request_poll, any thread
+        self.skipped = False  # the last turn made no wait
+        self.unverified = False  # a registration that a call waits on may be gone (rule 10): watch.py sets it
+        self.idle = False  # the last wait has slept and returned no event
+        self.companions: dict[int, Channel] = {}  # by a closing transport's number (rule 9): sockcalls.py, watch.py
+        self.thread = 0  # threading.get_ident() of the thread that runs the loop, or 0: event_loop.py sets it
+        self.deferred: list[Channel] = []  # to be dispatched in the next turn (rule 3)
+        self.flush_queue: list[Channel] = []  # have gathered bytes (rule 5); a write in any thread may append
+        self.flush_queued_at = 0.0  # when the first of them was appended
+        self.judged = 0  # how many of them have had their callback judged
+        self.judged_at = 0.0  # when the last of those callbacks ended
+        self.cautious = 0  # callbacks left whose writes are sent when they end
+        self.late = False  # during a flush: its bytes have waited for longer than LONG_SECONDS
+        self.rearm_queue: list[Channel] = []  # to be re-armed at the end of the turn (rule 10)
+        fork.reactors.add(self)
 
     def close(self) -> None:
-        """Give the descriptors back. Channels that are still open are their owners' to close."""
+        """Close the set and the companions. Open channels remain their owners' to close."""
         self.poller.close()
         companions = list(self.companions.values())
         self.companions = {}
@@ -112,14 +121,14 @@ class Reactor:
             fd = channel.fd
             channel.fd = -1
             calls.close(fd)
-        del dropped  # at the end: destructors may come back here
+        del dropped  # last: destructors may call this object
 
     def fileno(self) -> int:
-        """The epoll descriptor, the EPFD of /proc/PID/fdinfo/EPFD."""
+        """Return the descriptor of the epoll set; /proc/PID/fdinfo lists what is registered."""
         return self.poller.fileno()
 
     def add(self, channel: Channel, interest: int) -> None:
-        """Register a channel, once (rule 1). Raises OSError where epoll refuses the descriptor."""
+        """Register a channel, once (rule 1). Raise OSError if epoll refuses the descriptor."""
         fd = channel.fd
         if self.forked:
             self._take_over()
@@ -129,23 +138,23 @@ class Reactor:
         self.poller.add(fd, interest | calls.EPOLL_EDGE)
         channel.added = True
         channel.interest = interest
-        channel.registered_in = self.iteration  # rule 9: an event of the iteration under way is its predecessor's
+        channel.registered_in = self.iteration  # events of this iteration are its predecessor's (rule 9)
         predecessor = self.channels[fd]
         self.channels[fd] = channel
-        del predecessor  # now that it is done: to drop it may run code
+        del predecessor  # last: its destructor may run any code
 
     def rearm(self, channel: Channel, interest: int) -> None:
-        """Ask the kernel to look again, now, for ``interest``: no edge can fall between the last look and this (rule 4)."""
+        """Have the kernel report again what is ready of ``interest``, now. So no edge is lost before this call (rule 4)."""
         if self.forked:
             self._take_over()
         if self.find(channel.fd) is not channel:
-            return  # its owner closed it without a word, and the number is another channel's by now (rule 9)
+            return  # its owner has closed it, and the number is another channel's by now (rule 9)
         self.needs_poll = True
         self.poller.modify(channel.fd, interest | calls.EPOLL_EDGE)
         channel.interest = interest
 
     def rearm_if_open(self, channel: Channel, interest: int) -> None:
-        """As ``rearm``, for a descriptor that its owner may have closed meanwhile: then there is nothing to look at."""
+        """``rearm`` a channel whose owner may have closed the descriptor. Then do nothing."""
         if self.forked:
             self._take_over()
         if self.find(channel.fd) is not channel:
@@ -155,16 +164,16 @@ class Reactor:
         channel.interest = interest
 
     def remove(self, channel: Channel) -> None:
-        """Take a channel out; comes before ``close`` (rule 1)."""
+        """Take a channel out, before its descriptor is closed (rule 1). Do nothing if it is not in the set."""
         if not channel.added:
             return
         channel.added = False
         self.needs_poll = True
         fd = channel.fd
         if fd < len(self.channels) and self.channels[fd] is channel:
-            if not self.forked:  # rule 11: a DEL here would take it from the parent
+            if not self.forked:  # a DEL here would take it from the parent process (rule 11)
                 self.poller.remove(fd)
-            # After it: what a destructor registers in between is neither taken out of the set nor out of its place.
+            # After the DEL, and with this check: a destructor may have registered another channel meanwhile.
             if not channel.added and self.channels[fd] is channel:
                 self.channels[fd] = None
         if self.companions:
@@ -173,25 +182,25 @@ class Reactor:
                 companion.on_closed()
 
     def find(self, fd: int) -> Channel | None:
-        """The channel that is registered for a descriptor."""
+        """Return the channel that is registered for a descriptor, or None."""
         return self.channels[fd] if 0 <= fd < len(self.channels) else None
 
     def defer(self, channel: Channel) -> None:
-        """Put a channel on the deferred list: it is looked at again in the next turn, which won't sleep (rule 3)."""
+        """Put a channel on the deferred list. The next turn dispatches it, and does not sleep before that (rule 3)."""
         if not channel.deferred:
             channel.deferred = True
             self.deferred.append(channel)
 
     def may_gather(self, channel: Channel) -> bool:
-        """Whether what the channel is given may wait to leave with more: earned, and in a callback of the loop (rule 5)."""
+        """Return True if a write may be gathered: the channel has earned it, and the loop's thread writes (rule 5)."""
         return channel.credit >= EARNED and self.thread == interpreter.this_thread()
 
     def may_send(self) -> bool:
-        """Whether the calling thread may send what is gathered: the one that runs the loop, if one does."""
+        """Return True if this thread may send what is gathered: it runs the loop, or no thread does."""
         return not self.thread or self.thread == interpreter.this_thread()
 
     def schedule_flush(self, channel: Channel) -> None:
-        """Have ``flush`` called soon, before the next wait at the latest, and the callback judged by its end (rule 5)."""
+        """Have ``flush`` called, before the next wait at the latest, and judge the callback when it ends (rule 5)."""
         self.needs_poll = True
         if not channel.flush_queued:
             if not self.flush_queue:
@@ -200,23 +209,27 @@ class Reactor:
             self.flush_queue.append(channel)
 
     def schedule_rearm(self, channel: Channel) -> None:
-        """Have ``after_callbacks`` called when the turn's callbacks, the channel's among them, have run (rule 10)."""
+        """Have ``after_callbacks`` called when the callbacks of this turn have run (rule 10)."""
         if not channel.rearm_queued:
             channel.rearm_queued = True
             self.rearm_queue.append(channel)
 
     def wake(self) -> None:
-        """End the wait that is going on, or the next one; from any thread or signal handler."""
-        if not self.woken and not self.forked:  # else it is the parent that would wake, and nobody sleeps here
+        """End the wait that is under way, or the next one: the last step of the wake-up protocol (schedule.py).
+
+        Any thread and any signal handler may call.
+        """
+        if not self.woken and not self.forked:  # in a forked child it would wake the parent: _take_over wakes
             self.woken = True
             self.poller.wake()
 
     def callback_ended(self) -> None:
-        """Judge the callback by the channels it queued, and let go of what may wait no longer. Called where any are (rule
-        5).
+        """Judge a callback that has ended by the channels it queued, and send what may not wait (rule 5).
+
+        Called after each callback while the flush queue is not empty.
         """
         now = calls.now()
-        # Its length is known from its first write on, or, if others were queued before, from the end of the last one on.
+        # From its first write, or, if callbacks before it have written, from the end of the last of those.
         elapsed = now - (self.judged_at if self.judged else self.flush_queued_at)
         while self.judged < len(self.flush_queue):
             channel = self.flush_queue[self.judged]
@@ -240,7 +253,7 @@ class Reactor:
             self.late = False
 
     def flush(self) -> None:
-        """Let each queued channel send what it gathered."""
+        """Send what is gathered. If a channel raises, the others stay in the queue."""
         while self.flush_queue:
             flush_queue = self.flush_queue
             self.flush_queue = []
@@ -256,13 +269,13 @@ class Reactor:
                 raise
 
     def push(self) -> None:
-        """Let each queued channel send what it gathered, in the middle of a callback: none of the program's is called."""
+        """Send what is gathered, and call no callback of the program. Do nothing in a thread that may not send."""
         if self.may_send():
             for channel in list(self.flush_queue):
                 channel.push()
 
     def process_rearm_queue(self) -> None:
-        """The turn's callbacks have run: what they left unread is to be reported again (rule 10)."""
+        """Re-arm the channels whose callbacks have run, so that what these left unread is reported again (rule 10)."""
         rearm_queue = self.rearm_queue
         self.rearm_queue = []
         self.unverified = False
@@ -277,15 +290,15 @@ class Reactor:
                 self.rearm_queue[:0] = rearm_queue[done:]
 
     def request_poll(self) -> None:
-        """Have the next turn ask the kernel: what the caller does may make an event."""
+        """Have the next turn call ``wait``: the caller is doing something that may cause an event."""
         self.needs_poll = True
 
     def may_skip(self) -> bool:
-        """Whether a turn that has callbacks to run may do without a ``wait``.
+        """Return True if a turn that has callbacks to run may leave ``wait`` out.
 
-        Not if something was done since the last one that can have made an event: who writes to a peer on the same loop and
-        yields expects it to be told as soon as on asyncio. Else every second turn may, and no more than that: what other
-        threads and direct system calls do is not seen from here, and is told one turn later than on asyncio.
+        It may not after something that can have caused an event: a program that writes to a peer on the same loop and yields
+        expects the event as soon as on asyncio. Otherwise every second turn may. So an event that another thread or a
+        direct system call causes is dispatched at most one turn later than on asyncio.
         """
         if self.needs_poll or self.skipped or self.deferred:
             return False
@@ -293,11 +306,11 @@ class Reactor:
         return True
 
     def wait(self, timeout: float) -> None:
-        """One epoll_wait of at most ``timeout`` seconds (negative: without limit); ``dispatch`` tells what it brought."""
+        """Wait for events for at most ``timeout`` seconds, without limit if it is negative. ``dispatch`` handles them."""
         if self.forked:
             self._take_over()
         if self.next_event < self.num_events:
-            return  # an exception kept the rest of the last events from being dispatched, and the kernel won't repeat them
+            return  # an exception has ended ``dispatch``, and the kernel does not report the other events again
         if self.deferred:
             timeout = 0.0
         elif self.unverified and not 0 <= timeout <= MAX_UNVERIFIED_SECONDS:
@@ -306,19 +319,19 @@ class Reactor:
         self.iteration += 1
         self.next_event = self.num_events = 0
         self.num_events = self.poller.wait(timeout)
-        self.woken = False
+        self.woken = False  # after the wait, before the inbox is read: schedule.py
         self.idle = not self.num_events and timeout != 0.0
 
     def dispatch(self) -> None:
-        """Let each channel react that has an event, and each that was deferred.
+        """Call ``on_ready`` of each channel that has an event, then of each deferred one.
 
-        What one of them raises leaves at once; the others are dispatched by the next call.
+        Raise what one of them raises, at once. The next call dispatches the others.
         """
         deferred = self.deferred
         if deferred:
             self.deferred = []
         else:
-            deferred = _NOTHING  # what is deferred from here on is the next turn's
+            deferred = _NOTHING  # what is deferred from here on belongs to the next turn
         done = 0
         channels = self.channels
         poller = self.poller
@@ -328,15 +341,15 @@ class Reactor:
                 self.next_event = index + 1
                 fd = poller.fds[index]
                 if fd >= len(channels):
-                    continue  # the wake-up descriptor: it has no channel
+                    continue  # the eventfd has no channel
                 channel = channels[fd]
                 if channel is None or channel.registered_in == self.iteration:
-                    continue  # nobody's, or its predecessor's (rule 9)
+                    continue  # it was removed, or the event is its predecessor's (rule 9)
                 mask = poller.masks[index]
-                if mask == calls.EPOLL_INPUT:  # as most are
+                if mask == calls.EPOLL_INPUT:  # the most frequent one
                     channel.readable = True
                 else:
-                    # Rule 8: HUP and ERR are hints, both directions look for themselves.
+                    # HUP and ERR set both: a system call will say what happened (rule 8).
                     if mask & calls.EPOLL_READ:
                         channel.readable = True
                     if mask & calls.EPOLL_WRITE:
@@ -345,7 +358,7 @@ class Reactor:
                         channel.hangup = True
                     if mask & calls.EPOLL_URGENT:
                         channel.urgent = True
-                if not channel.deferred:  # else its turn comes below: one buffer each (rule 3)
+                if not channel.deferred:  # else it comes below: one buffer in each turn (rule 3)
                     channel.on_ready()
                     if self.flush_queue:
                         self.callback_ended()
@@ -361,19 +374,19 @@ class Reactor:
                 self.deferred[:0] = deferred[done:]
 
     def after_fork(self) -> None:
-        """After a fork, in the child: the set is the parent's, and only our copy of its descriptor is ours (rule 11)."""
+        """Note, in the child of a fork, that the epoll set is the parent's (rule 11). core/fork.py calls this."""
         self.forked = True
         self.usable = self.usable and not self.thread
         self.forks += 1
         self.thread = 0
 
     def _take_over(self) -> None:
-        # The loop's first use in the child. Made then, not at the fork: most children never touch it.
+        # The first use of the loop in the child, with a set of its own. Most children never use the loop.
         if not self.usable:
             raise RuntimeError(
                 "this event loop belongs to the process that this one was forked from, where it is running"
             )
-        dropped = self.poller  # only closed here: a DEL would be the parent's, and its eventfd wakes the parent
+        dropped = self.poller  # closed at the end, without a DEL: the parent uses the same set
         if not self.channels:
             raise ValueError("I/O operation on closed epoll object")
         self.poller = Poller()
@@ -385,24 +398,10 @@ class Reactor:
             try:
                 self.poller.add(fd, channel.interest | calls.EPOLL_EDGE)
             except OSError:
-                # Closed in the child, as daemons do with all they have: nobody is left to tell.
+                # The child has closed it, as daemons do with all descriptors.
                 channel.added = False
                 self.channels[fd] = None
-        # Who has called from another thread saw a forked set, and woke nobody.
+        # ``wake`` did nothing while the set was forked, so a callback may wait in the inbox.
         self.woken = True
         self.poller.wake()
         del dropped
-
-
-def _before_fork() -> None:
-    # What is gathered would be in both processes: neither may lose it, nor both send it.
-    for reactor in list(_reactors):
-        reactor.push()
-
-
-def _after_fork_in_child() -> None:
-    for reactor in list(_reactors):
-        reactor.after_fork()
-
-
-os.register_at_fork(before=_before_fork, after_in_child=_after_fork_in_child)

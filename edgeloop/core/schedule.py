@@ -1,7 +1,25 @@
-"""What runs when: the ready queue, the timer heap, the inbox of other threads, and the turn.
+"""What runs when: the ready queue, the timers, the inbox of other threads, and the turn.
 
-The ready queue is appended to by ``call_soon``; a turn swaps it out and runs it as a batch, so that what a callback
-schedules runs in the next turn. What the kernel and the clock bring has a queue of its own, which runs in the same turn.
+``call_soon`` appends to the ready queue. A turn swaps the queue out and runs it as a batch, so what a callback schedules runs
+in the next turn. The callbacks of readers, writers and timers are in ``_fired``, which runs in the same turn.
+
+``call_soon_threadsafe`` and ``_queue_from_signal`` may be called from any thread and by a signal handler. Everything else is
+called by the thread that runs the loop, or by any one thread while none does; debug mode checks that (RuntimeError).
+
+The wake-up protocol. Another thread, or a signal handler, does in this order:
+
+1. append the handle to ``_inbox``;
+2. set ``_inbox_dirty``;
+3. ``Reactor.wake``: unless ``Reactor.woken`` is set, set it and write to the eventfd.
+
+The loop's thread does in this order:
+
+4. not sleep if ``_inbox_dirty`` is set (_wait_time);
+5. wait, then clear ``woken`` (Reactor.wait);
+6. clear ``_inbox_dirty``, then empty ``_inbox`` (_collect_inbox).
+
+A handle that is appended after 4 ends the wait, by 3. A thread that finds ``woken`` set writes nothing: the loop has yet to
+clear it, and reads the inbox after that. A flag set during 6 stays set for the next turn. The deque is atomic, so no lock.
 """
 
 from __future__ import annotations
@@ -20,10 +38,10 @@ from .handles import Handle, HandleSource, SharedHandle, TimerHandle
 from .reactor import Reactor
 from .timer_heap import TimerHeap
 
-# A heap in which more timers than this are cancelled, and more than half of all, is rebuilt without them.
+# If more timers than this are cancelled, and more than half of all, the heap is rebuilt without them.
 MIN_CANCELLED_TIMERS = 100
 
-# From 3.14 on the handle of call_soon_threadsafe can be cancelled from other threads.
+# From 3.14 on any thread may cancel the handle of call_soon_threadsafe.
 _HANDLES_ARE_SHARED = sys.version_info >= (3, 14)
 
 
@@ -32,35 +50,38 @@ def _nothing() -> None:
 
 
 class Scheduler(HandleSource):
-    """The part of an event loop that says what runs when, around a Reactor that says what is ready."""
+    """The part of an event loop that decides what runs when. Its Reactor says which descriptors are ready.
+
+    It owns no descriptor but the Reactor's. ``_discard`` and ``Reactor.close`` end it. Where no line says otherwise, only
+    this class changes an attribute, in the thread that runs the loop, or in any one thread while none does.
+    """
 
     def __init__(self) -> None:
         HandleSource.__init__(self)
-        self.reactor = Reactor()
-        self._ready: list[Handle] = []  # what call_soon was given
-        self._fired: list[Handle] = []  # callbacks of readers, writers and timers, for this turn
-        self._spare_list: list[Any] | None = None  # a batch that was run, to be filled again
+        self.reactor = Reactor()  # never replaced
+        self._ready: list[Handle] = []  # the ready queue
+        self._fired: list[Handle] = []  # callbacks of this turn: watch.py appends those of readers and writers
+        self._spare_list: list[Any] | None = None  # an empty list, which the next batch uses
         self._timers = TimerHeap()
-        self._new_timers: list[TimerHandle] = []  # of this turn: many are cancelled before the heap has to know them
-        self._inbox: deque[Handle] = deque()  # append and popleft are atomic: no lock
-        self._inbox_dirty = False  # something may be in the inbox: set after it was put there
-        self._closed = False
-        self._stopping = False
-        self._thread_id: int | None = None
-        # What somebody has put in place of ours, in a subclass, on the class or on the loop itself, before or later:
-        # _find_overrides.
+        self._new_timers: list[TimerHandle] = []  # not in the heap yet: many are cancelled before they would be
+        self._inbox: deque[Handle] = deque()  # any thread appends, the loop's removes
+        self._inbox_dirty = False  # any thread sets it, the loop's clears it
+        self._closed = False  # set, for good, by close() in event_loop.py
+        self._stopping = False  # set by stop(), cleared at the end of a run
+        self._thread_id: int | None = None  # event_loop.py: of the thread that runs the loop; others read it
+        # _find_overrides sets these: which methods are replaced, in a subclass, on the class or on the object.
         self._version = -1
         self._replaced = False
         self._own_clock = False
         self._own_call_at = False
         self._own_run_once = False
         self.slow_callback_duration = 0.1
-        """Debug mode warns of a callback that takes longer than this, in seconds."""
+        """Debug mode warns of a callback that takes longer than this, in seconds. The program may change it."""
 
     # Scheduling
 
     def time(self) -> float:
-        """The loop's clock: time.monotonic(), in seconds. One that is put in its place is what the timers go by."""
+        """Return the seconds of the loop's clock, time.monotonic(). The timers use an override of this method."""
         return calls.now()
 
     def _now(self) -> float:
@@ -71,26 +92,25 @@ class Scheduler(HandleSource):
         return calls.now()
 
     def _find_overrides(self) -> None:
-        # Whether somebody has put something in place of ours. Tools do, also while the loop runs, and asyncio looks its own
-        # methods up for each call; here the class is looked at again when it has changed.
+        # Tools replace methods, also while the loop runs: asyncio looks them up for each call, this when the class changes.
         own = type(self)
         self._own_clock = own.time is not Scheduler.time or interpreter.has_own(self, "time")
         self._own_call_at = own.call_at is not Scheduler.call_at or interpreter.has_own(self, "call_at")
         self._own_run_once = own._run_once is not Scheduler._run_once or interpreter.has_own(self, "_run_once")
         self._replaced = self._own_clock or self._own_call_at or self._own_run_once
-        self._version = interpreter.type_version(self) or -1  # never the same, if it is not known
+        self._version = interpreter.type_version(self) or -1  # if it is unknown, a number that no class has
 
     def call_soon(
         self, callback: Callable[..., object], *args: Any, context: contextvars.Context | None = None
     ) -> asyncio.Handle:
-        """Run ``callback(*args)`` in the next turn; first come, first served. asyncio doc: Scheduling callbacks."""
+        """Run ``callback(*args)`` in the next turn, in the order of the calls. asyncio doc: Scheduling callbacks."""
         if self._closed:
             self._check_closed()
         if self._debug:
             self._check_thread()
             self._check_callback(callback, "call_soon")
         if self._inbox_dirty:
-            self._collect_inbox()  # first come, first served, from whatever thread
+            self._collect_inbox()  # what other threads have scheduled before comes first
         handle = self._handle(callback, args, context)
         self._ready.append(handle)
         return handle  # type: ignore[return-value]
@@ -98,7 +118,7 @@ class Scheduler(HandleSource):
     def call_soon_threadsafe(
         self, callback: Callable[..., object], *args: Any, context: contextvars.Context | None = None
     ) -> asyncio.Handle:
-        """``call_soon`` for other threads and for signal handlers: wakes the loop."""
+        """``call_soon`` for other threads and for signal handlers; wake the loop."""
         if self._closed:
             self._check_closed()
         if self._debug:
@@ -112,7 +132,7 @@ class Scheduler(HandleSource):
         if interpreter.is_this_thread(self._thread_id):
             self._ready.append(handle)
         else:
-            self._inbox.append(handle)
+            self._inbox.append(handle)  # this, the flag, wake: the wake-up protocol's order
             self._inbox_dirty = True
         self.reactor.wake()
         return given  # type: ignore[no-any-return]
@@ -120,14 +140,14 @@ class Scheduler(HandleSource):
     def call_later(
         self, delay: float, callback: Callable[..., object], *args: Any, context: contextvars.Context | None = None
     ) -> asyncio.TimerHandle:
-        """Run ``callback(*args)`` in ``delay`` seconds, never earlier. TypeError if the delay is None."""
+        """Run ``callback(*args)`` in ``delay`` seconds, never earlier. Raise TypeError if the delay is None."""
         if delay is None:
             raise TypeError("delay must not be None")
         if self._closed:
             self._check_closed()
         if self._debug:
             self._check_thread()
-            self._check_callback(callback, "call_at")  # the stdlib's call_later goes through call_at, and says so
+            self._check_callback(callback, "call_at")  # the name in asyncio's message: its call_later calls call_at
         if self._replaced or interpreter.type_version(self) != self._version or interpreter.has_dict(self):
             self._find_overrides()
             if self._own_call_at:
@@ -141,7 +161,7 @@ class Scheduler(HandleSource):
     def call_at(
         self, when: float, callback: Callable[..., object], *args: Any, context: contextvars.Context | None = None
     ) -> asyncio.TimerHandle:
-        """Run ``callback(*args)`` when ``loop.time()`` has reached ``when``. TypeError if that is None."""
+        """Run ``callback(*args)`` when ``loop.time()`` has reached ``when``. Raise TypeError if that is None."""
         if when is None:
             raise TypeError("when cannot be None")
         if self._closed:
@@ -154,12 +174,12 @@ class Scheduler(HandleSource):
         return timer  # type: ignore[return-value]
 
     def create_future(self) -> asyncio.Future[Any]:
-        """A Future of this loop; the loop says which."""
+        """Return a new Future of this loop. EventLoop decides its class."""
         raise NotImplementedError
 
     @property
     def _scheduled(self) -> list[TimerHandle]:
-        """The timers that wait, cancelled ones too, in no order; tools look here."""
+        """The pending timers, cancelled ones included, in no order. Tools read it."""
         waiting = self._timers.timers()
         waiting.extend(self._new_timers)  # Python 3.11's ``+`` may run a collection between the sizes and the copies
         return waiting
@@ -183,15 +203,15 @@ class Scheduler(HandleSource):
     # State
 
     def get_debug(self) -> bool:
-        """Whether the loop is in debug mode. asyncio doc: Debug mode."""
+        """Return True if the loop is in debug mode. asyncio doc: Debug mode."""
         return self._debug
 
     def is_closed(self) -> bool:
-        """Whether ``close`` was called."""
+        """Return True if ``close`` was called."""
         return self._closed
 
     def is_running(self) -> bool:
-        """Whether the loop runs now."""
+        """Return True if a thread runs the loop."""
         return self._thread_id is not None
 
     def stop(self) -> None:
@@ -199,17 +219,16 @@ class Scheduler(HandleSource):
         self._stopping = True
 
     def _report_within(self, context: contextvars.Context, details: dict[str, Any]) -> None:
-        # As asyncio's transports, whose errors are reported in the context that they are called in: the handler finds the
-        # connection's context variables. What is reported may have come up in the middle of it.
+        # Like asyncio's transports: the exception handler finds the connection's context variables.
         try:
             interpreter.call_none(context, _nothing)
-        except RuntimeError:  # it can't be entered twice
+        except RuntimeError:  # the error came up within this context, which can't be entered twice
             self.call_exception_handler(details)
         else:
             interpreter.call_one(context, self.call_exception_handler, details)
 
     def _discard(self) -> None:
-        # The loop closes: what still waits never runs.
+        # The loop closes. Pending callbacks never run.
         self._ready.clear()
         self._fired.clear()
         self._drop_freelists()
@@ -219,7 +238,7 @@ class Scheduler(HandleSource):
         self._inbox.clear()
 
     def _queue_from_signal(self, handle: Handle) -> None:
-        # From a signal handler, at any point of the code: the inbox alone can take that.
+        # A signal handler runs between any two instructions. Only the inbox is safe then: the wake-up protocol.
         self._inbox.append(handle)
         self._inbox_dirty = True
         self.reactor.wake()
@@ -227,13 +246,13 @@ class Scheduler(HandleSource):
     # The turn
 
     def _run_once(self) -> None:
-        """One turn; ``run_forever`` calls this if somebody has put their own in its place."""
+        """Run one turn. ``run_forever`` calls an override of this method."""
         self._turn()
 
     def _turn(self) -> None:
-        """One turn, as asyncio's: what waited for it, then what the kernel brings, then the timers that are due.
+        """Run one turn, in asyncio's order: the ready queue, the callbacks of events, the timers that are due.
 
-        What any of these schedules by ``call_soon`` waits for the next turn, in its order.
+        What these schedule by ``call_soon`` runs in the next turn.
         """
         reactor = self.reactor
         if not self._ready or not reactor.may_skip():
@@ -244,7 +263,7 @@ class Scheduler(HandleSource):
         due = False
         now = 0.0
         if self._new_timers or self._timers.size:
-            # Those that are due now: what this turn's callbacks add is for the next one, whenever it is due.
+            # The timers that are due now. One that a callback of this turn adds runs in the next turn at the earliest.
             now = self._now()
             due = self._any_is_due(now)
         if self._ready:
@@ -264,8 +283,8 @@ class Scheduler(HandleSource):
             reactor.flush()
 
     def _run_turns(self) -> None:
-        """Turn until ``stop`` is called."""
-        self.reactor.flush()  # what was written while the loop wasn't running
+        """Run turns until ``stop`` is called."""
+        self.reactor.flush()  # what was written while the loop did not run
         self.reactor.request_poll()
         while True:
             if self._replaced or interpreter.type_version(self) != self._version or interpreter.has_dict(self):
@@ -277,10 +296,10 @@ class Scheduler(HandleSource):
             if self._stopping:
                 break
         while self.reactor.rearm_queue:
-            self.reactor.process_rearm_queue()  # nothing is left half done between two runs
+            self.reactor.process_rearm_queue()  # a reader that is not re-armed now would get no event between two runs
 
     def _wait_time(self) -> float:
-        # Seconds the turn may sleep; negative: until something happens.
+        # Return the seconds that the turn may sleep, negative for no limit.
         if self._new_timers:
             self._sort_new_timers()
         timeout = -1.0
@@ -289,23 +308,22 @@ class Scheduler(HandleSource):
             while self._timers.size:
                 timer = self._timers.first()
                 if not timer._cancelled:
-                    # The time of day is read as late as can be; epoll_pwait2 or the rounding up in the kernel package make
-                    # sure that it is not early (rule 12).
+                    # The clock is read as late as possible. Poller.wait makes sure that the timer is not early (rule 12).
                     timeout = self._timers.first_when() - self._now()
                     if not timeout > 0.0:
-                        timeout = 0.0  # also of a clock that says NaN
+                        timeout = 0.0  # also if the clock returns NaN
                     break
                 self._timers.pop()
                 timer._scheduled = False
                 self._cancelled_timers -= 1
-        # Last of all: the end of a timer, and a clock that is not ours, may have run code that scheduled.
+        # Last, since a timer's destructor or an overridden clock may have scheduled something.
         timer = None
         if self._ready or self._fired or self._inbox_dirty or self._stopping or self._new_timers:
             return 0.0
         return timeout
 
     def _collect_inbox(self) -> None:
-        self._inbox_dirty = False  # before the last look: who posts after that sets it again
+        self._inbox_dirty = False  # before the inbox is read: the wake-up protocol
         while self._inbox:
             self._ready.append(self._inbox.popleft())
 
@@ -335,7 +353,7 @@ class Scheduler(HandleSource):
         return timers.size > 0 and not timers.first_when() > now
 
     def _collect_due(self, now: float) -> None:
-        # Those of this turn are not in the heap yet. By ``not ... >``: all are due by a clock that says NaN, as on asyncio.
+        # The new timers of this turn are not in the heap yet. ``not ... >``: with a NaN clock all are due, as on asyncio.
         timers = self._timers
         while timers.size and not timers.first_when() > now:
             timer = timers.pop()
@@ -346,8 +364,7 @@ class Scheduler(HandleSource):
                 self._fired.append(timer)
 
     def _run_only(self) -> None:
-        # What _run_batch does, for one: no other list has to take the place of the one that is run. Not one method for
-        # both: to call it cost each callback of a batch 800 instructions in the pure edition.
+        # _run_batch for one handle, without swapping the list. No common method: the pure edition would pay for the call.
         handle: Any = interpreter.take_last(self._ready)
         try:
             if handle._cancelled:
@@ -361,7 +378,7 @@ class Scheduler(HandleSource):
             if self.reactor.flush_queue:
                 self.reactor.callback_ended()
         finally:
-            del handle  # as in _run_batch
+            del handle  # as in interpreter.run
 
     def _run_batch(self, fired: bool) -> None:
         batch: list[Any] = self._fired if fired else self._ready
@@ -377,7 +394,7 @@ class Scheduler(HandleSource):
         try:
             while done < size:
                 handle = batch[done]
-                batch[done] = None  # done with, and its task may go before the batch has ended
+                batch[done] = None  # its task may end before the batch does
                 done += 1
                 if handle._cancelled:
                     continue
@@ -393,12 +410,11 @@ class Scheduler(HandleSource):
             if done == size:
                 interpreter.empty(batch)
                 self._spare_list = batch
-            elif fired:  # SystemExit or KeyboardInterrupt: the others keep their place
+            elif fired:  # SystemExit or KeyboardInterrupt: the others run later, in their order
                 self._fired[:0] = batch[done:]
             else:
                 self._ready[:0] = batch[done:]
-            # A traceback that a task keeps of its exception refers to this frame: it must not lead back to the task.
-            del batch, handle
+            del batch, handle  # as in interpreter.run
 
     def _warn_if_slow(self, handle: Handle, elapsed: float) -> None:
         if elapsed >= self.slow_callback_duration:

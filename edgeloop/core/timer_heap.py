@@ -1,6 +1,8 @@
-"""The timers that wait, for the pure edition; ``timer_heap.pyx`` is the same interface for the compiled one.
+"""The pending timers, in a heap. ``timer_heap.pyx`` is the compiled edition: it holds C numbers, which no Python source can.
 
-A part of the kernel package, though it makes no system call: the compiled heap holds C numbers, which no Python source says.
+One thread uses a heap at a time: the one that runs the loop. ``first``, ``first_when`` and ``pop`` raise IndexError on an
+empty heap. No timer is compared or called; ``purge`` reads ``_cancelled``. Dropping timers may run any code: ``clear`` empties
+the heap first.
 """
 
 from __future__ import annotations
@@ -10,17 +12,14 @@ from typing import Any
 
 
 class TimerHeap:
-    """Timers by the time they are due; those due at the same time in the order in which they were pushed.
-
-    ``first``, ``first_when`` and ``pop`` are for a heap that has something in it.
-    """
+    """Timers by the time at which they are due, and by the order of ``push`` if that is the same."""
 
     def __init__(self) -> None:
-        # Numbered, so that equal times keep their order and no timer is ever compared.
+        # The number keeps the order of equal times, and keeps timers from being compared.
         self._entries: list[tuple[float, int, Any]] = []
-        self._count = 0
+        self._count = 0  # the number of the last push
         self.size = 0
-        """How many timers there are, cancelled ones included."""
+        """The number of timers, cancelled ones included. Only methods of the heap change it."""
 
     def push(self, when: float, timer: Any) -> None:
         """Add a timer that is due at ``when``, in seconds of the loop's clock."""
@@ -29,15 +28,15 @@ class TimerHeap:
         heapq.heappush(self._entries, (when, self._count, timer))
 
     def first(self) -> Any:
-        """The timer that is due first."""
+        """Return the timer that is due first."""
         return self._entries[0][2]
 
     def first_when(self) -> float:
-        """When that is."""
+        """Return the time at which the first timer is due."""
         return self._entries[0][0]
 
     def pop(self) -> Any:
-        """Take the timer that is due first."""
+        """Remove the timer that is due first, and return it."""
         if not self._entries:
             raise IndexError("no timer waits")
         timer = heapq.heappop(self._entries)[2]
@@ -45,11 +44,11 @@ class TimerHeap:
         return timer
 
     def timers(self) -> list[Any]:
-        """All timers, in no order."""
+        """Return a new list of all timers, in no order."""
         return [entry[2] for entry in self._entries]
 
     def purge(self) -> list[Any]:
-        """Take out the timers that are cancelled (``_cancelled``)."""
+        """Remove the timers that are cancelled (``_cancelled``), and return them."""
         cancelled = [entry[2] for entry in self._entries if entry[2]._cancelled]
         self._entries = [entry for entry in self._entries if not entry[2]._cancelled]
         heapq.heapify(self._entries)
@@ -58,7 +57,7 @@ class TimerHeap:
 
     def clear(self) -> None:
         """Drop all timers."""
-        entries = self._entries  # their end may run code that looks here, or pushes others
+        entries = self._entries  # destructors may use the heap
         self._entries = []
         self.size = 0
         del entries

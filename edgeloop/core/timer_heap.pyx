@@ -1,7 +1,7 @@
-"""The timers that wait, for the compiled edition; ``timer_heap.py`` is the same interface for the pure one.
+"""The pending timers, in a heap. ``timer_heap.py`` is the pure edition, and says what callers may rely on.
 
-A binary heap in three arrays: the times and the numbers in C, the timers in a list, where the collector of garbage sees
-them. Places change by exchanging pointers, so no reference is counted on the way.
+A binary heap in three arrays: the times and the numbers in C, the timers in a list, where the garbage collector finds them.
+Moving a timer exchanges pointers and counts no references.
 """
 
 from cpython.mem cimport PyMem_Free, PyMem_Realloc
@@ -66,7 +66,7 @@ cdef class TimerHeap:
         return timer
 
     cpdef list timers(self):
-        return list(self._timers)  # ``copy`` of Python 3.11 takes the length before it makes the list, which may run code
+        return list(self._timers)  # Python 3.11's list.copy reads the length, then allocates, which may run code
 
     cpdef list purge(self):
         cdef list kept = [], cancelled = []
@@ -87,7 +87,7 @@ cdef class TimerHeap:
         return cancelled
 
     cpdef clear(self):
-        timers = self._timers  # their end may run code that looks here, or pushes others
+        timers = self._timers  # destructors may use the heap
         self.size = 0
         self._timers = []
         del timers
@@ -113,7 +113,7 @@ cdef class TimerHeap:
         cdef Py_ssize_t above
         while place > 0:
             above = (place - 1) >> 1
-            # A new number is larger than all others: equal times stay where they are.
+            # The new number is the largest, so equal times stay above.
             if not when < self._whens[above]:
                 break
             items[place] = items[above]

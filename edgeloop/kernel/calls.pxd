@@ -24,7 +24,10 @@ cpdef close(int fd)
 
 
 cdef inline bint again() except -1:
-    """After a system call that failed: whether to repeat it, since a signal cut it short; not if it would block."""
+    """Say what to do after a system call failed: return True to repeat it (EINTR), False if it would block (EAGAIN).
+
+    Raise OSError for every other errno, and what a signal handler raises.
+    """
     if errno == EAGAIN:
         return False
     if errno != EINTR:

@@ -1,8 +1,7 @@
-"""The kernel's constants, the clock and close(2); ``calls.py`` is the same interface for the pure edition.
+"""epoll(7)'s constants, the sizes of reads and writes, the clock and close(2). ``calls.py`` is the pure edition.
 
-Same names, same return values, same exceptions. So it is with the modules beside this one: epoll, sockets, pipes, datagrams.
-Together they make every system call of a turn, and only they know errno values; what a caller has to handle is either a
-documented return value or an OSError.
+EPOLL_* are masks of the events that ``Poller.wait`` returns, INTEREST_* are what ``Poller.add`` registers (rule 2).
+``now`` returns seconds and never fails. ``close`` raises OSError for every errno but EINTR. Any thread may call both.
 """
 
 from cpython.exc cimport PyErr_SetFromErrno
@@ -17,27 +16,27 @@ cdef extern from "<sys/epoll.h>" nogil:
 EPOLL_INPUT = EPOLLIN
 EPOLL_READ = EPOLLIN | EPOLLRDHUP | EPOLLHUP | EPOLLERR
 EPOLL_WRITE = EPOLLOUT | EPOLLHUP | EPOLLERR
-# PRI with it: urgent data ends a read at its mark, and what is behind that is left (rule 2).
+# With PRI: urgent data ends a read at its mark and leaves the rest (rule 2).
 EPOLL_HANGUP = EPOLLRDHUP | EPOLLHUP | EPOLLERR | EPOLLPRI
 EPOLL_URGENT = EPOLLPRI
 EPOLL_EDGE = <int>EPOLLET
 INTEREST_READ = EPOLLIN | EPOLLRDHUP
 INTEREST_WRITE = EPOLLOUT
 INTEREST_URGENT = EPOLLPRI
-INTEREST_STREAM = INTEREST_READ | INTEREST_URGENT  # urgent data cuts reads short at its mark (rule 2)
-INTEREST_HANGUP = EPOLLRDHUP  # HUP and ERR are told unasked
+INTEREST_STREAM = INTEREST_READ | INTEREST_URGENT
+INTEREST_HANGUP = EPOLLRDHUP  # the kernel adds HUP and ERR itself, epoll_ctl(2)
 READ_SIZE = BUFFER_SIZE
 MAX_CHUNKS = VECTOR_SIZE  # IOV_MAX
 
 
 cpdef double now() noexcept:
-    """CLOCK_MONOTONIC in seconds: the clock of time.monotonic()."""
+    """Return CLOCK_MONOTONIC in seconds, as time.monotonic() does."""
     cdef timespec moment
     clock_gettime(CLOCK_MONOTONIC, &moment)
     return moment.tv_sec + moment.tv_nsec * 1e-9
 
 
 cpdef close(int fd):
-    """Close a descriptor. After EINTR Linux has closed it all the same, close(2)."""
+    """Close a descriptor. EINTR is no error: Linux has closed it then, close(2)."""
     if posix_close(fd) < 0 and errno != EINTR:
         PyErr_SetFromErrno(OSError)

@@ -1,6 +1,7 @@
 """The socket object of a connection that the loop has made or accepted.
 
-asyncio's TransportSocket around it is what a program gets by ``get_extra_info("socket")``, and may keep.
+A program gets it from ``get_extra_info("socket")``, inside asyncio's TransportSocket, and may keep it. Every method may be
+called from any thread; only the loop's thread sends what is gathered (``Reactor.may_send``). Errors are socket.socket's.
 """
 
 from __future__ import annotations
@@ -12,13 +13,13 @@ from typing import Any, Self
 
 _socket = socket.socket
 
-TCP_ULP = 31  # the option by which the kernel takes on TLS, whose records end a read: linux/tcp.h
+TCP_ULP = 31  # the socket option that starts kernel TLS, linux/tcp.h
 
 
 class ConnectionSocket(socket.socket):
-    """A socket that sends what its transport has gathered before a program does anything with it (rule 5).
+    """A socket that has its transport send what is gathered before a program uses it (rule 5).
 
-    The descriptor is its own; the transport holds it, and is held by it through a weak reference only.
+    It owns the descriptor. The transport refers to it and closes it; it has a weak reference to the transport.
     """
 
     __slots__ = ("_transport",)
@@ -28,33 +29,33 @@ class ConnectionSocket(socket.socket):
         super().__init__(*arguments, **keywords)
 
     def belong_to(self, transport: Any) -> Callable[[], int]:
-        """Know the transport; what tells it the descriptor, without sending anything."""
+        """Set the transport. Return the function by which it gets the descriptor without sending anything."""
         self._transport = weakref.ref(transport)
         return super().fileno
 
     def _find_transport(self) -> Any:
         transport = self._transport() if self._transport is not None else None
         if transport is not None:
-            transport.is_closing()  # sends what was gathered
+            transport.is_closing()  # sends what is gathered
         return transport
 
     def fileno(self) -> int:
-        """The descriptor, -1 once it is closed: whoever asks may write to it."""
+        """Return the descriptor, -1 if it is closed. The caller may write to it, so what is gathered is sent first."""
         self._find_transport()
         return super().fileno()
 
     def dup(self) -> Self:
-        """A duplicate, which belongs to no transport."""
+        """Return a duplicate, which belongs to no transport."""
         self._find_transport()
         return super().dup()
 
     def shutdown(self, how: int) -> None:
-        """shutdown(2), after what was written."""
+        """shutdown(2), after what is gathered was sent."""
         self._find_transport()
         super().shutdown(how)
 
     def setsockopt(self, *arguments: Any, **keywords: Any) -> None:
-        """setsockopt(2), after what was written. Kernel TLS ends what a short read says (rule 2)."""
+        """setsockopt(2), after what is gathered was sent. With kernel TLS a short read proves nothing any more (rule 2)."""
         transport = self._find_transport()
         super().setsockopt(*arguments, **keywords)
         if transport is not None and arguments[:2] == (socket.IPPROTO_TCP, TCP_ULP):
@@ -62,9 +63,9 @@ class ConnectionSocket(socket.socket):
 
 
 def new_socket(family: int, kind: int, proto: int = 0, fileno: int | None = None) -> socket.socket:
-    """A socket for a connection; of the class that somebody has put in ``socket.socket``'s place, if so."""
+    """Return a socket for a connection. If a tool has replaced ``socket.socket``, it is of the tool's class."""
     if socket.socket is _socket:
         return ConnectionSocket(family, kind, proto, fileno)
     if fileno is None:
-        return socket.socket(family=family, type=kind, proto=proto)  # as asyncio calls it
+        return socket.socket(family=family, type=kind, proto=proto)  # the same call as asyncio's, which tools expect
     return socket.socket(family, kind, proto, fileno)

@@ -1,7 +1,12 @@
-"""The datagram system calls of the pure edition; ``datagrams.pyx`` is the same interface for the compiled one.
+"""The system calls on datagram sockets. ``datagrams.pyx`` is the compiled edition: one recvmmsg(2) and one sendmmsg(2) a turn.
 
-A message is a pair (data, address), as recvfrom(2) gives it and sendto(2) takes it; to a
-connected socket's peer the address is None.
+A message is the pair (bytes, address). The address has the form of the socket module. None is a connected socket's peer.
+
+- ``recv_datagrams`` and ``send_datagrams`` return errors, because one call has several results. ``send_datagram`` raises.
+- ECONNREFUSED and other ICMP errors arrive at the next call, whichever it is. The caller decides whose they are.
+- None of the calls blocks (MSG_DONTWAIT). A host name in place of an address does: the socket object resolves it.
+- ``family`` is the socket's. The caller passes the descriptor and the socket object, which name the same socket.
+- Only EAGAIN says that a socket is empty (rule 2), and a list of fewer than MAX_DATAGRAMS that it was met.
 """
 
 from __future__ import annotations
@@ -13,14 +18,14 @@ from typing import Any
 
 Message = tuple[bytes, Any]
 
-MAX_DATAGRAMS = 64  # received with one call; a longer list to send is cut into as many at a time
-DATAGRAM_SIZE = 262144  # as the stdlib's: UDP has 65,527 bytes at most, a Unix socket what SO_SNDBUF allows
-# A socket that was given may have been set to block again by its owner.
+MAX_DATAGRAMS = 64  # of one system call
+DATAGRAM_SIZE = 262144  # like the stdlib. UDP has up to 65,527 bytes, a Unix socket as much as SO_SNDBUF allows
+# The owner of a socket that was passed in may have set it to block.
 _FLAGS = socket.MSG_NOSIGNAL | socket.MSG_DONTWAIT
 
 
 class _Scratch(threading.local):
-    """Where datagrams land: ``recvfrom`` would have the largest size allocated, and given back, for each."""
+    """The buffer of recvfrom(2). Without it each call would allocate the largest size. One for each thread."""
 
     def __init__(self) -> None:
         self.view = memoryview(bytearray(DATAGRAM_SIZE))
@@ -30,10 +35,10 @@ _scratch = _Scratch()
 
 
 def recv_datagrams(fd: int, family: int, sock: socket.socket) -> list[Any]:
-    """What has arrived, at most MAX_DATAGRAMS: fewer mean that the next call would have blocked, or has failed.
+    """Receive at most MAX_DATAGRAMS messages. Fewer mean that the next call would block or has failed.
 
-    One after the other: the data of a message, its sender's address, the data of the next. An error, which the kernel tells
-    once, stands in its place among the data, with None for the address: the last.
+    Return a flat list: data, sender's address, data, address. An error is the last pair, (OSError, None): the kernel reports
+    each once, so raising it would lose the messages before it. The address is None for a Unix socket without a name.
     """
     arrived: list[Any] = []
     view = _scratch.view
@@ -51,7 +56,7 @@ def recv_datagrams(fd: int, family: int, sock: socket.socket) -> list[Any]:
 
 
 def send_datagram(fd: int, family: int, sock: socket.socket, data: bytes, address: Any) -> bool:
-    """Send one message; whether it went, False if the call would block."""
+    """Send one message. Return True, or False if the call would block."""
     try:
         if address is None:
             sock.send(data, _FLAGS)
@@ -65,15 +70,15 @@ def send_datagram(fd: int, family: int, sock: socket.socket, data: bytes, addres
 def send_datagrams(
     fd: int, family: int, sock: socket.socket, messages: list[Message], first: int
 ) -> tuple[int, BaseException | None]:
-    """Send ``messages[first:]`` in order: the index of the one that did not go, and what it raised.
+    """Send ``messages[first:]`` in order. Return the index of the first that was not sent, and its exception or None.
 
-    No exception at an index within the list: that one would block. The length of the list: all went.
+    With None it would block, or, at the end of the list, all were sent. Nothing is raised: the index would be lost.
     """
     index = first
     try:
         if index < 0:
             raise IndexError("the first message's index is negative")
-        for message in itertools.islice(messages, index, None):  # an abort may empty the list between any two steps
+        for message in itertools.islice(messages, index, None):  # an abort may empty the list meanwhile
             if not send_datagram(fd, family, sock, *message):
                 break
             index += 1

@@ -1,4 +1,16 @@
-"""The epoll set of the pure edition; ``epoll.pyx`` is the compiled edition's."""
+"""The epoll set and the eventfd that wakes it: what core/reactor.py builds on. ``epoll.pyx`` is the compiled edition.
+
+- ``add``, ``modify``, ``refresh`` and ``remove`` take effect before they return, also on a wait in another thread. The
+  reactor calls them from the thread that runs the loop, or from any one thread while none does.
+- ``add`` raises FileExistsError if the set has this file under this number, PermissionError if epoll can't watch it.
+  ``modify`` raises FileNotFoundError if the set no longer has it. Both raise every other errno as OSError.
+- ``refresh`` and ``remove`` do nothing on ENOENT, EBADF and EPERM: the owner has closed the descriptor (rule 9).
+- An edge is reported once (EPOLLET). ``modify`` makes the kernel report again what is ready at that moment (rule 4).
+- ``wait`` is called by one thread at a time, and may release the GIL. ``wake`` may be called from any thread and from a
+  signal handler, also after ``close``.
+- ``wait`` doesn't return before its timeout without a reason, and is late by microseconds where the kernel has epoll_pwait2,
+  by up to a millisecond elsewhere (rule 12).
+"""
 
 from __future__ import annotations
 
@@ -9,19 +21,19 @@ from collections.abc import Callable
 
 from . import calls
 
-# One turn's events; the kernel keeps what does not fit and gives it next time, the longest waiting first.
+# The events of one wait. The kernel keeps what does not fit for the next one, and returns the longest waiting first.
 MAX_EVENTS = 1024
 
-# Closed without a word to us, the number names another file (one that epoll may refuse) or none: the kernel has dropped
-# what was registered already.
+# The owner has closed the descriptor. Its number names no file, or another one, which epoll may refuse. The kernel has
+# dropped the registration.
 _CLOSED_BY_ITS_OWNER = frozenset((errno.ENOENT, errno.EBADF, errno.EPERM))
 
 
 class _Waker:
-    """An eventfd that is closed when nobody refers to it any more.
+    """An eventfd, which closes itself when the last reference to it is gone.
 
-    Not when the loop is closed: a thread in the middle of its write(2) has let the interpreter go, and the number would be
-    another file's. The call itself keeps what it writes to.
+    ``Poller.close`` must not close it: another thread may be about to write(2) to the number, without the GIL, and the
+    number could be another file's by then. The call of ``wake`` holds a reference.
     """
 
     def __init__(self, fd: int) -> None:
@@ -30,15 +42,19 @@ class _Waker:
     def wake(self) -> None:
         try:
             os.eventfd_write(self.fd, 1)
-        except BlockingIOError:  # the counter is full: the edge of the last write is still to come
+        except BlockingIOError:  # the counter is full: the edge of the last write is still pending
             pass
 
-    def __del__(self, close: Callable[[int], None] = os.close) -> None:  # at the interpreter's end ``os`` may be gone
+    def __del__(self, close: Callable[[int], None] = os.close) -> None:  # ``os`` may be gone when the interpreter ends
         close(self.fd)
 
 
 class Poller:
-    """An epoll set that other threads can wake; ``wait`` leaves what the kernel said in ``fds`` and ``masks``."""
+    """An epoll set that other threads can wake. The events of the last wait are in ``fds`` and ``masks``.
+
+    It owns the descriptors of the set and of the eventfd, until ``close`` or the destructor. It owns none that it watches.
+    ``add``, ``modify`` and ``wait`` of a closed set raise ValueError in the pure edition, OSError (EBADF) in the compiled one.
+    """
 
     def __init__(self) -> None:
         self._epoll = select.epoll()
@@ -47,12 +63,13 @@ class Poller:
             self._waker = _Waker(os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC))
             self._epoll.register(self._waker.fd, calls.INTEREST_READ | calls.EPOLL_EDGE)
         except BaseException:
-            self.close()  # at once: the traceback refers to this frame, and keeps us as long as somebody keeps it
+            self.close()  # now: the traceback refers to this frame, and may keep the object alive
             raise
-        self.fds: list[int] = []
-        self.masks: list[int] = []
+        self.fds: list[int] = []  # written by ``wait`` alone, and valid up to the count that it returned
+        self.masks: list[int] = []  # likewise
 
     def fileno(self) -> int:
+        """Return the descriptor of the epoll set, -1 once it is closed."""
         return self._epoll.fileno()
 
     def add(self, fd: int, mask: int) -> None:
@@ -70,7 +87,7 @@ class Poller:
             self.add(fd, mask)  # which may find it there again: a destructor has run meanwhile
 
     def refresh(self, fd: int, mask: int) -> None:
-        """As ``modify``, for a descriptor that its owner may have closed: then nothing happens."""
+        """``modify`` a descriptor that its owner may have closed; then do nothing."""
         try:
             self._epoll.modify(fd, mask)
         except OSError as exc:
@@ -78,6 +95,7 @@ class Poller:
                 raise
 
     def remove(self, fd: int) -> None:
+        """Take a descriptor out, EPOLL_CTL_DEL; do nothing if its owner has closed it."""
         try:
             self._epoll.unregister(fd)
         except OSError as exc:
@@ -85,10 +103,14 @@ class Poller:
                 raise
 
     def wait(self, timeout: float) -> int:
-        # select.epoll rounds the time up to milliseconds and runs signal handlers, but goes back to sleep after one;
-        # the loop is woken all the same: by its wake-up descriptor, which the signal has written to.
+        """Wait for events for ``timeout`` seconds, without limit if it is negative. Return how many there are.
+
+        0: the time is over, or (compiled) a signal came. What a signal handler raises is raised.
+        """
+        # select.epoll rounds the time up to milliseconds. It runs signal handlers and then sleeps on; the loop wakes up
+        # anyway, because the signal has written to its wake-up descriptor.
         if timeout > 86400:
-            timeout = 86400  # as the stdlib: wake once a day rather than overflow a time field
+            timeout = 86400  # like the stdlib: one wake-up a day, and no overflow of a time field
         events = self._epoll.poll(timeout, MAX_EVENTS)
         if events:
             self.fds = [event[0] for event in events]
@@ -96,14 +118,15 @@ class Poller:
         return len(events)
 
     def wake(self) -> None:
-        """End the wait that is going on, or the next one; of a closed set nothing.
+        """End the wait that is under way, or the next one. Do nothing if the set is closed.
 
-        Adds one to an eventfd: a new edge each time, so that nobody has to read it.
+        Each write to an eventfd is a new edge, so nobody has to read it.
         """
         waker = self._waker
-        if waker is not None:  # else the loop's thread took the callback up and ended before we came to wake it
+        if waker is not None:  # the loop's thread may have run the callback and closed the loop by now
             waker.wake()
 
     def close(self) -> None:
+        """Close the set, and the eventfd as soon as no thread writes to it. May be called again."""
         self._epoll.close()
         self._waker = None

@@ -1,6 +1,6 @@
-"""The epoll set of the compiled edition; ``epoll.py`` is the pure edition's.
+"""The epoll set and the eventfd that wakes it. ``epoll.py`` is the pure edition, and says what callers may rely on.
 
-Only an epoll_wait that may sleep releases the GIL: releasing it costs more than the other calls.
+Only ``wait`` and ``wake`` release the GIL, and only where another thread may want it: it costs more than the other calls.
 """
 
 from cpython.exc cimport PyErr_CheckSignals, PyErr_SetFromErrno
@@ -58,23 +58,23 @@ cdef extern from *:
         int64_t tv_nsec
     int edgeloop_epoll_pwait2(int epfd, epoll_event* events, int maxevents, edgeloop_timespec* timeout) nogil
 
-# One turn's events; the kernel keeps what does not fit and gives it next time, the longest waiting first.
+# The events of one wait. The kernel keeps what does not fit for the next one, and returns the longest waiting first.
 cdef enum:
     MAX_EVENTS = 1024
 
 
-# The kernel may let a sleep last that much longer, as a part of it, when that is more than the thread's own slack; and never
-# more than 100 ms (fs/select.c, which epoll asks).
+# The kernel may prolong a sleep by the thread's timer slack, or by this part of the sleep if that is more, but by 100 ms at
+# most (fs/select.c, which epoll calls).
 cdef enum:
     SLACK_PARTS = 1000
 cdef double MAX_SLACK = 0.1
 
 
 cdef double without_slack(double timeout, double slack) noexcept nogil:
-    """What to ask for, so that with the most that the kernel adds it is ``timeout``, all in seconds.
+    """Return the seconds to ask for, so that with the kernel's longest prolongation the sleep lasts ``timeout``.
 
-    It adds nearly all of it whenever nothing else interrupts the CPU. If something does, the caller finds that nothing is
-    due, and sleeps for the rest, which is asked for as it is: it could not be shortened.
+    An idle CPU prolongs it by nearly all of that. If something interrupts the CPU earlier, the loop finds no timer due and
+    sleeps again, for a rest that is too short to be shortened.
     """
     cdef double shorter = timeout - slack
     if timeout * (1.0 / (SLACK_PARTS + 1)) > slack:
@@ -85,13 +85,15 @@ cdef double without_slack(double timeout, double slack) noexcept nogil:
 
 
 cdef bint closed_by_its_owner(int error) noexcept:
-    # Closed without a word to us, the number names another file (one that epoll may refuse) or none: the kernel has
-    # dropped what was registered already.
+    # Its number names no file, or another one, which epoll may refuse. The kernel has dropped the registration.
     return error == ENOENT or error == EBADF or error == EPERM
 
 
 cdef class Poller:
-    """An epoll set that other threads can wake; ``wait`` leaves what the kernel said in ``fds`` and ``masks``."""
+    """An epoll set that other threads can wake. The events of the last wait are in ``fds`` and ``masks``.
+
+    It owns the descriptors of the set and of the eventfd, until ``close`` or the destructor. It owns none that it watches.
+    """
 
     def __cinit__(self):
         self._fd = self._waker = -1
@@ -117,13 +119,14 @@ cdef class Poller:
         free(self.masks)
 
     def fileno(self):
+        """Return the descriptor of the epoll set, -1 once it is closed."""
         return self._fd
 
     cdef int _control(self, int op, int fd, int mask) noexcept:
         cdef epoll_event event
         event.events = <uint32_t>mask
         event.data.u64 = 0
-        event.data.fd = fd  # what wait() reads: on a big-endian machine not the half that a small u64 fills
+        event.data.fd = fd  # what wait() reads; on a big-endian machine u64 would fill the other half
         return epoll_ctl(self._fd, op, fd, &event)
 
     cpdef add(self, int fd, int mask):
@@ -148,15 +151,20 @@ cdef class Poller:
         return 0
 
     cpdef refresh(self, int fd, int mask):
-        """As ``modify``, for a descriptor that its owner may have closed: then nothing happens."""
+        """``modify`` a descriptor that its owner may have closed; then do nothing."""
         if self._control(EPOLL_CTL_MOD, fd, mask) < 0 and not closed_by_its_owner(errno):
             PyErr_SetFromErrno(OSError)
 
     cpdef remove(self, int fd):
+        """Take a descriptor out, EPOLL_CTL_DEL; do nothing if its owner has closed it."""
         if self._control(EPOLL_CTL_DEL, fd, 0) < 0 and not closed_by_its_owner(errno):
             PyErr_SetFromErrno(OSError)
 
     cpdef int wait(self, double timeout) except -1:
+        """Wait for events for ``timeout`` seconds, without limit if it is negative. Return how many there are.
+
+        0: the time is over, or a signal came. What a signal handler raises is raised.
+        """
         cdef int count, error, i
         cdef int milliseconds
         cdef double shorter
@@ -166,7 +174,7 @@ cdef class Poller:
             count = epoll_wait(self._fd, events, self._size, 0)
             error = errno
         elif timeout == 0:
-            # A busy loop that never let go would have each of the others wait for sys.getswitchinterval().
+            # Else every other thread would wait for sys.getswitchinterval() each time that it wants the GIL.
             with nogil:
                 count = epoll_wait(self._fd, events, self._size, 0)
                 error = errno
@@ -176,7 +184,7 @@ cdef class Poller:
                 error = errno
         else:
             if timeout > 86400:
-                timeout = 86400  # as the stdlib: wake once a day rather than overflow a time field
+                timeout = 86400  # like the stdlib: one wake-up a day, and no overflow of a time field
             if not self._coarse:
                 if self._slack < 0:
                     self._slack = max(prctl(PR_GET_TIMERSLACK), 0) * 1e-9
@@ -189,7 +197,7 @@ cdef class Poller:
                 with nogil:
                     count = edgeloop_epoll_pwait2(self._fd, events, self._size, &limit)
                     error = errno
-                # Before Linux 5.11 there is no such call; a sandbox's filter may answer EPERM for one it doesn't know.
+                # Linux has the call from 5.11 on. A sandbox may answer EPERM to one that it doesn't know.
                 if count < 0 and (error == ENOSYS or error == EPERM):
                     self._coarse = True
             if self._coarse:
@@ -209,10 +217,10 @@ cdef class Poller:
         return count
 
     cpdef wake(self):
-        """End the wait that is going on, or the next one; of a closed set nothing.
+        """End the wait that is under way, or the next one. Do nothing if the set is closed.
 
-        Adds one to an eventfd: a new edge each time, so that nobody has to read it. If its counter is full, the edge of the
-        last write is still to come.
+        Each write to an eventfd is a new edge, so nobody has to read it. If its counter is full (EAGAIN), the edge of the
+        last write is still pending.
         """
         cdef uint64_t one = 1
         cdef ssize_t written
@@ -223,7 +231,7 @@ cdef class Poller:
             written = write(self._waker, &one, sizeof(one))
             error = errno
         else:
-            # The thread that this wakes wants the GIL first of all: on the same CPU it would be woken twice.
+            # The thread that this wakes wants the GIL at once. If it had to wait for it, it would be woken twice.
             self._waking += 1
             with nogil:
                 written = write(self._waker, &one, sizeof(one))
@@ -236,12 +244,13 @@ cdef class Poller:
             PyErr_SetFromErrno(OSError)
 
     cpdef close(self):
+        """Close the set, and the eventfd as soon as no thread writes to it. May be called again."""
         self._give_back()
 
     cdef void _give_back(self) noexcept:
         if self._fd >= 0:
             close(self._fd)
             self._fd = -1
-        if self._waker >= 0 and not self._waking:  # else by the last of the threads that write to it at this moment
+        if self._waker >= 0 and not self._waking:  # else the last thread that writes to it closes it: wake()
             close(self._waker)
             self._waker = -1

@@ -1,4 +1,4 @@
-"""What the C library's headers say of sockets: declarations for the modules that call it, and no code."""
+"""Declarations of the C library's socket headers, for the modules beside this one. No code."""
 
 from libc.stdint cimport uint32_t
 

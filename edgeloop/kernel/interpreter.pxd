@@ -1,19 +1,19 @@
-# What the compiled edition knows of the interpreter's inside: all of it, but for OpenSSL's (transports/libssl.pxd).
+# All that the compiled edition uses of the interpreter's internals, but for the ssl module's (transports/tls/libssl.pxd).
+# The callers hold the GIL. interpreter.py says what each function returns.
 #
-# Each was checked on CPython 3.11 to 3.15. tests/kernel/test_interpreter_inside.py notices when one no longer holds, and runs the
-# other way, the plain one: EDGELOOP_PLAIN=1 in the environment when edgeloop is imported; always in a build without the GIL.
+# Each internal was checked on CPython 3.11 to 3.15; test_interpreter_inside.py fails when one no longer holds. The plain
+# mode does without them: EDGELOOP_PLAIN=1 in the environment of the import, and always in a build without the GIL.
 #
-#   what                                          | otherwise
-#   unshared: one reference is the caller's own   | no handle is used again
+#   internal                                      | plain mode
+#   unshared: the caller's is the one reference   | no handle is used again
 #   take_last, empty: a list keeps its memory     | list.pop(), list.clear()
 #   drop_dict: tp_dictoffset of Cython's classes  | each object keeps the __dict__ that Cython makes for it
 #   has_dict, has_own: _PyObject_GetDictPtr       | the attribute __dict__, which makes one
-#   type_version: tp_version_tag, with which the  | the class is looked at each time
-#     interpreter's own cache of methods knows    |
-#     that a class is unchanged                   |
+#   type_version: tp_version_tag, which the       | the class is examined each time
+#     interpreter's method cache uses to detect   |
+#     that a class has changed                    |
 #
-# has_company asks by documented calls; plain, the GIL is always let go. Counts of instructions with and without: in the
-# history of this file.
+# has_company uses documented calls only. In plain mode it always returns 1, so the GIL is always released.
 
 from cpython.object cimport PyObject
 
@@ -38,13 +38,13 @@ cdef extern from *:
         return edgeloop_plainness >= 0 ? edgeloop_plainness : edgeloop_look_for_plain();
     }
 
-    /* Whether the caller's variable is the only thing that leads to the object, which a weak reference would do too. */
+    /* Return 1 if the caller's reference is the only one, weak references included. */
     static inline int edgeloop_unshared(PyObject *object) {
         return Py_REFCNT(object) == 1 && !*(PyObject **)((char *)object + Py_TYPE(object)->tp_weaklistoffset)
             && !edgeloop_plain();
     }
 
-    /* What a list has in this place, where it has None from now on. */
+    /* Replace a list's item by None and return it. */
     static inline PyObject *edgeloop_swap_out(PyObject *list, Py_ssize_t place) {
         PyObject *item = PyList_GET_ITEM(list, place);
         Py_INCREF(Py_None);
@@ -52,14 +52,14 @@ cdef extern from *:
         return item;
     }
 
-    /* Puts an item into a place of a list that has None. */
+    /* Replace None in a list by an item. */
     static inline void edgeloop_swap_in(PyObject *list, Py_ssize_t place, PyObject *item) {
         Py_INCREF(item);
         PyList_SET_ITEM(list, place, item);
         Py_DECREF(Py_None);
     }
 
-    /* list.pop() that keeps the memory. Nothing is dropped, so nothing can run meanwhile. */
+    /* list.pop() that keeps the list's memory. No reference is dropped, so no other code can run meanwhile. */
     static inline PyObject *edgeloop_take_last(PyObject *list) {
         Py_ssize_t last = PyList_GET_SIZE(list) - 1;
         PyObject *item = PyList_GET_ITEM(list, last);
@@ -72,8 +72,8 @@ cdef extern from *:
         return item;
     }
 
-    /* list.clear() for a list of None that will be filled again: it keeps its memory, if that is not much. If somebody put
-       something else there, whose end may run code that looks at the list, the interpreter does it. */
+    /* list.clear() for a list of None that will be filled again. It keeps up to 4096 places. If an item is not None, the
+       interpreter clears the list: dropping the item may run code that uses the list. */
     static inline int edgeloop_empty(PyObject *list) {
         PyListObject *items = (PyListObject *)list;
         Py_ssize_t size = PyList_GET_SIZE(list), place;
@@ -83,17 +83,18 @@ cdef extern from *:
         }
         Py_SET_SIZE(items, 0);
     #if PY_VERSION_HEX < 0x030C0000
-        while (size-- > 0) Py_DECREF(Py_None);  /* immortal since */
+        while (size-- > 0) Py_DECREF(Py_None);  /* immortal from 3.12 on */
     #endif
         return 0;
     }
 
+    /* Drop the __dict__ that Cython has made. The object makes another when an attribute is set. */
     static inline void edgeloop_drop_dict(PyObject *object) {
         Py_ssize_t offset = Py_TYPE(object)->tp_dictoffset;
         if (offset > 0 && !edgeloop_plain()) Py_CLEAR(*(PyObject **)((char *)object + offset));
     }
 
-    /* Whether the object may have attributes of its own. Not by ``__dict__``, which would make one. */
+    /* Return 1 if the object may have attributes of its own. Asking for ``__dict__`` would make one. */
     static inline int edgeloop_has_dict(PyObject *object) {
         PyObject **place;
         if (edgeloop_plain()) return PyObject_HasAttrString(object, "__dict__");
@@ -101,7 +102,7 @@ cdef extern from *:
         return place != NULL && *place != NULL;
     }
 
-    /* Of an object that edgeloop_has_dict says may have attributes. A new reference, or NULL with the exception set. */
+    /* Return the dict, a new reference, or NULL with an exception set. edgeloop_has_dict must have returned 1. */
     static inline PyObject *edgeloop_get_dict(PyObject *object) {
         PyObject *dict;
         if (edgeloop_plain()) return PyObject_GetAttrString(object, "__dict__");
@@ -114,7 +115,7 @@ cdef extern from *:
         return edgeloop_plain() ? 0 : Py_TYPE(object)->tp_version_tag;
     }
 
-    /* Whether the interpreter has other threads, who may be waiting for it. */
+    /* Return 1 if the interpreter has other threads, which may wait for the GIL. */
     static inline int edgeloop_has_company(void) {
         PyThreadState *newest;
         if (edgeloop_plain()) return 1;
@@ -136,7 +137,7 @@ cdef extern from *:
 
 
 cdef inline bint has_own(owner, str name) except -1:
-    """Whether somebody has set this attribute on the object itself."""
+    """Return True if this attribute is set on the object itself."""
     return has_dict(owner) and name in <dict>get_dict(owner)
 
 
@@ -146,18 +147,18 @@ cpdef attributes_on_demand(owner)
 cpdef check_signals()
 cdef int report(handle) except -1
 
-# What follows is so short that a call of another module's function would cost as much as it does itself.
+# The rest is inline, because each is so short that the call of another module's function would cost as much.
 
 cdef extern from *:
     """
-    /* Each context.run() from C: the same steps as Context.run, without building the call. */
+    /* Context.run from C, without the tuple of arguments. Return NULL with an exception set if the call fails. */
     static inline PyObject *edgeloop_call(PyObject *context, PyObject *callback, PyObject *const *args, size_t count) {
         if (PyContext_Enter(context)) return NULL;
         PyObject *result = PyObject_Vectorcall(callback, args, count, NULL);
         if (PyContext_Exit(context)) { Py_XDECREF(result); return NULL; }
         return result;
     }
-    /* 0, or 1 with the exception set. */
+    /* Call, and return 0, or 1 with an exception set. */
     static inline int edgeloop_fails(PyObject *context, PyObject *callback, PyObject *args) {
         if (args == Py_None) {
             PyErr_SetString(PyExc_TypeError, "the handle has no arguments: somebody took them away");
@@ -170,14 +171,14 @@ cdef extern from *:
     }
     static inline int edgeloop_raised(void) { return -1; }
     static inline PyObject *edgeloop_call_one(PyObject *context, PyObject *callback, PyObject *argument) {
-        PyObject *slots[2] = {NULL, argument};  /* the spare slot lets a bound method put its self there */
+        PyObject *slots[2] = {NULL, argument};  /* a bound method puts its self into slots[0] */
         return edgeloop_call(context, callback, slots + 1, 1 | PY_VECTORCALL_ARGUMENTS_OFFSET);
     }
     static inline PyObject *edgeloop_call_none(PyObject *context, PyObject *callback) {
         PyObject *slots[1] = {NULL};
         return edgeloop_call(context, callback, slots + 1, 0 | PY_VECTORCALL_ARGUMENTS_OFFSET);
     }
-    /* The method is looked up for each call, as in Python, but no bound method is made for it. */
+    /* Look the method up for each call, like Python, but make no bound method. */
     static inline PyObject *edgeloop_call_method(PyObject *context, PyObject *owner, PyObject *name, PyObject *argument) {
         PyObject *slots[3] = {NULL, owner, argument};
         if (PyContext_Enter(context)) return NULL;
@@ -210,7 +211,7 @@ cdef inline bint is_this_thread(thread_id) except -1:
 
 
 cdef inline int run(handle, context, callback, args) except -1:
-    """Call in the given context, and have ``report`` tell what it raises."""
+    """Call in the given context. See interpreter.py."""
     if fails(context, callback, args):
         report(handle)
     return 0

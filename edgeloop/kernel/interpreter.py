@@ -1,4 +1,9 @@
-"""The calls of the interpreter, for the pure edition: what compiled code does in C, interpreter.pyx, Python does itself."""
+"""What the compiled edition does by the interpreter's C API, here in Python. interpreter.pyx and .pxd are that edition.
+
+The functions that a callback's turn goes through: call it in its context, use its Handle again, detect a method that was
+replaced. They make no system call. Any thread that holds the GIL may call them. What they call may run any Python, and
+so may dropping a reference: ``unshared``, ``swap_in``, ``swap_out``, ``take_last`` and ``type_version`` run none.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +12,7 @@ from collections.abc import Callable
 from threading import get_ident
 from typing import Any
 
-FREELIST_LIMIT = 0  # here the reference counts can't be known
+FREELIST_LIMIT = 0  # no handle is used again, because ``unshared`` can't be known
 this_thread = get_ident
 copy_context = contextvars.copy_context
 take_last = list.pop
@@ -16,9 +21,9 @@ call_one = contextvars.Context.run
 
 
 def run(handle: Any, context: contextvars.Context, callback: Callable[..., Any], args: tuple[Any, ...]) -> None:
-    """Call in the given context, and tell ``handle.report`` what it raises.
+    """Call in the given context, and pass what it raises to ``handle.report``.
 
-    SystemExit and KeyboardInterrupt are raised.
+    Raise SystemExit and KeyboardInterrupt.
     """
     try:
         context.run(callback, *args)
@@ -27,7 +32,7 @@ def run(handle: Any, context: contextvars.Context, callback: Callable[..., Any],
     except BaseException as exc:
         handle.report(exc)
     finally:
-        # A traceback that a task keeps of its exception refers to this frame: it must not lead back to the task.
+        # A task may keep its exception, whose traceback keeps this frame. The frame must not keep the task.
         del handle, callback, args
 
 
@@ -37,60 +42,60 @@ def call_method(context: contextvars.Context, owner: Any, name: str, argument: A
 
 
 def construct(cls: Callable[..., Any], args: tuple[Any, ...], keywords: dict[str, Any]) -> Any:
-    """``cls(*args, **keywords)``."""
+    """Return ``cls(*args, **keywords)``."""
     return cls(*args, **keywords)
 
 
 def empty(items: list[Any]) -> None:
-    """Empty a list of nothing but None."""
+    """Clear a list whose items are all None. Compiled, it keeps its memory."""
     items.clear()
 
 
 def drop_first(items: list[Any], count: int) -> None:
-    """Take so many items from the front of a list."""
+    """Remove the first ``count`` items of a list."""
     del items[:count]
 
 
 def attributes_on_demand(owner: Any) -> None:
-    """Nothing to do here: the interpreter does so by itself."""
+    """Do nothing: the interpreter makes the ``__dict__`` of an instance when it is needed."""
 
 
 def swap_out(items: list[Any], place: int) -> Any:
-    """What the list has in this place, where it has None from now on."""
+    """Replace the item in this place by None, and return it."""
     item = items[place]
     items[place] = None
     return item
 
 
 def swap_in(items: list[Any], place: int, item: Any) -> None:
-    """Put the item into this place of the list, where there is None."""
+    """Replace None in this place of the list by the item."""
     items[place] = item
 
 
 def type_version(owner: Any) -> int:
-    """A number that the object's class has until it, or a class it inherits from, is changed; 0: not known, as here."""
+    """Return a number that changes with the object's class and the bases of that. 0 means that it is unknown, as here."""
     return 0
 
 
 def has_dict(owner: Any) -> bool:
-    """Whether the object may have attributes of its own."""
+    """Return True if the object may have attributes of its own."""
     return True
 
 
 def has_own(owner: Any, name: str) -> bool:
-    """Whether somebody has set this attribute on the object itself."""
+    """Return True if this attribute is set on the object itself."""
     return name in owner.__dict__
 
 
 def is_this_thread(thread_id: int | None) -> bool:
-    """Whether ``thread_id``, as ``threading.get_ident`` gives it, is the calling thread's."""
+    """Return True if ``thread_id``, of ``threading.get_ident``, is that of the calling thread. None is no thread's."""
     return thread_id == get_ident()
 
 
 def unshared(thing: object) -> bool:
-    """Whether nothing but the caller's variable refers to ``thing``: never known here."""
+    """Return True if the caller has the only reference to ``thing``. Here it is unknown: return False."""
     return False
 
 
 def check_signals() -> None:
-    """Nothing to do here: the interpreter runs signal handlers between any two of its instructions."""
+    """Do nothing: the interpreter runs signal handlers between its instructions."""

@@ -1,32 +1,28 @@
-"""The calls of the interpreter that C makes cheaper; interpreter.pxd has what is so short that it stands inline.
-
-``interpreter.py`` is the same interface for the pure edition.
-"""
+"""The compiled edition of interpreter.py, as far as it isn't inline in interpreter.pxd."""
 
 from cpython.exc cimport PyErr_CheckSignals
 
-# Kept by a loop; the free list that Cython knows is not to be had from a .pxd.
+# The places of a loop's free list. Cython's own @freelist can't be declared in a .pxd.
 FREELIST_LIMIT = 0 if plain() else 1024
 
 
 cpdef attributes_on_demand(owner):
-    """Give the object its ``__dict__`` when somebody sets an attribute on it, not before.
+    """Drop the object's empty ``__dict__``. The object makes one when an attribute is set on it.
 
-    Cython makes one for each object of a class that declares it. Few ever need it, it takes memory, and the interpreter
-    finds methods faster where there is none.
+    Cython makes one for each object of a class that declares it. It costs memory, and makes the lookup of methods slower.
     """
     drop_dict(owner)
 
 
 cpdef check_signals():
-    """Run the Python handlers of the signals that came: compiled code passes none of the interpreter's own checks."""
+    """Run the Python handlers of the signals that have come. Compiled code passes none of the interpreter's own checks."""
     PyErr_CheckSignals()
 
 
 cdef int report(handle) except -1:
-    """After a call that failed: tell ``handle.report``, but raise SystemExit and KeyboardInterrupt, as asyncio does.
+    """Pass the exception that is set to ``handle.report``. Raise SystemExit and KeyboardInterrupt, like asyncio.
 
-    Apart from ``run``, since a try statement takes instructions also where nothing is raised.
+    It is not in ``run``: a try statement takes instructions also where nothing is raised.
     """
     try:
         raised()

@@ -1,8 +1,12 @@
-"""The system calls on pipes and character devices of the pure edition; ``pipes.pyx`` is the compiled edition's.
+"""The system calls on pipes and character devices. ``pipes.pyx`` is the compiled edition.
 
-None of them blocks, not even when somebody else who shares the open file description has set it
-to block: RWF_NOWAIT, preadv2(2), asks for one call what O_NONBLOCK asks for all. A device, a named FIFO and a kernel before
-Linux 6.4 refuse it; there the file is looked at first.
+- None blocks, though the open file description may be shared with a process that has set it to block. RWF_NOWAIT, preadv2(2),
+  asks for one call what O_NONBLOCK asks for all. Devices, named FIFOs and Linux before 6.4 refuse it. There poll(2) is asked
+  first; if another reader takes the data after that, a read of a blocking file blocks, without the GIL.
+- EAGAIN: None, or -1 where a count is returned. EIO of a terminal is raised: see ``terminal_gone``. EPIPE raises
+  BrokenPipeError.
+- A short count proves nothing: a packet pipe ends a read at each packet. Only EAGAIN clears readiness (rule 2).
+- ``device`` says that the descriptor is a character device. The caller passes the same value each time.
 """
 
 from __future__ import annotations
@@ -20,18 +24,18 @@ from .calls import READ_SIZE
 from .sockets import first_chunks
 
 terminal_gone = errno.EIO
-"""The errno of read(2) on a terminal whose other side was closed: its way to say end of file."""
+"""The errno of read(2) on a terminal whose other side is closed. It means end of file."""
 
 _NOWAIT: int = getattr(os, "RWF_NOWAIT", 0)  # musl has it from 1.2.5 on
-# Not for this file, not in this kernel, or not in this sandbox.
+# The file, the kernel or a sandbox does not allow RWF_NOWAIT.
 _REFUSED = frozenset((errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL, errno.EPERM))
-# What poll(2) promises room for: a pipe that has any takes so many bytes at once, pipe(7); a terminal far less.
+# What a write after POLLOUT may have without blocking: PIPE_BUF bytes in a pipe, pipe(7), far less in a terminal.
 _WRITE_SIZE = select.PIPE_BUF
 _DEVICE_WRITE_SIZE = 256
 
 
 class _Scratch(threading.local):
-    """Where data lands: preadv(2) has no other way."""
+    """The buffer of preadv(2), which makes no bytes object. One for each thread."""
 
     def __init__(self) -> None:
         self.view = memoryview(bytearray(READ_SIZE))
@@ -41,13 +45,13 @@ _scratch = _Scratch()
 
 
 def _is_ready(fd: int, event: int) -> bool:
-    look = select.poll()
-    look.register(fd, event)
-    return bool(look.poll(0))
+    poller = select.poll()
+    poller.register(fd, event)
+    return bool(poller.poll(0))
 
 
 def check_owner(owner: Any, fd: int) -> None:
-    """OSError (EBADF) unless ``owner``, a file object or a socket, still has this number: it may be a stranger's by now."""
+    """Raise OSError (EBADF) unless ``owner``, a file or a socket object, still has this descriptor (rule 9)."""
     try:
         number = owner.fileno()
     except ValueError:  # closed
@@ -57,7 +61,7 @@ def check_owner(owner: Any, fd: int) -> None:
 
 
 def read(fd: int, device: bool) -> bytes | None:
-    """Read at most READ_SIZE bytes: ``b""`` at the end of the file, None if the call would block."""
+    """Read at most READ_SIZE bytes. Return ``b""`` at the end of the file, None if the call would block."""
     try:
         if _NOWAIT and not device:
             try:
@@ -75,17 +79,17 @@ def read(fd: int, device: bool) -> bytes | None:
 
 
 def unread(fd: int) -> int:
-    """How many bytes wait in a pipe, ioctl(2) FIONREAD."""
+    """Return the number of bytes in a pipe, ioctl(2) FIONREAD."""
     return int.from_bytes(fcntl.ioctl(fd, termios.FIONREAD, bytes(4)), sys.byteorder)
 
 
 def write(fd: int, device: bool, data: Any) -> int:
-    """Write from a buffer: the count, -1 if the call would block."""
+    """Write from a buffer. Return the count, -1 if the call would block."""
     return write_many(fd, device, [data])
 
 
 def write_many(fd: int, device: bool, chunks: list[Any]) -> int:
-    """Write the first IOV_MAX of the buffers in one call: the count, -1 if the call would block."""
+    """Write the first IOV_MAX of the buffers in one call. Return the count, -1 if the call would block."""
     try:
         if _NOWAIT and not device:
             try:

@@ -1,9 +1,6 @@
-"""The system calls on pipes and character devices of the compiled edition; ``pipes.py`` is the pure edition's.
+"""The system calls on pipes and character devices. ``pipes.py`` is the pure edition, and says what callers may rely on.
 
-The calls are made with the GIL held, because releasing it costs more than the call. So none of
-them may block, not even when somebody else who shares the open file description has set it to block: RWF_NOWAIT, preadv2(2),
-asks for one call what O_NONBLOCK asks for all. A device, a named FIFO and a kernel before Linux 6.4 refuse it; there the file
-is looked at first, and the GIL is let go.
+The calls hold the GIL, because releasing it costs more than the call. Only a read or write after poll(2) releases it.
 """
 
 from cpython.buffer cimport PyBUF_SIMPLE, PyBuffer_Release, PyObject_GetBuffer
@@ -45,7 +42,7 @@ cdef extern from *:
     #define RWF_NOWAIT 0x00000008
     #endif
 
-    /* Not by the C library's names, which musl has from 1.2.5 on. An offset of -1 is the file's own. */
+    /* musl has wrappers for these from 1.2.5 on only. The offset -1 means the file's own position. */
     static ssize_t edgeloop_readv_nowait(int fd, const struct iovec *vectors, int count) {
     #ifdef SYS_preadv2
         return (ssize_t)syscall(SYS_preadv2, fd, vectors, (long)count, -1L, -1L, RWF_NOWAIT);
@@ -67,20 +64,20 @@ cdef extern from *:
     ssize_t writev_nowait "edgeloop_writev_nowait" (int fd, const iovec* vectors, int count) nogil
 
 cdef enum:
-    LOOKED_SIZE = 65536  # read after a look: what a pipe holds as a rule
-    # What poll(2) promises room for: a pipe that has any takes so many bytes at once, pipe(7); a terminal far less.
+    POLLED_SIZE = 65536  # of a read after poll(2): the capacity of a pipe, by default
+    # What a write after POLLOUT may have without blocking: PIPE_BUF bytes in a pipe, pipe(7), far less in a terminal.
     WRITE_SIZE = 4096
     DEVICE_WRITE_SIZE = 256
 
-# Shared by every loop of the process: it is only used with the GIL held, between a read and the copy of what came.
+# Shared by every loop of the process. It is used only with the GIL held, from read(2) to the copy of the data.
 cdef char buffer_of_all[BUFFER_SIZE]
 
 terminal_gone = EIO
-"""The errno of read(2) on a terminal whose other side was closed: its way to say end of file."""
+"""The errno of read(2) on a terminal whose other side is closed. It means end of file."""
 
 
 cdef bint refused(int error) noexcept:
-    # Not for this file, not in this kernel, or not in this sandbox.
+    # The file, the kernel or a sandbox does not allow RWF_NOWAIT.
     return error == EOPNOTSUPP or error == ENOSYS or error == EINVAL or error == EPERM
 
 
@@ -100,7 +97,7 @@ cdef bint is_ready(int fd, short event) noexcept:
 
 
 cpdef check_owner(owner, int fd):
-    """OSError (EBADF) unless ``owner``, a file object or a socket, still has this number: it may be a stranger's by now."""
+    """Raise OSError (EBADF) unless ``owner``, a file or a socket object, still has this descriptor (rule 9)."""
     try:
         number = owner.fileno()
     except ValueError:  # closed
@@ -110,7 +107,7 @@ cpdef check_owner(owner, int fd):
 
 
 cpdef read(int fd, bint device):
-    """Read at most READ_SIZE bytes: ``b""`` at the end of the file, None if the call would block."""
+    """Read at most READ_SIZE bytes. Return ``b""`` at the end of the file, None if the call would block."""
     cdef ssize_t count
     cdef iovec piece
     cdef bint plain = device
@@ -124,7 +121,7 @@ cpdef read(int fd, bint device):
                 plain = True
                 continue
         elif blocks(fd):
-            return look_and_read(fd)
+            return poll_and_read(fd)
         else:
             count = posix_read(fd, buffer_of_all, BUFFER_SIZE)
         if count >= 0:
@@ -133,17 +130,18 @@ cpdef read(int fd, bint device):
             return None
 
 
-cdef object look_and_read(int fd):
+cdef object poll_and_read(int fd):
+    # Read from a file that is set to block and refuses RWF_NOWAIT.
     cdef ssize_t count
     cdef bytes data
     cdef char* place
     while True:
         if not is_ready(fd, POLLIN):
             return None
-        data = PyBytes_FromStringAndSize(NULL, LOOKED_SIZE)  # not the common buffer: others may run meanwhile
+        data = PyBytes_FromStringAndSize(NULL, POLLED_SIZE)  # not buffer_of_all, which other threads may use meanwhile
         place = PyBytes_AS_STRING(data)
         with nogil:
-            count = posix_read(fd, place, LOOKED_SIZE)
+            count = posix_read(fd, place, POLLED_SIZE)
         if count >= 0:
             return data[:count]
         if not again():
@@ -151,7 +149,7 @@ cdef object look_and_read(int fd):
 
 
 cpdef int unread(int fd) except -1:
-    """How many bytes wait in a pipe, ioctl(2) FIONREAD."""
+    """Return the number of bytes in a pipe, ioctl(2) FIONREAD."""
     cdef int count = 0
     if ioctl(fd, FIONREAD, &count) < 0:
         PyErr_SetFromErrno(OSError)
@@ -159,7 +157,7 @@ cpdef int unread(int fd) except -1:
 
 
 cpdef Py_ssize_t write(int fd, bint device, data) except -2:
-    """Write from a buffer: the count, -1 if the call would block."""
+    """Write from a buffer. Return the count, -1 if the call would block."""
     cdef Py_buffer view
     cdef iovec piece
     PyObject_GetBuffer(data, &view, PyBUF_SIMPLE)
@@ -172,7 +170,7 @@ cpdef Py_ssize_t write(int fd, bint device, data) except -2:
 
 
 cpdef Py_ssize_t write_many(int fd, bint device, list chunks) except -2:
-    """Write the first IOV_MAX of the buffers in one call: the count, -1 if the call would block."""
+    """Write the first IOV_MAX of the buffers in one call. Return the count, -1 if the call would block."""
     cdef Vectors vectors
     try:
         gather(&vectors, chunks)
@@ -182,7 +180,7 @@ cpdef Py_ssize_t write_many(int fd, bint device, list chunks) except -2:
 
 
 cdef Py_ssize_t write_pieces(int fd, bint device, iovec* pieces, int count) except -2:
-    # Whoever calls holds on to what the pieces point at.
+    # The caller keeps the buffers of the pieces alive: the GIL may be released.
     cdef ssize_t written
     cdef size_t size
     cdef bint plain = device

@@ -1,4 +1,8 @@
-"""What the count of a read says: whether there is anything left (rule 2)."""
+"""Which sockets are empty after a read that returned less than was asked for (rule 2).
+
+Both functions return NOTHING, ALL or FLAGGED and raise nothing. A transport calls one when it begins; the answer holds until
+somebody sets TCP_ULP (see connection_socket.py).
+"""
 
 from __future__ import annotations
 
@@ -7,16 +11,16 @@ from typing import Any
 
 from .connection_socket import TCP_ULP
 
-NOTHING = 0  # read on until EAGAIN
-ALL = 1  # a short read leaves nothing, unless an event said otherwise
-FLAGGED = 2  # likewise, if recvmsg(2) returns no flag
+NOTHING = 0  # a short read proves nothing: read until EAGAIN
+ALL = 1  # a short read empties the socket, unless the event had RDHUP, HUP, ERR or PRI
+FLAGGED = 2  # likewise, unless recvmsg(2) sets MSG_CTRUNC
 
 
 def short_reads_of_kind(family: int, proto: int) -> int:
-    """What a short read says on a stream socket of this family and protocol.
+    """Return what a short read proves on a stream socket of this family and protocol.
 
-    TCP: that nothing is left, but for urgent data, which comes with an event. A Unix socket: the same, but for descriptors and
-    credentials, which recvmsg(2) cuts off and flags with MSG_CTRUNC. Others, like SCTP and MPTCP, may keep messages apart.
+    On TCP only urgent data ends a read early, and that comes with an event. On a Unix socket descriptors and credentials
+    do, for which recvmsg(2) sets MSG_CTRUNC. SCTP, MPTCP and others may end a read at each message.
     """
     if family == socket.AF_UNIX:
         return FLAGGED
@@ -26,18 +30,18 @@ def short_reads_of_kind(family: int, proto: int) -> int:
 
 
 def short_reads_of(sock: Any) -> int:
-    """What a short read says on a socket that somebody gave us.
+    """Return what a short read proves on a socket that a program has passed in.
 
-    Nothing with kernel TLS on top, where a record of another kind ends a read and no event tells.
+    With kernel TLS it proves nothing: a record of another type ends a read, without an event.
     """
     try:
         if sock.type != socket.SOCK_STREAM:
             return NOTHING
         says = short_reads_of_kind(sock.family, sock.proto)
         if says == FLAGGED:
-            return FLAGGED if type(sock) is socket.socket else NOTHING  # a subclass may have a recv of its own
+            return FLAGGED if type(sock) is socket.socket else NOTHING  # a subclass may override recv
         if says == ALL and sock.getsockopt(socket.IPPROTO_TCP, TCP_ULP, 16):
             return NOTHING
         return says
     except (AttributeError, OSError):
-        return NOTHING  # no socket of the standard library's, or not TCP after all
+        return NOTHING  # not a socket.socket, or not TCP

@@ -1,7 +1,13 @@
-"""The system calls on stream sockets, and addresses, of the pure edition; ``sockets.pyx`` is the compiled edition's.
+"""The system calls on stream sockets, and their addresses. ``sockets.pyx`` is the compiled edition.
 
-The calls go through a socket object, which alone has MSG_DONTWAIT: none of them waits for a socket
-that somebody else has set to block; only accept(2) does, without the GIL. The compiled edition needs the descriptor alone.
+Callers pass the descriptor and the socket object from ``object_for``: the compiled edition uses the one, this one the other.
+
+- None of the calls blocks on a socket that somebody else has set to block: recv(2) and send(2) have MSG_DONTWAIT. accept(2)
+  has no such flag; there poll(2) is asked first, and another thread that accepts from the same socket may win the race.
+- EAGAIN: None, or -1 where a count is returned. EPIPE raises BrokenPipeError, and never SIGPIPE.
+- ``accept`` skips connections that are gone. With an errno of ``exhausted`` the connection stays in the queue (rule 6).
+- A count below what was asked for says whether anything is left only where kernel/short_reads.py says so (rule 2).
+- Buffers are any that are contiguous (TypeError or BufferError otherwise). The calls hold them until they return.
 """
 
 from __future__ import annotations
@@ -17,9 +23,9 @@ from .calls import MAX_CHUNKS, READ_SIZE
 from .connection_socket import new_socket
 
 exhausted = frozenset((errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM))
-"""The errno values of accept(2) that mean: not now, but the connection waits on."""
+"""The errno values of accept(2) that leave the connection in the queue (rule 6)."""
 
-# accept(2): Linux passes errors that wait on the new socket to the accepting one; that connection is gone.
+# accept(2): Linux returns the pending errors of the new socket. That connection is gone, others may wait.
 _CONNECTION_GONE = frozenset(
     (
         errno.ECONNABORTED,
@@ -36,17 +42,20 @@ _CONNECTION_GONE = frozenset(
 
 
 def object_for(fd: int, sock: Any, family: int) -> Any:
-    """The socket object that the calls below take: ``sock``, or one that owns the descriptor from now on."""
+    """Return the socket object for the other calls: ``sock``, or if that is None a new one, which owns the descriptor.
+
+    Compiled, it is None in that case, and the caller goes on owning the descriptor.
+    """
     if sock is None:
         sock = new_socket(family, socket.SOCK_STREAM, 0, fd)
         sock.setblocking(False)
     elif sock.gettimeout():
-        sock.setblocking(False)  # with a time limit, the object would wait on its own account
+        sock.setblocking(False)  # with a timeout, the object would poll(2) by itself
     return sock
 
 
 def recv(fd: int, sock: socket.socket) -> bytes | None:
-    """Read at most READ_SIZE bytes: ``b""`` at the end of the stream, None if the call would block."""
+    """Read at most READ_SIZE bytes. Return ``b""`` at the end of the stream, None if the call would block."""
     try:
         return sock.recv(READ_SIZE, socket.MSG_DONTWAIT)
     except BlockingIOError:
@@ -54,12 +63,12 @@ def recv(fd: int, sock: socket.socket) -> bytes | None:
 
 
 def recv_large(fd: int, sock: socket.socket) -> bytes | None:
-    """``recv`` where much is expected: there is no other way here."""
+    """``recv`` for a peer that sends much. Compiled, it saves a copy."""
     return recv(fd, sock)
 
 
 def recv_into(fd: int, sock: socket.socket, buffer: Any) -> int:
-    """Read into a writable buffer: the count, 0 at the end of the stream, -1 if the call would block."""
+    """Read into a writable buffer. Return the count, 0 at the end of the stream, -1 if the call would block."""
     try:
         return sock.recv_into(buffer, 0, socket.MSG_DONTWAIT)
     except BlockingIOError:
@@ -67,19 +76,19 @@ def recv_into(fd: int, sock: socket.socket, buffer: Any) -> int:
 
 
 def closed_by_owner() -> OSError:
-    """What the call on a closed socket would raise (EBADF): its number may be a stranger's by now."""
+    """Return the OSError (EBADF) of a socket that its owner has closed. Its number may name another file by now (rule 9)."""
     return OSError(errno.EBADF, os.strerror(errno.EBADF))
 
 
 def byte_size(buffer: Any) -> int:
-    """How many bytes a buffer has, whatever the size of its items."""
+    """Return the number of bytes in a buffer, whatever the size of its items."""
     return memoryview(buffer).nbytes
 
 
 def recv_message(fd: int, sock: socket.socket) -> tuple[bytes, bool] | None:
-    """``recv`` on a Unix socket: the data, and whether more may wait than a short read says; None if it would block."""
-    # Without room for control messages: the kernel closes the descriptors that come, and MSG_CTRUNC tells of them, as it
-    # does of a writer's credentials, SO_PASSCRED in unix(7). Both end a read.
+    """``recv`` on a Unix socket. Return the data and True if a short read may have left some, or None if it would block."""
+    # There is no buffer for control messages. So the kernel closes descriptors that arrive, and sets MSG_CTRUNC, also for
+    # a writer's credentials (SO_PASSCRED, unix(7)). Both end a read (rule 2).
     try:
         data, _, flags, _ = sock.recvmsg(READ_SIZE, 0, socket.MSG_DONTWAIT)
     except BlockingIOError:
@@ -88,7 +97,7 @@ def recv_message(fd: int, sock: socket.socket) -> tuple[bytes, bool] | None:
 
 
 def recv_message_into(fd: int, sock: socket.socket, buffer: Any) -> tuple[int, bool]:
-    """``recv_into`` on a Unix socket: the count, -1 if the call would block, and whether more may wait than it says."""
+    """``recv_into`` on a Unix socket. Return the count, -1 if it would block, and True if a short read may have left some."""
     try:
         count, _, flags, _ = sock.recvmsg_into((buffer,), 0, socket.MSG_DONTWAIT)
     except BlockingIOError:
@@ -97,7 +106,7 @@ def recv_message_into(fd: int, sock: socket.socket, buffer: Any) -> tuple[int, b
 
 
 def send(fd: int, sock: socket.socket, data: Any) -> int:
-    """Write from a buffer: the count, -1 if the call would block."""
+    """Write from a buffer. Return the count, -1 if the call would block."""
     try:
         return sock.send(data, socket.MSG_DONTWAIT)
     except BlockingIOError:
@@ -105,12 +114,12 @@ def send(fd: int, sock: socket.socket, data: Any) -> int:
 
 
 def first_chunks(chunks: list[Any]) -> list[Any]:
-    """The first IOV_MAX. No slice: a collection that empties the list in the middle of that ends Python 3.11 itself."""
+    """Return the first IOV_MAX. A slice would crash Python 3.11 if a garbage collection emptied the list meanwhile."""
     return chunks if len(chunks) <= MAX_CHUNKS else list(itertools.islice(chunks, MAX_CHUNKS))
 
 
 def send_many(fd: int, sock: socket.socket, chunks: list[Any]) -> int:
-    """Write the first IOV_MAX of the buffers in one call: the count, -1 if the call would block."""
+    """Write the first IOV_MAX of the buffers in one call. Return the count, -1 if the call would block."""
     try:
         return sock.sendmsg(first_chunks(chunks), (), socket.MSG_DONTWAIT)
     except BlockingIOError:
@@ -118,16 +127,19 @@ def send_many(fd: int, sock: socket.socket, chunks: list[Any]) -> int:
 
 
 def _would_block(fd: int) -> bool:
-    # Of a socket that somebody has set to block, accept(2) would wait, and the loop with it.
+    # Return True if accept(2) would block, which it only does on a socket that somebody has set to block.
     if not os.get_blocking(fd):
         return False
-    look = select.poll()
-    look.register(fd, select.POLLIN)
-    return not look.poll(0)
+    poller = select.poll()
+    poller.register(fd, select.POLLIN)
+    return not poller.poll(0)
 
 
 def accept(listening: socket.socket) -> tuple[int, Any] | None:
-    """Take the next connection: (fd, peer address), or None if no more wait. The fd is non-blocking, close-on-exec."""
+    """Accept a connection. Return (fd, peer address), or None if none waits.
+
+    The caller owns the fd, which is non-blocking and close-on-exec.
+    """
     while True:
         if _would_block(listening.fileno()):
             return None
@@ -141,14 +153,14 @@ def accept(listening: socket.socket) -> tuple[int, Any] | None:
             continue
         try:
             os.set_blocking(fd, False)
-        except BaseException:  # a signal's handler may raise here
+        except BaseException:  # what a signal handler raises
             os.close(fd)
             raise
         return fd, address
 
 
 def local_address(fd: int) -> Any:
-    """The address a socket is bound to, in the form the socket module gives it."""
+    """Return the address that a socket is bound to, in the form of the socket module."""
     borrowed = socket.socket(fileno=fd)
     try:
         return borrowed.getsockname()

@@ -1,8 +1,7 @@
-"""The system calls on stream sockets, and addresses, of the compiled edition; ``sockets.py`` is the pure edition's.
+"""The system calls on stream sockets, and their addresses. ``sockets.py`` is the pure edition; it says what callers rely on.
 
-The calls are made with the GIL held, because releasing it costs more than the call. None may block
-then, whatever somebody else has set the descriptor to: MSG_DONTWAIT, and accept(2), which has no such flag, asks before. The socket
-object that the calls take is for the pure edition.
+The calls hold the GIL, because releasing it costs more than the call. So none may block. They use the descriptor, and ignore
+the socket object.
 """
 
 from cpython.buffer cimport PyBUF_FULL_RO, PyBUF_SIMPLE, PyBUF_WRITABLE, PyBuffer_Release, PyObject_GetBuffer
@@ -43,15 +42,15 @@ cdef extern from "Python.h":
 import os
 import socket
 
-# Shared by every loop of the process: it is only used with the GIL held, between a recv and the copy of what came.
+# Shared by every loop of the process. It is used only with the GIL held, from recv(2) to the copy of the data.
 cdef char buffer_of_all[BUFFER_SIZE]
 
 exhausted = frozenset((EMFILE, ENFILE, ENOBUFS, ENOMEM))
-"""The errno values of accept(2) that mean: not now, but the connection waits on."""
+"""The errno values of accept(2) that leave the connection in the queue (rule 6)."""
 
 
 cpdef recv(int fd, sock):
-    """Read at most READ_SIZE bytes: ``b""`` at the end of the stream, None if the call would block."""
+    """Read at most READ_SIZE bytes. Return ``b""`` at the end of the stream, None if the call would block."""
     cdef ssize_t count
     while True:
         count = c_recv(fd, buffer_of_all, BUFFER_SIZE, MSG_DONTWAIT)
@@ -62,7 +61,7 @@ cpdef recv(int fd, sock):
 
 
 cpdef recv_large(int fd, sock):
-    """``recv`` where much is expected: read straight into the bytes object, which is cut to what came."""
+    """``recv`` for a peer that sends much: read into the bytes object itself, and shrink that. No copy is made."""
     cdef ssize_t count
     cdef PyObject* data = PyBytes_FromStringAndSize_unfilled(NULL, BUFFER_SIZE)
     try:
@@ -78,7 +77,7 @@ cpdef recv_large(int fd, sock):
 
 
 cpdef Py_ssize_t recv_into(int fd, sock, buffer) except -2:
-    """Read into a writable buffer: the count, 0 at the end of the stream, -1 if the call would block."""
+    """Read into a writable buffer. Return the count, 0 at the end of the stream, -1 if the call would block."""
     cdef Py_buffer view
     cdef ssize_t count
     PyObject_GetBuffer(buffer, &view, PyBUF_WRITABLE)
@@ -94,12 +93,12 @@ cpdef Py_ssize_t recv_into(int fd, sock, buffer) except -2:
 
 
 cpdef closed_by_owner():
-    """What the call on a closed socket would raise (EBADF): its number may be a stranger's by now."""
+    """Return the OSError (EBADF) of a socket that its owner has closed. Its number may name another file by now (rule 9)."""
     return OSError(EBADF, os.strerror(EBADF))
 
 
 cpdef Py_ssize_t byte_size(buffer) except -1:
-    """How many bytes a buffer has, whatever the size of its items."""
+    """Return the number of bytes in a buffer, whatever the size of its items."""
     cdef Py_buffer view
     if PyByteArray_CheckExact(buffer):
         return PyByteArray_GET_SIZE(buffer)
@@ -114,6 +113,7 @@ cpdef Py_ssize_t byte_size(buffer) except -1:
 
 
 cdef Py_ssize_t recv_flagged(int fd, msghdr* message) except -2:
+    """recvmsg(2). Return the count, 0 at the end of the stream, -1 if the call would block."""
     cdef ssize_t count
     while True:
         count = recvmsg(fd, message, MSG_DONTWAIT)
@@ -124,8 +124,8 @@ cdef Py_ssize_t recv_flagged(int fd, msghdr* message) except -2:
 
 
 cdef void into(msghdr* message, iovec* piece, void* buffer, Py_ssize_t size) noexcept:
-    # Without room for control messages: the kernel closes the descriptors that come, and MSG_CTRUNC tells of them, as it
-    # does of a writer's credentials, SO_PASSCRED in unix(7). Both end a read.
+    # There is no buffer for control messages. So the kernel closes descriptors that arrive, and sets MSG_CTRUNC, also for
+    # a writer's credentials (SO_PASSCRED, unix(7)). Both end a read (rule 2).
     memset(message, 0, sizeof(msghdr))
     piece.iov_base = buffer
     piece.iov_len = size
@@ -134,19 +134,19 @@ cdef void into(msghdr* message, iovec* piece, void* buffer, Py_ssize_t size) noe
 
 
 cpdef recv_message(int fd, sock):
-    """``recv`` on a Unix socket: the data, and whether more may wait than a short read says; None if it would block."""
+    """``recv`` on a Unix socket. Return the data and True if a short read may have left some, or None if it would block."""
     cdef msghdr message
     cdef iovec piece
     into(&message, &piece, buffer_of_all, BUFFER_SIZE)
     cdef Py_ssize_t count = recv_flagged(fd, &message)
     if count < 0:
         return None
-    data = PyBytes_FromStringAndSize(buffer_of_all, count)  # first: a tuple may run the collector, and that any code
+    data = PyBytes_FromStringAndSize(buffer_of_all, count)  # before the tuple: that may start a collection, which runs any code
     return data, message.msg_flags & MSG_CTRUNC != 0
 
 
 cpdef recv_message_into(int fd, sock, buffer):
-    """``recv_into`` on a Unix socket: the count, -1 if the call would block, and whether more may wait than it says."""
+    """``recv_into`` on a Unix socket. Return the count, -1 if it would block, and True if a short read may have left some."""
     cdef msghdr message
     cdef iovec piece
     cdef Py_buffer view
@@ -161,12 +161,12 @@ cpdef recv_message_into(int fd, sock, buffer):
 
 
 cpdef object_for(int fd, sock, int family):
-    """The socket object that the calls here take: ``sock``, or none. The pure edition's can't do without."""
+    """Return ``sock``, which may be None: the calls need the descriptor only."""
     return sock
 
 
 cpdef Py_ssize_t send(int fd, sock, data) except -2:
-    """Write from a buffer: the count, -1 if the call would block."""
+    """Write from a buffer. Return the count, -1 if the call would block."""
     cdef Py_buffer view
     if type(data) is bytes:
         return send_piece(fd, PyBytes_AS_STRING(data), PyBytes_GET_SIZE(data))
@@ -188,7 +188,7 @@ cdef inline Py_ssize_t send_piece(int fd, const void* data, Py_ssize_t size) exc
 
 
 cpdef Py_ssize_t send_many(int fd, sock, list chunks) except -2:
-    """Write the first IOV_MAX of the buffers in one call: the count, -1 if the call would block."""
+    """Write the first IOV_MAX of the buffers in one call. Return the count, -1 if the call would block."""
     cdef Vectors vectors
     cdef msghdr message
     cdef ssize_t count
@@ -208,7 +208,7 @@ cpdef Py_ssize_t send_many(int fd, sock, list chunks) except -2:
 
 
 cpdef local_address(int fd):
-    """The address a socket is bound to, in the form the socket module gives it."""
+    """Return the address that a socket is bound to, in the form of the socket module."""
     cdef sockaddr_storage address
     cdef socklen_t length = sizeof(address)
     if getsockname(fd, <sockaddr*>&address, &length) < 0:
@@ -217,7 +217,7 @@ cpdef local_address(int fd):
 
 
 cdef object address_of(int fd, void* name, unsigned int length, bint peer):
-    """The address in the form the socket module gives it."""
+    """Return the address in the form of the socket module. The socket itself is asked for families unknown here."""
     cdef char text[64]
     cdef sockaddr_storage* address = <sockaddr_storage*>name
     cdef sockaddr_in* four = <sockaddr_in*>address
@@ -231,19 +231,19 @@ cdef object address_of(int fd, void* name, unsigned int length, bint peer):
         inet_ntop(AF_INET6, &six.sin6_addr, text, sizeof(text))
         return (text.decode("ascii"), ntohs(six.sin6_port), ntohl(six.sin6_flowinfo), six.sin6_scope_id)
     if address.ss_family == AF_UNIX:
-        path = length - 2  # unix(7): the length counts the family field
+        path = length - 2  # the length includes the family field, unix(7)
         if path <= 0:
             return ""
         if local.sun_path[0] == 0:
-            return <bytes>local.sun_path[:path]  # the abstract name space, where NUL bytes are part of the name
-        return os.fsdecode((<bytes>local.sun_path[:path]).partition(b"\0")[0])  # 108 bytes need not end in a NUL
+            return <bytes>local.sun_path[:path]  # an abstract name, in which NUL bytes count
+        return os.fsdecode((<bytes>local.sun_path[:path]).partition(b"\0")[0])  # no NUL ends a path of 108 bytes
     probe = socket.socket(fileno=os.dup(fd))
     with probe:
         return probe.getpeername() if peer else probe.getsockname()
 
 
 cdef bint blocks(int listener) noexcept:
-    # Whether accept(2) would block, with the GIL held: who could connect, in this process, would wait for it.
+    # Return True if accept(2) would block. It holds the GIL, which the thread that is to connect may need.
     cdef pollfd asked
     cdef int flags = fcntl(listener, F_GETFL)
     if flags < 0 or flags & O_NONBLOCK:
@@ -254,7 +254,10 @@ cdef bint blocks(int listener) noexcept:
 
 
 cpdef accept(listening):
-    """Take the next connection: (fd, peer address), or None if no more wait. The fd is non-blocking, close-on-exec."""
+    """Accept a connection. Return (fd, peer address), or None if none waits.
+
+    The caller owns the fd, which is non-blocking and close-on-exec.
+    """
     cdef sockaddr_storage address
     cdef socklen_t length
     cdef int fd
@@ -275,5 +278,5 @@ cpdef accept(listening):
         if errno == EINTR:
             PyErr_CheckSignals()
         elif errno not in (ECONNABORTED, EPROTO, ENETDOWN, ENOPROTOOPT, EHOSTDOWN, EHOSTUNREACH, EOPNOTSUPP, ENETUNREACH, EPERM):
-            # accept(2): Linux passes errors that wait on the new socket to the accepting one; that connection is gone.
+            # accept(2): Linux returns the pending errors of the new socket. That connection is gone, others may wait.
             PyErr_SetFromErrno(OSError)

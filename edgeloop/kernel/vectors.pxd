@@ -1,4 +1,8 @@
-"""The buffers of one writev(2) or sendmsg(2), for the modules that make these calls."""
+"""The buffers of one writev(2) or sendmsg(2), for sockets.pyx and pipes.pyx.
+
+``gather`` fills a Vectors from a list; ``release`` must follow, also when ``gather`` has raised. Between the two the pieces
+stay valid, whatever happens to the list: Vectors owns a reference to each object. The caller holds the GIL.
+"""
 
 from cpython.buffer cimport PyBUF_SIMPLE, PyBuffer_Release, PyObject_GetBuffer
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
@@ -8,7 +12,7 @@ from libc.stdlib cimport free, malloc
 from edgeloop.kernel.calls cimport VECTOR_SIZE
 from edgeloop.kernel.headers cimport iovec
 
-# A thread's stack may be small, threading.stack_size(): only as many are put there as most calls have.
+# The number of pieces on the stack, which may be small in a thread, threading.stack_size(). More are allocated.
 cdef enum:
     FEW = 16
 
@@ -20,7 +24,7 @@ cdef struct View:
 
 cdef struct Vectors:
     iovec* pieces
-    PyObject** held  # to get at a buffer may run code that takes the others out of the list
+    PyObject** held  # owned: getting a buffer may run code that takes the others out of the list
     int count
     View* views
     iovec few_pieces[FEW]
@@ -28,7 +32,7 @@ cdef struct Vectors:
 
 
 cdef inline int gather(Vectors* vectors, list chunks) except -1:
-    """Point at the first IOV_MAX of the chunks. ``release`` comes after it, also when it raises."""
+    """Point at the first IOV_MAX of the chunks. Raise BufferError or TypeError for what is no contiguous buffer."""
     cdef Py_ssize_t i = 0
     cdef Py_ssize_t size
     cdef View* view

@@ -1,4 +1,4 @@
-"""A .pxd names what is in the .py beside it. Cython says nothing of a local or a field that is not: it stays without a type."""
+"""A .pxd names what is in the .py beside it. Cython does not report a local or a field that is not: it stays without a type."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ import re
 from pathlib import Path
 
 import pytest
-from repository import CHECKOUT
+from repository import ROOT
 
-PACKAGE = CHECKOUT / "edgeloop"
+PACKAGE = ROOT / "edgeloop"
 HEADERS = [
     header
     for header in sorted(PACKAGE.rglob("*.pxd"))
