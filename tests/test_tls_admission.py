@@ -12,7 +12,7 @@ import pytest
 from recording import Recorder, Run, reset
 from tls_certificates import client_context, server_context
 
-MOST = 16  # in a turn: tls_admission.MOST_BEGUN
+MOST = 16  # in a turn: handshake_limiter.MOST_BEGUN
 CLIENTS = 50
 
 

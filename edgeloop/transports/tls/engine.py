@@ -1,7 +1,6 @@
 """Bytes to TLS records and back, through the objects of the ssl module: an ``SSLObject`` between two ``MemoryBIO``.
 
-Nothing here knows of transports, protocols or loops; records.py builds on it. openssl.pyx does the same without
-the objects.
+Nothing here knows of transports, protocols or loops. openssl.pyx does the same without the objects.
 """
 
 from __future__ import annotations
@@ -23,15 +22,15 @@ MOST_PLAIN = 256 * 1024
 
 
 class Engine:
-    """Encrypts and decrypts for one connection, whose handshake ``sslobj`` itself makes.
+    """Encrypts and decrypts for one connection. The handshake and the end are made by ``sslobj`` itself.
 
-    After ``read`` and ``read_into``, ``input`` says what stopped them: MORE, DRY, ENDED or FAILED of tls_state, and after
-    FAILED ``error`` is the ssl.SSLError.
+    It belongs to one TLSConnection and lives as long. After ``read`` and ``read_into``, ``input`` says how they ended: MORE,
+    DRY, ENDED or FAILED of state.py.
     """
 
     def __init__(self, sslobj: Any, incoming: ssl.MemoryBIO, outgoing: ssl.MemoryBIO) -> None:
         self.input = state.DRY
-        self.error: ssl.SSLError | None = None
+        self._error: ssl.SSLError | None = None  # after FAILED
         self._sslobj = sslobj
         self._incoming = incoming
         self._outgoing = outgoing
@@ -131,6 +130,20 @@ class Engine:
                 if self._is_dry():
                     return filled
 
+    def discard(self) -> int:
+        """Decrypt what there is, for nobody. Return how many bytes it was."""
+        total = len(self.read())
+        while self.input == state.MORE:
+            total += len(self.read())
+        return total
+
+    def take_error(self) -> ssl.SSLError:
+        """Return what was wrong, after FAILED, and forget it: its traceback keeps much alive."""
+        error = self._error
+        assert error is not None
+        self._error = None
+        return error
+
     def write(self, data: bytes | memoryview) -> bool:
         """Encrypt all of ``data``. False if the peer must speak first; then it is to be written again."""
         try:
@@ -161,7 +174,7 @@ class Engine:
                 self.input = state.ENDED
             except ssl.SSLError as exc:
                 self.input = state.FAILED
-                self.error = exc
+                self._error = exc
             else:
                 if not found:
                     self.input = state.ENDED
