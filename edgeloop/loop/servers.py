@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from .. import stdlib
-from ..serving.listener import Connect, Reserve
+from ..serving.listener import Connect, SpareDescriptor
 from ..serving.server import Server
 from ..transports.stream import StreamTransport
 from ..transports.tls.handshake import check_timeouts
@@ -118,11 +118,11 @@ def _unlinker(sock: socket.socket) -> Callable[[], None] | None:
 
 
 class Servers(Connections):
-    """Servers, as a theme of AbstractEventLoop."""
+    """Servers, as a mixin of EventLoop."""
 
     def __init__(self) -> None:
         super().__init__()
-        self._reserve = Reserve()
+        self._spare_descriptor = SpareDescriptor()
 
     async def create_server(
         self,
@@ -263,7 +263,7 @@ class Servers(Connections):
         try:
             unlink = _unlinker(sockets[0]) if cleanup else None
             connect = self._tls_connect(ssl, handshake_timeout, shutdown_timeout) if ssl else None
-            server = Server(self, sockets, protocol_factory, backlog, self._reserve, connect, unlink, ssl or None)
+            server = Server(self, sockets, protocol_factory, backlog, self._spare_descriptor, connect, unlink, ssl or None)
             if start_serving:
                 await server.start_serving()
         except BaseException:

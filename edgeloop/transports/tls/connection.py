@@ -278,7 +278,7 @@ class TLSConnection:
         self._discarded += self.engine.discard()
         if self.engine.input == state.FAILED:
             self.fail(self.engine.take_error())
-        elif self.engine.input == state.ENDED or self._discarded > LINGER:
+        elif self.engine.input == state.EOF or self._discarded > LINGER:
             self.close_lower()
 
     def close_lower(self) -> None:

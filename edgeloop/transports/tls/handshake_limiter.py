@@ -8,11 +8,11 @@ from collections.abc import Callable
 
 # In one turn. A handshake takes as long as a hundred messages, and the others wait for the turn to end. One that has begun
 # holds 25 KB of OpenSSL's until the client's next flight, so those that have begun are finished before more begin.
-MOST_BEGUN = 16
+MAX_BEGUN = 16
 
 
 class HandshakeLimiter:
-    """Begins the handshakes of one server, MOST_BEGUN of them in each turn, in the order in which they came.
+    """Begins the handshakes of one server, MAX_BEGUN of them in each turn, in the order in which they came.
 
     Used by the loop's thread alone. Who waits here is kept alive until its turn has come.
     """
@@ -26,7 +26,7 @@ class HandshakeLimiter:
     def admit(self, begin: Callable[[], object]) -> bool:
         """Return True if a handshake may begin now. Else ``begin`` is called in a later turn."""
         self._schedule()
-        if self._begun < MOST_BEGUN:
+        if self._begun < MAX_BEGUN:
             self._begun += 1
             return True
         self._waiting.append(begin)
@@ -40,7 +40,7 @@ class HandshakeLimiter:
     def _next_turn(self) -> None:
         self._scheduled = False
         self._begun = 0
-        while self._waiting and self._begun < MOST_BEGUN:
+        while self._waiting and self._begun < MAX_BEGUN:
             self._schedule()
             self._begun += 1
             self._waiting.popleft()()

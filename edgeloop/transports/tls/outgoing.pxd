@@ -5,7 +5,7 @@ from edgeloop.kernel cimport calls
 from edgeloop.transports.tls cimport engine
 from edgeloop.transports.tls.engine cimport Engine
 
-cdef Py_ssize_t MOST_TAKEN
+cdef Py_ssize_t MAX_TAKEN
 cdef int LATE_FACTOR
 cdef int MAX_CREDIT_NEEDED
 

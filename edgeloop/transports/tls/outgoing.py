@@ -10,7 +10,7 @@ from . import engine
 from .engine import Engine
 
 # Empty places at the front of the list, before it is worth moving the rest.
-MOST_TAKEN = 1024
+MAX_TAKEN = 1024
 
 # A connection that was late once needs so many times as many prompt calls to gather again.
 LATE_FACTOR = 8
@@ -127,7 +127,7 @@ class OutgoingBuffer:
         chunk = self._chunks[self._taken]
         self._chunks[self._taken] = None
         self._taken += 1
-        if self._taken == count or (self._taken >= MOST_TAKEN and 2 * self._taken >= count):
+        if self._taken == count or (self._taken >= MAX_TAKEN and 2 * self._taken >= count):
             del self._chunks[: self._taken]
             self._taken = 0
         return chunk

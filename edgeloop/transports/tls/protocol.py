@@ -23,7 +23,7 @@ from .handshake_limiter import HandshakeLimiter
 _OF_THE_HANDSHAKE = {"peercert": "getpeercert", "cipher": "cipher", "compression": "compression"}
 
 
-class _ProtocolFace(asyncio.Protocol):
+class _AsyncioProtocol(asyncio.Protocol):
     """What ``isinstance`` sees of a TLSProtocol: a compiled class can't inherit from asyncio's."""
 
     __slots__ = ()
@@ -79,7 +79,7 @@ class TLSProtocol:
 
     @property  # type: ignore[misc]
     def __class__(self) -> type[asyncio.Protocol]:  # type: ignore[override]
-        return _ProtocolFace
+        return _AsyncioProtocol
 
     def __repr__(self) -> str:
         return f"<TLSProtocol {self.connection.describe()}>"
@@ -266,13 +266,13 @@ class TLSProtocol:
                     data = self._engine.read()
                     if data:
                         self.connection.app_protocol.data_received(data)
-                if self._engine.input == state.DRY:
+                if self._engine.input == state.WANT_READ:
                     return
                 if self.connection.outgoing.size:
                     self.connection.send()  # an answer is not held until what comes next has been handled
                 if self._engine.input == state.FAILED:
                     raise self._engine.take_error()
-                if self._engine.input == state.ENDED and not self._reading_paused:
+                if self._engine.input == state.EOF and not self._reading_paused:
                     self._end_of_data()
         except Exception as exc:
             self.connection.fail(exc, "Fatal error on SSL protocol")

@@ -7,6 +7,6 @@ cdef int CLOSED
 cdef tuple NAMES
 
 cdef int MORE
-cdef int DRY
-cdef int ENDED
+cdef int WANT_READ
+cdef int EOF
 cdef int FAILED

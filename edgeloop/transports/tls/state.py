@@ -16,6 +16,6 @@ NAMES = ("new", "handshake", "open", "flushing", "shutdown", "closed")
 
 # How a read ended: there is more to decrypt; the next record is not complete; the peer's close_notify came; an error.
 MORE = 0
-DRY = 1
-ENDED = 2
+WANT_READ = 1
+EOF = 2
 FAILED = 3
