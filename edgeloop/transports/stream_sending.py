@@ -116,7 +116,11 @@ class StreamSender(WriteHalf):
     def _leave(self, size: int) -> None:
         # At once, unless it is little, and the connection has earned that more is gathered first (rule 5).
         if self.writable:
-            if size >= LARGE_WRITE or self._write_buffer_size >= SEND_AT_ONCE or self._write_buffer_size > self._high_water:
+            if (
+                size >= LARGE_WRITE
+                or self._write_buffer_size >= SEND_AT_ONCE
+                or self._write_buffer_size > self._high_water
+            ):
                 self._send()
                 if self._protocol_paused:
                     self._have_resumed()
@@ -160,7 +164,8 @@ class StreamSender(WriteHalf):
             raise
         except BaseException as exc:
             self._sending = False
-            self._fatal_error(exc, "Fatal write error on socket transport")
+            if not self._lost:  # else it was aborted meanwhile, and there was nothing to send any more
+                self._fatal_error(exc, "Fatal write error on socket transport")
             return
         finally:
             self._sending = False
@@ -169,6 +174,8 @@ class StreamSender(WriteHalf):
 
     def _sent(self, count: int, chunks: int) -> int:
         # No list takes the other's place: to make one may run a destructor that writes.
+        if self._lost:
+            return chunks  # aborted meanwhile
         self._write_buffer_size -= count
         if self._write_buffer_size == 0:
             interpreter.drop_first(self._write_buffer, chunks)
