@@ -24,12 +24,12 @@ LINGER = 256 * 1024
 class TLSConnection:
     """The sending half of an encrypted connection, and its end. TLSProtocol, which owns it, has the other half.
 
-    The lower transport owns the descriptor. The loop's thread makes all calls. An end begins with ``close``, ``abort`` or
-    ``fail``, and is complete when the lower transport, which is closed then, has called connection_lost.
+    The lower transport owns the descriptor. Only the loop's thread may call. The end begins with ``close``, ``abort`` or
+    ``fail``, and is complete when the lower transport, which they close, has called connection_lost.
 
-    A write leaves before it returns (rule 5). Where the application's callbacks have proved to end right after their writes,
-    small ones wait until the call from below (``calls``) ends, which sends them all as one record in one lower write; who
-    goes on with something else there makes one of them late, once. Who asks how the transport stands flushes what waits.
+    A write leaves before it returns (rule 5). If the application's callbacks have ended right after their writes, small writes
+    wait until the call from below (``calls``) ends; then one record in one lower write has all of them. A callback that goes
+    on with something else makes one write late, once. Asking for the transport's state flushes what waits.
 
     Raises ValueError for a ``server_hostname`` that can't be one, as ``SSLContext.wrap_bio`` does.
     """
@@ -59,12 +59,12 @@ class TLSConnection:
         self._loop = loop
         self.lower: Any = None  # the lower transport, from its connection_made on
         self._lower_paused = False
-        self._encrypting = False  # what is written in the middle of it is taken along
-        self._writing_paused = False  # the application
+        self._encrypting = False  # in ``send``, which takes along what is written meanwhile
+        self._writing_paused = False  # pause_writing was called, and resume_writing not yet
         self._high_water = HIGH_WATER
         self._low_water = HIGH_WATER // 4
         self._lost_writes = 0
-        self._exception: BaseException | None = None  # what connection_lost will say
+        self._exception: BaseException | None = None  # for the application's connection_lost
         self._shutdown_timeout = SHUTDOWN_TIMEOUT if shutdown_timeout is None else shutdown_timeout
         self._shutdown_timer: asyncio.TimerHandle | None = None
         self._unsent_at_timer = 0
@@ -139,9 +139,9 @@ class TLSConnection:
             self.advance()  # close() was called in the middle of it, by a callback of the context's
 
     def flush(self) -> None:
-        """Send what was written: who asks how the transport stands goes by what the kernel has.
+        """Send what waits, and have the lower transport send: asyncio's write() has tried that by now.
 
-        asyncio's write() has tried to send all by now.
+        Called before anything that tells the application what has left.
         """
         if self.state == state.OPEN or self.state == state.FLUSHING:
             if self.outgoing.size:
@@ -197,28 +197,28 @@ class TLSConnection:
         )
 
     def get_write_buffer_size(self) -> int:
-        """Bytes, encrypted or not, that the lower transport hasn't been given yet, after an attempt to send them."""
+        """Return how many bytes, encrypted or not, the lower transport has not been given, after an attempt to send them."""
         self.flush()
         return self.outgoing.unsent()
 
     def get_write_buffer_limits(self) -> tuple[int, int]:
-        """The low and the high mark, in bytes."""
+        """Return the low and the high mark, in bytes."""
         return self._low_water, self._high_water
 
     def set_write_buffer_limits(self, high: int | None, low: int | None) -> None:
-        """Set the marks, in bytes. Raises ValueError unless high >= low >= 0."""
+        """Set the marks, in bytes. Raise ValueError unless high >= low >= 0."""
         self._high_water, self._low_water = flow.water_marks(high, low, HIGH_WATER)
         self._control_writing()
 
     # Closing
 
     def is_closing(self) -> bool:
-        """Whether this transport or the one below it is closing or closed."""
+        """Return True if this transport or the one below it is closing or closed."""
         self.flush()
         return self.state > state.OPEN or (self.lower is not None and self.lower.is_closing())
 
     def is_unclosed(self) -> bool:
-        """Whether there is a connection that the application forgot to close."""
+        """Return True if there is a connection that nobody has closed."""
         return self.state == state.HANDSHAKE or self.state == state.OPEN
 
     def close(self) -> None:

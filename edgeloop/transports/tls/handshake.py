@@ -1,4 +1,4 @@
-"""What a TLS handshake has besides OpenSSL: a time limit, its turn among a server's others, and a future that waits for it."""
+"""The handshake of a TLS connection, but for OpenSSL: a time limit, a place in the server's queue, a future that waits."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ HANDSHAKE_TIMEOUT = 60.0
 
 
 class Handshake:
-    """The handshake of one connection. Its TLSProtocol, which owns it, drops it when the future is resolved: then it is over.
+    """The handshake of one connection. The TLSProtocol owns it, and drops it when it has resolved the future.
 
-    ``limiter`` is None for a client, which begins at once.
+    Only the loop's thread may call. ``limiter`` is None where nothing limits: the handshake begins at once.
     """
 
     __slots__ = ("_limiter", "_loop", "_started", "_timeout", "_timer", "_waiter")
@@ -36,7 +36,7 @@ class Handshake:
         self._started = 0.0
 
     def start(self, connection: Any, timed_out: Callable[[ConnectionAbortedError], object]) -> None:
-        """Start the clock. ``timed_out`` is called with an exception when the time is over."""
+        """Start the time limit. At its end ``timed_out`` is called with the exception."""
         if self._loop.get_debug():
             stdlib.logger().debug("%r starts SSL handshake", connection)
             self._started = self._loop.time()

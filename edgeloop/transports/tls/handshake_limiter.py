@@ -14,7 +14,7 @@ MAX_BEGUN = 16
 class HandshakeLimiter:
     """Begins the handshakes of one server, MAX_BEGUN of them in each turn, in the order in which they came.
 
-    Used by the loop's thread alone. Who waits here is kept alive until its turn has come.
+    Only the loop's thread may call. What waits is kept alive until its turn.
     """
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:

@@ -20,9 +20,9 @@ MAX_CREDIT_NEEDED = 1 << 20
 class OutgoingBuffer:
     """What is written and not encrypted yet.
 
-    It encrypts with the connection's engine, no faster than the lower transport takes the records. It belongs to one
-    TLSProtocol, which says when, and lives as long. It calls the lower transport, and through the engine the callbacks of
-    the SSL context; either may come back and append, or drop all.
+    It encrypts with the connection's engine, no faster than the lower transport takes the records. One TLSConnection owns
+    it, and says when. It calls the lower transport, and through the engine the callbacks of the SSL context. Both may come
+    back, and append or drop.
     """
 
     def __init__(self, tls_engine: Engine) -> None:
@@ -36,9 +36,9 @@ class OutgoingBuffer:
 
     def append(self, data: bytes | bytearray | memoryview) -> None:
         """Put ``data`` behind what waits."""
-        # Its owner may change what isn't bytes once write() has returned. What waits is bytes and views of them: to drop it
-        # runs nobody's code. To make a list may do so (a collection): it stays the same one, or what a destructor writes
-        # in that moment would be lost with the old.
+        # The owner may change what isn't bytes once write() has returned. Bytes and views of them run nobody's code when they
+        # are dropped. Making a list may run code (a collection): it stays the same one, or what a destructor writes at that
+        # moment would be lost with the old.
         owned = data if type(data) is bytes else bytes(memoryview(data))
         if owned:  # a memoryview of several dimensions can have a len() and nothing in it
             self._chunks.append(owned)
@@ -143,8 +143,9 @@ class OutgoingBuffer:
 class Gathering:
     """Whether small writes may wait for the end of the call from below that they are made in (rule 5).
 
-    A connection earns it as a Channel does, by calls that end soon after their first write. It does so here too, because
-    the lower transport may be anybody's. One that is late loses it, and needs more to earn it again.
+    A connection earns it as a Channel does, by calls that end soon after their first write. It is counted here too, because
+    the lower transport may be any. A call that is late ends it, and more calls are needed to earn it again. One
+    TLSConnection owns it.
     """
 
     def __init__(self) -> None:

@@ -32,8 +32,8 @@ class _AsyncioProtocol(asyncio.Protocol):
 class TLSProtocol:
     """What the lower transport calls: it makes the handshake, and hands on what can be decrypted.
 
-    The lower transport owns the descriptor, and both are used by the loop's thread alone. It ends when the lower transport
-    calls ``connection_lost``; what it refers to is dropped then. While the application pauses, so does the lower transport.
+    The lower transport owns the descriptor. Only the loop's thread may call. The end is ``connection_lost``, which drops the
+    application's objects. While the application pauses reading, so does the lower transport.
 
     ``sslcontext`` may be None on the client side, for the default context (no host name is checked if
     ``server_hostname`` is empty). ``waiter`` is a future that is resolved when the handshake is done, or gets its
@@ -104,11 +104,11 @@ class TLSProtocol:
         # Else the client speaks first. OpenSSL would make its buffers now, 34 KiB for each client that waits for its turn.
 
     def connection_lost(self, exc: BaseException | None) -> None:
-        """The lower transport is gone: tell the application once, and let go of everything."""
+        """The lower transport is gone: schedule the application's connection_lost, and drop everything."""
         connection = self.connection
         connected = self._connected
-        # The application may keep its transport: that must keep neither its protocol nor, in a cycle, the transport. All is
-        # changed before anybody else's code runs, and they are let go at the end: their destructors see a closed connection.
+        # The application may keep its transport: it must keep neither its protocol nor, in a cycle, itself alive. All is
+        # changed before anybody else's code runs, and dropped at the end: destructors see a closed connection.
         protocol, transport, server = connection.app_protocol, connection.app_transport, self._server
         self._connected = False
         self._server = None
@@ -122,12 +122,12 @@ class TLSProtocol:
                 server._detach(transport)
 
     def data_received(self, data: bytes) -> None:
-        """What the peer has sent."""
+        """The lower transport has read something."""
         self._engine.feed(data)
         self._use_input()
 
     def begin(self) -> None:
-        """The time has come for the handshake."""
+        """Begin the handshake: the limiter's answer."""
         self.connection.resume_lower()
         if self.connection.state == state.HANDSHAKE:
             self.data_received(b"")
@@ -160,7 +160,7 @@ class TLSProtocol:
         self.connection.advance()
 
     def feed_early_data(self, data: bytes) -> None:
-        """Bytes of the peer's handshake that somebody else has read before connection_made."""
+        """Take bytes of the peer's handshake that somebody else has read before connection_made."""
         self._engine.feed(data)
 
     def _use_input(self) -> None:
@@ -254,8 +254,8 @@ class TLSProtocol:
         self.connection.app_protocol = protocol
 
     def _deliver(self) -> None:
-        # Hand the application what has arrived, until there is no more or it pauses or closes. Its methods are looked up for
-        # each call, as by the plain transports: programs put others in their place.
+        # Hand the application what has arrived, until there is no more, or it pauses or closes. Each call looks its method up,
+        # as in the plain transports: programs replace them.
         try:
             while self.connection.state == state.OPEN and not self._reading_paused:
                 if self._app_buffered:
@@ -294,7 +294,7 @@ class TLSProtocol:
         self.connection.close()
 
     def is_reading(self) -> bool:
-        """Whether the application takes data."""
+        """Return True if the application takes data."""
         return not self._reading_paused and self.connection.state <= state.OPEN
 
     def pause_reading(self) -> None:

@@ -77,7 +77,7 @@ class TLSTransport:
 
     @property
     def _sslcontext(self) -> ssl.SSLContext:
-        # Where aiohttp's tests look for it on a loop that isn't asyncio's.
+        # aiohttp's tests look for it here, on a loop that isn't asyncio's.
         context: ssl.SSLContext = self.get_extra_info("sslcontext")
         return context
 
@@ -158,7 +158,7 @@ class TLSTransport:
         return self._tls_connection.get_write_buffer_limits()
 
     def set_write_buffer_limits(self, high: int | None = None, low: int | None = None) -> None:
-        """Set the marks, in bytes, for pause_writing() (above ``high``) and resume_writing() (at ``low`` or below).
+        """Set the marks, in bytes: pause_writing() is called above ``high``, resume_writing() at ``low`` or below.
 
         The defaults are 512 KiB and a quarter of ``high``. Raises ValueError unless high >= low >= 0.
         """
