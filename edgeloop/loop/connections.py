@@ -14,8 +14,8 @@ from typing import Any
 from .. import stdlib
 from ..kernel.connection_socket import new_socket
 from ..transports.stream import StreamTransport
-from ..transports.tls.protocol import TLSProtocol
 from ..transports.tls.start import start_tls
+from ..transports.tls.transport import TLSTransport
 from .resolver import AddressInfo
 from .sockcalls import SocketCalls, check_not_tls
 
@@ -274,7 +274,7 @@ class Connections(SocketCalls):
             protocol = protocol_factory()
             waiter = self.create_future()
             if ssl:
-                tls = TLSProtocol(
+                transport: Any = TLSTransport(
                     self,  # type: ignore[arg-type]
                     protocol,
                     None if isinstance(ssl, bool) else ssl,
@@ -284,8 +284,7 @@ class Connections(SocketCalls):
                     ssl_handshake_timeout=handshake_timeout,
                     ssl_shutdown_timeout=shutdown_timeout,
                 )
-                transport = tls.app_transport
-                self._stream_transport(sock, tls, None)  # type: ignore[arg-type]
+                self._stream_transport(sock, transport._ssl_protocol, None)
             else:
                 transport = self._stream_transport(sock, protocol, waiter)
         except BaseException:

@@ -16,8 +16,9 @@ from .. import stdlib
 from ..serving.listener import Connect, SpareDescriptor
 from ..serving.server import Server
 from ..transports.stream import StreamTransport
-from ..transports.tls.admission import HandshakeLimiter
-from ..transports.tls.protocol import TLSProtocol, check_timeouts
+from ..transports.tls.handshake import check_timeouts
+from ..transports.tls.handshake_limiter import HandshakeLimiter
+from ..transports.tls.transport import TLSTransport
 from .connections import Connections, ProtocolFactory, check_tls_timeouts
 from .resolver import AddressInfo
 from .sockcalls import check_not_tls
@@ -283,12 +284,12 @@ class Servers(Connections):
     def _tls_connect(self, ssl: Any, handshake_timeout: float | None, shutdown_timeout: float | None) -> Connect:
         """What the listener gives an accepted connection: a transport with TLS on it, and nobody who waits for it."""
         check_timeouts(handshake_timeout, shutdown_timeout)
-        handshake_limiter = HandshakeLimiter(self)  # type: ignore[arg-type]
+        limiter = HandshakeLimiter(self)  # type: ignore[arg-type]
 
         def connect(
             peername: Any, protocol: asyncio.BaseProtocol, context: contextvars.Context, server: Any
         ) -> StreamTransport:
-            tls = TLSProtocol(
+            tls = TLSTransport(
                 self,  # type: ignore[arg-type]
                 protocol,
                 ssl,
@@ -297,9 +298,9 @@ class Servers(Connections):
                 ssl_handshake_timeout=handshake_timeout,
                 ssl_shutdown_timeout=shutdown_timeout,
                 server=server,
-                handshake_limiter=handshake_limiter,
+                limiter=limiter,
             )
-            return StreamTransport(self, -1, None, tls, context, peername)  # type: ignore[arg-type]
+            return StreamTransport(self, -1, None, tls._ssl_protocol, context, peername)  # type: ignore[arg-type]
 
         return connect
 

@@ -1,4 +1,7 @@
-"""A .pxd names what is in the .py beside it. Cython does not report a local or a field that is not: it stays without a type."""
+"""A .pxd names what is in the .py beside it.
+
+Cython does not report a local or a field that is not there: it has no type.
+"""
 
 from __future__ import annotations
 

@@ -9,7 +9,7 @@ cdef Py_ssize_t MAX_PLAINTEXT
 
 cdef class Engine:
     cdef int input
-    cdef object error
+    cdef object _error
     cdef object _sslobj
     cdef object _incoming
     cdef object _outgoing
@@ -28,6 +28,9 @@ cdef class Engine:
     cdef read(self)
     @cython.locals(size=Py_ssize_t, filled=Py_ssize_t, count=Py_ssize_t)
     cdef Py_ssize_t read_into(self, buffer) except -1
+    @cython.locals(total=Py_ssize_t)
+    cdef Py_ssize_t discard(self) except -1
+    cdef take_error(self)
     cdef bint write(self, data) except -1
     cdef Py_ssize_t unsent(self) except -1
     cdef drain(self)

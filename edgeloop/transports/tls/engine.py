@@ -1,7 +1,6 @@
 """Bytes to TLS records and back, through the objects of the ssl module: an ``SSLObject`` between two ``MemoryBIO``.
 
-Nothing here knows of transports, protocols or loops; records.py builds on it. openssl.pyx does the same without
-the objects.
+It knows no transport, protocol or loop. openssl.pyx does the same without the objects.
 """
 
 from __future__ import annotations
@@ -23,19 +22,19 @@ MAX_PLAINTEXT = 256 * 1024
 
 
 class Engine:
-    """Encrypts and decrypts for one connection, whose handshake ``sslobj`` itself makes.
+    """Encrypts and decrypts for one connection. The handshake and the end are made by ``sslobj`` itself.
 
-    After ``read`` and ``read_into``, ``input`` says what stopped them: MORE, WANT_READ, EOF or FAILED of tls_state, and after
-    FAILED ``error`` is the ssl.SSLError.
+    It belongs to one TLSConnection and lives as long. After ``read`` and ``read_into``, ``input`` says how they ended: MORE,
+    WANT_READ, EOF or FAILED of state.py.
     """
 
     def __init__(self, sslobj: Any, incoming: ssl.MemoryBIO, outgoing: ssl.MemoryBIO) -> None:
         self.input = state.WANT_READ
-        self.error: ssl.SSLError | None = None
+        self._error: ssl.SSLError | None = None  # after FAILED
         self._sslobj = sslobj
         self._incoming = incoming
         self._outgoing = outgoing
-        # Kept: to look the four up takes as long as much else that is done for a message.
+        # Kept: looking up the four costs as much as half of what else a message takes.
         self._feed_bio: Any = incoming.write
         self._read_engine: Any = sslobj.read
         self._write_engine: Any = sslobj.write
@@ -46,10 +45,10 @@ class Engine:
         self._received: memoryview | None = None  # the part of what was received that is not in the BIO yet
 
     def feed(self, data: bytes) -> None:
-        """Take what the lower transport has read, all at once or, if it is much, to use it piece by piece."""
+        """Take what the lower transport has read: all at once, or piece by piece if it is more than PIECE."""
         if self._received is not None:
             while self.feed_more():
-                pass  # what nobody has wanted yet comes first
+                pass  # what came before and is not used yet comes first
         self._fed = len(data)
         if self._fed <= PIECE:
             self._feed_bio(data)
@@ -58,7 +57,7 @@ class Engine:
             self.feed_more()
 
     def feed_more(self) -> bool:
-        """Use the next piece of what was received; whether there was one."""
+        """Use the next piece of what was received. Return True if there was one."""
         received = self._received
         if received is None:
             return False
@@ -67,12 +66,12 @@ class Engine:
         return True
 
     def unread(self) -> int:
-        """How many encrypted bytes wait to be read; what is under way inside of OpenSSL is not counted."""
+        """Return how many encrypted bytes wait to be read. What OpenSSL has taken in is not counted."""
         waiting = 0 if self._received is None else len(self._received)
         return self._incoming.pending + waiting
 
     def read(self) -> bytes:
-        """What there is, decrypted, up to a record more than MAX_PLAINTEXT."""
+        """Return what there is, decrypted, up to a record more than MAX_PLAINTEXT; b"" if there is nothing."""
         # A record at a time, which is all that OpenSSL gives, into an object that is cut to its size. What came last is
         # more than what it decrypts to, unless part of a record was there before.
         limit = min(self._fed or RECORD, RECORD)
@@ -98,9 +97,9 @@ class Engine:
         return b"".join(pieces)
 
     def read_into(self, buffer: Any) -> int:
-        """Fill what a protocol's ``get_buffer`` gave, as far as there is data; how many bytes it was.
+        """Fill what a protocol's ``get_buffer`` gave, as far as there is data. Return how many bytes it was.
 
-        The buffer is free again, to be resized too, when this returns. RuntimeError if it has no room.
+        When this returns, the buffer may be resized. Raise RuntimeError if it is empty.
         """
         filled = 0
         count: int
@@ -124,15 +123,29 @@ class Engine:
                     return filled
                 filled += count
                 if filled == size:
-                    # The rest of a record can wait inside of OpenSSL, where the BIO doesn't count it.
+                    # OpenSSL may have the rest of a record, which the BIO doesn't count.
                     more = self.unread() or self._sslobj.pending()
                     self.input = state.MORE if more else state.WANT_READ
                     return filled
                 if self._needs_input():
                     return filled
 
+    def discard(self) -> int:
+        """Decrypt what there is, for nobody. Return how many bytes it was."""
+        total = len(self.read())
+        while self.input == state.MORE:
+            total += len(self.read())
+        return total
+
+    def take_error(self) -> ssl.SSLError:
+        """Return what was wrong, after FAILED, and forget it: its traceback keeps much alive."""
+        error = self._error
+        assert error is not None
+        self._error = None
+        return error
+
     def write(self, data: bytes | memoryview) -> bool:
-        """Encrypt all of ``data``. False if the peer must speak first; then it is to be written again."""
+        """Encrypt all of ``data``. Return False if the peer must speak first; then write the same bytes again."""
         try:
             self._write_engine(data)
         except ssl.SSLWantReadError:
@@ -140,16 +153,16 @@ class Engine:
         return True
 
     def unsent(self) -> int:
-        """How many encrypted bytes wait to be sent."""
+        """Return how many encrypted bytes wait to be sent."""
         return self._outgoing.pending
 
     def drain(self) -> bytes | None:
-        """The records to send, which are no longer ours then; empty or None if there are none."""
+        """Return the records to send, and forget them; b"" or None if there are none."""
         records: bytes = self._drain_bio()
         return records
 
     def _read(self, arguments: tuple[Any, ...]) -> Any:
-        """What SSLObject.read(*arguments) gives; nothing, and ``input`` says what stopped it."""
+        """Return what SSLObject.read(*arguments) does; 0 if that is nothing, and ``input`` says why."""
         while True:
             try:
                 found = self._read_engine(*arguments)
@@ -161,7 +174,7 @@ class Engine:
                 self.input = state.EOF
             except ssl.SSLError as exc:
                 self.input = state.FAILED
-                self.error = exc
+                self._error = exc
             else:
                 if not found:
                     self.input = state.EOF
@@ -169,7 +182,7 @@ class Engine:
             return 0
 
     def _needs_input(self) -> bool:
-        # After a read that took all of its record: whether there is no other, which spares an SSLWantReadError.
+        # After a read that took all of its record: True if there is no other. That spares an SSLWantReadError.
         if self._incoming.pending or self.feed_more():
             return False
         self.input = state.WANT_READ
@@ -177,10 +190,10 @@ class Engine:
 
 
 def inner(sslobj: ssl.SSLObject) -> Any:
-    """The object of the ssl module's C half where there is one, else ``sslobj``.
+    """Return the object of the ssl module's C half where there is one, else ``sslobj``.
 
-    ``SSLObject.read`` and ``write`` do nothing but call it: two Python calls less for each request. A class of the
-    context's own (``sslobject_class``) may do something more, so it is called itself.
+    ``SSLObject.read`` and ``write`` only call it: this saves two Python calls for each request. A class of the
+    context's own (``sslobject_class``) may do more, so it is called itself.
     """
     if type(sslobj) is ssl.SSLObject:
         return getattr(sslobj, "_sslobj", sslobj)

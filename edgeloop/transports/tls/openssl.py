@@ -8,5 +8,5 @@ from .engine import Engine, inner
 
 
 def engine_of(sslobj: ssl.SSLObject, incoming: ssl.MemoryBIO, outgoing: ssl.MemoryBIO) -> Engine:
-    """What encrypts and decrypts for ``sslobj``, which was made with these two."""
+    """Return the engine of ``sslobj``, which was made with these two."""
     return Engine(inner(sslobj), incoming, outgoing)

@@ -1,9 +1,9 @@
 """The engine of the compiled edition: OpenSSL's own functions in place of the ssl module's objects, where it can find them.
 
-``openssl.py`` is the same interface for the pure edition. The SSL object is the ssl module's: it makes the handshake, and
-whatever goes wrong is tried again through it, so that the exceptions are its own. Only what succeeds is done here, which spares
-each record an exchange of the interpreter's lock and two method calls with their arguments; and OpenSSL takes what it reads from the
-bytes that were received, through a BIO that keeps no memory of its own for them.
+``openssl.py`` is the same interface for the pure edition. The SSL object is the ssl module's: it makes the handshake, and what
+fails here is tried again through it, which raises the ssl module's exceptions. What succeeds here spares each record an
+exchange of the interpreter's lock and two method calls with their arguments. OpenSSL reads from the bytes that were received,
+through a BIO that copies nothing.
 
 libssl.pyx finds the functions. Where it doesn't (a static libssl, another library, an interpreter that changed, EDGELOOP_OPENSSL=0)
 the objects are used as in the pure edition.
@@ -36,7 +36,7 @@ cdef enum:
 
 cdef BIO_METHOD* method = NULL
 # Shared by every loop of the process, and only used with the GIL held. A callback of the application's (for debugging, or to
-# log keys) may let it go in the middle of a record, hence ``in_use``.
+# log keys) may release it in the middle of a record, hence ``in_use``.
 cdef char scratch[262144 + 16384]
 cdef bint in_use = False
 
@@ -71,7 +71,7 @@ cdef int wire_write(BIO* bio, const char* data, int size) noexcept nogil:
     cdef Py_ssize_t needed
     openssl.BIO_clear_flags(bio, BIO_FLAGS_RWS | BIO_FLAGS_SHOULD_RETRY)
     if wire == NULL:
-        return size  # of an SSL object that somebody has kept beyond its connection
+        return size  # the engine is gone, and somebody has kept the SSL object
     if size <= 0:
         return 0
     needed = wire.unsent_size + size
@@ -147,7 +147,8 @@ cdef class OpenSSLEngine(Engine):
         return self._wire.unread_size
 
     cdef bint _decrypt(self, char* where, size_t limit, Py_ssize_t* size) noexcept:
-        # Adds the next record, or ``limit`` bytes of it, to ``size``. Whether there is more; else ``input`` says why not.
+        # Decrypt the next record, or ``limit`` bytes of it, and add its size to ``size``. Return True if there is more; else
+        # ``input`` says why not.
         cdef size_t count
         if not openssl.SSL_read_ex(self._ssl, where, limit, &count):
             self.input = state.WANT_READ if self._wants_read() else state.FAILED
@@ -157,11 +158,12 @@ cdef class OpenSSLEngine(Engine):
         return self.input == state.MORE
 
     cdef bint _wants_read(self) noexcept:
-        """After a call that failed: whether that is for want of more to read.
+        """Return True if the call that has just failed needs more to read.
 
         SSL_get_error(3) wants the thread's error queue to be empty before each call, or what another library has left there
-        counts as the call's. Only calls that fail are asked about, and to look costs as much as a hundred bytes to encrypt: so
-        it is emptied afterwards, where the connection's own state says that the call has put nothing there.
+        counts as the call's. Emptying it costs as much as encrypting a hundred bytes, and
+        only a failed call needs it: so it is emptied afterwards, where the connection's own state says that the call has put
+        nothing there.
         """
         if openssl.SSL_get_error(self._ssl, 0) == SSL_ERROR_WANT_READ:
             return True
@@ -277,7 +279,7 @@ cdef class OpenSSLEngine(Engine):
 
 
 cpdef Engine engine_of(sslobj, incoming, outgoing):
-    """What encrypts and decrypts for ``sslobj``, which was made with these two."""
+    """Return the engine of ``sslobj``, which was made with these two."""
     cdef OpenSSLEngine made
     half = inner(sslobj)
     cdef SSL* pointer = ssl_of(half, incoming, outgoing)

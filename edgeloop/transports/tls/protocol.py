@@ -1,10 +1,9 @@
-"""The TLS engine: between a stream transport below and an application protocol above.
+"""The receiving half of a TLS connection: between a stream transport below and an application's protocol above.
 
 TLSProtocol is the protocol of the lower transport; the application holds a TLSTransport (transport.py). The lower
 transport may be any asyncio stream transport, another TLSTransport too.
 
-This file has what the lower transport calls, the handshake, and the end. The way in is in reading.py, the way out
-in writing.py, the SSL object in records.py, what encrypts in engine.py and openssl.pyx.
+The states, the sending half and the end are in connection.py, what encrypts and decrypts is in engine.py and openssl.pyx.
 """
 
 from __future__ import annotations
@@ -14,21 +13,14 @@ import ssl
 from typing import Any
 
 from ... import stdlib
+from ...core.failures import INTERRUPTIONS
 from . import state
-from .reading import TLSReader
-from .transport import TLSTransport
-
-_STATE_NAMES = ("new", "handshake", "open", "flushing", "shutdown", "closed")
+from .connection import TLSConnection
+from .handshake import Handshake, check_timeouts, default_context
+from .handshake_limiter import HandshakeLimiter
 
 # What get_extra_info knows once the handshake is done, and the SSL object's method that answers.
 _OF_THE_HANDSHAKE = {"peercert": "getpeercert", "cipher": "cipher", "compression": "compression"}
-
-HANDSHAKE_TIMEOUT = 60.0
-SHUTDOWN_TIMEOUT = 30.0
-
-# How much of what the peer had under way when we closed is thrown away while its close_notify is awaited. Closing a
-# socket with unread bytes makes the kernel send a reset, which can overtake what we wrote last.
-LINGER = 256 * 1024
 
 
 class _AsyncioProtocol(asyncio.Protocol):
@@ -37,358 +29,301 @@ class _AsyncioProtocol(asyncio.Protocol):
     __slots__ = ()
 
 
-class TLSProtocol(TLSReader):
-    """One encrypted connection.
+class TLSProtocol:
+    """What the lower transport calls: it makes the handshake, and hands on what can be decrypted.
+
+    The lower transport owns the descriptor. Only the loop's thread may call. The end is ``connection_lost``, which drops the
+    application's objects. While the application pauses reading, so does the lower transport.
 
     ``sslcontext`` may be None on the client side, for the default context (no host name is checked if
     ``server_hostname`` is empty). ``waiter`` is a future that is resolved when the handshake is done, or gets its
-    exception. With ``call_connection_made=False`` the protocol already knows its connection (start_tls). Timeouts are
-    in seconds; ValueError if they aren't positive or if a server has no context. ``server`` is the Server whose client
-    this is: it closes its clients through their TLS transports, so that they end with a close_notify.
+    exception. With ``call_connection_made=False`` the application's protocol already knows its connection (start_tls).
+    Timeouts are in seconds. Raises ValueError if they aren't positive, if a server has no context, or for a
+    ``server_hostname`` that can't be one. ``server`` is the Server whose client this is: it closes its clients through their
+    TLS transports, so that they end with a close_notify. Its ``limiter`` is asked before the handshake begins.
 
     The observable behaviour is that of asyncio's own: https://docs.python.org/3/library/asyncio-protocol.html
     """
 
     def __init__(
         self,
+        app_transport: Any,
         loop: asyncio.AbstractEventLoop,
         app_protocol: asyncio.BaseProtocol,
         sslcontext: ssl.SSLContext | None,
         waiter: asyncio.Future[None] | None,
-        server_side: bool = False,
-        server_hostname: str | None = None,
-        call_connection_made: bool = True,
-        ssl_handshake_timeout: float | None = None,
-        ssl_shutdown_timeout: float | None = None,
-        server: Any = None,
-        handshake_limiter: Any = None,
+        server_side: bool,
+        server_hostname: str | None,
+        call_connection_made: bool,
+        ssl_handshake_timeout: float | None,
+        ssl_shutdown_timeout: float | None,
+        server: Any,
+        limiter: HandshakeLimiter | None,
     ) -> None:
         check_timeouts(ssl_handshake_timeout, ssl_shutdown_timeout)
-        self._handshake_timeout = HANDSHAKE_TIMEOUT if ssl_handshake_timeout is None else ssl_handshake_timeout
-        self._shutdown_timeout = SHUTDOWN_TIMEOUT if ssl_shutdown_timeout is None else ssl_shutdown_timeout
         if not sslcontext:
-            sslcontext = _default_context(server_side, server_hostname)
-        TLSReader.__init__(self, loop, app_protocol, sslcontext, server_side, server_hostname)
-        self._waiter = waiter
+            sslcontext = default_context(server_side, server_hostname)
+        self.connection = TLSConnection(
+            self, app_transport, loop, sslcontext, server_side, server_hostname, ssl_shutdown_timeout
+        )
+        self._engine = self.connection.engine
+        self._loop = loop
         self._server_side = server_side
         self._server = server
-        self._handshake_limiter = handshake_limiter  # asked before the handshake begins
         self._extra: dict[str, Any] = {"sslcontext": sslcontext}
+        self._handshake: Handshake | None = Handshake(loop, waiter, ssl_handshake_timeout, limiter)  # until it is over
         self._connected = not call_connection_made  # the application had connection_made and not connection_lost
-        self._exception: BaseException | None = None  # what connection_lost will say
-        self._timer: asyncio.TimerHandle | None = None
-        self._handshake_start = 0.0
-        self._unsent_at_timer = 0
-        self._discarded = 0
-        self.app_transport: Any = TLSTransport(self)
+        self._reading_paused = False  # by the application
+        self._resume_scheduled = False
+        self.set_app_protocol(app_protocol)
 
     @property  # type: ignore[misc]
     def __class__(self) -> type[asyncio.Protocol]:  # type: ignore[override]
         return _AsyncioProtocol
 
     def __repr__(self) -> str:
-        return f"<TLSProtocol {self.describe()}>"
-
-    def describe(self) -> str:
-        """The state, and what lies below, for a repr."""
-        return f"{_STATE_NAMES[self._state]} over {self._lower!r}"
+        return f"<TLSProtocol {self.connection.describe()}>"
 
     # Calls from below
 
     def connection_made(self, transport: Any) -> None:
         """The lower transport is connected: begin the handshake."""
-        if self._state != state.NEW or transport.is_closing():
-            self._state = state.CLOSED
-            self._wake_waiter(ConnectionAbortedError("the connection was closed before its TLS handshake"))
+        if self.connection.state != state.NEW or transport.is_closing():
+            self.connection.enter(state.CLOSED)
+            self._end_handshake(ConnectionAbortedError("the connection was closed before its TLS handshake"))
             transport.abort()
             return
-        self._lower = transport
-        self._state = state.HANDSHAKE
+        self.connection.lower = transport
+        self.connection.enter(state.HANDSHAKE)
         if self._server is not None:
-            self._server._attach(self.app_transport)
-        if self._loop.get_debug():
-            stdlib.logger().debug("%r starts SSL handshake", self)
-            self._handshake_start = self._loop.time()
-        self._timer = self._loop.call_later(self._handshake_timeout, self._handshake_timed_out)
-        if self._server_side and not self._engine.unread():
-            # The client speaks first. OpenSSL would make its buffers now, 34 KiB for each client that waits for its turn.
-            return
-        self._busy += 1
-        try:
-            self._handshake()
-        except (KeyboardInterrupt, SystemExit):
-            self._interrupted()
-            raise
-        finally:
-            self._busy -= 1
-            self._advance()
+            self._server._attach(self.connection.app_transport)
+        if self._handshake is not None:
+            self._handshake.start(self, self._handshake_timed_out)
+        if not self._server_side or self._engine.unread():
+            self._use_input()
+        # Else the client speaks first. OpenSSL would make its buffers now, 34 KiB for each client that waits for its turn.
 
     def connection_lost(self, exc: BaseException | None) -> None:
-        """The lower transport is gone: tell the application once, and let go of everything."""
-        reason = exc if self._exception is None else self._exception
+        """The lower transport is gone: schedule the application's connection_lost, and drop everything."""
+        connection = self.connection
         connected = self._connected
-        # The application may keep its transport: that must keep neither its protocol nor, in a cycle, the transport. All is
-        # changed before anybody else's code runs, and they are let go at the end: their destructors see a closed connection.
-        protocol, transport, server = self._app_protocol, self.app_transport, self._server
-        self._state = state.CLOSED
+        # The application may keep its transport: it must keep neither its protocol nor, in a cycle, itself alive. All is
+        # changed before anybody else's code runs, and dropped at the end: destructors see a closed connection.
+        protocol, transport, server = connection.app_protocol, connection.app_transport, self._server
         self._connected = False
-        self._lost_writes += 1
-        self._exception = None
-        self._app_protocol = self.app_transport = self._server = self._handshake_limiter = None
-        self._drop_output()
-        self._cancel_timer()
+        self._server = None
+        reason = connection.lost(exc)
         try:
             if connected:
                 self._loop.call_soon(protocol.connection_lost, reason)
         finally:
-            self._wake_waiter(reason or ConnectionAbortedError("the connection was closed during its TLS handshake"))
+            self._end_handshake(reason or ConnectionAbortedError("the connection was closed during its TLS handshake"))
             if server is not None:
                 server._detach(transport)
 
     def data_received(self, data: bytes) -> None:
-        """What the peer has sent."""
+        """The lower transport has read something."""
         self._engine.feed(data)
-        handshaking = self._state == state.HANDSHAKE
-        self._busy += 1
-        try:
-            if handshaking:
-                if self._handshake_limiter is not None and not self._admitted():
-                    return
-                self._handshake()
-                while self._state == state.HANDSHAKE and self._engine.feed_more():
-                    self._handshake()
-            if self._state == state.OPEN:
-                # A handshake alone is no reason to ask the application for a buffer.
-                arrived = not handshaking or self._engine.unread() > 0
-                if arrived and not self._reading_paused:
-                    self._deliver()
-            elif self._state == state.SHUTDOWN:
-                self._await_close_notify()
-        except (KeyboardInterrupt, SystemExit):
-            self._interrupted()
-            raise
-        finally:
-            self._busy -= 1
-            self._advance()
-
-    def _admitted(self) -> bool:
-        handshake_limiter = self._handshake_limiter
-        self._handshake_limiter = None
-        if handshake_limiter.admit(self):
-            return True
-        self._pause_lower()
-        return False
+        self._use_input()
 
     def begin(self) -> None:
-        """The time has come for the handshake."""
-        self._resume_lower()
-        if self._state == state.HANDSHAKE:
+        """Begin the handshake: the limiter's answer."""
+        self.connection.resume_lower()
+        if self.connection.state == state.HANDSHAKE:
             self.data_received(b"")
 
     def eof_received(self) -> bool:
         """The lower stream ended, with or without a close_notify: asyncio treats both as the end of the data."""
         if self._loop.get_debug():
             stdlib.logger().debug("%r received EOF", self)
-        self._lower_eof = True
+        self.connection.outgoing.lower_ended = True
         try:
-            if self._state == state.OPEN:
+            if self.connection.state == state.OPEN:
                 if self._reading_paused or self._resume_scheduled:
                     return True  # the rest is for when the application reads again
                 self._end_of_data()
-            elif self._state == state.HANDSHAKE:
+            elif self.connection.state == state.HANDSHAKE:
                 self._handshake_failed(ConnectionResetError("the peer closed the connection during the TLS handshake"))
-            elif self._state == state.SHUTDOWN:
-                self._close_lower()
+            elif self.connection.state == state.SHUTDOWN:
+                self.connection.close_lower()
         finally:
-            self._advance()
+            self.connection.advance()
         return False
+
+    def pause_writing(self) -> None:
+        """The lower transport has enough for now."""
+        self.connection.outgoing.lower_full = True
 
     def resume_writing(self) -> None:
         """The lower transport takes more."""
-        self._lower_full = False
-        self._advance()
+        self.connection.outgoing.lower_full = False
+        self.connection.advance()
 
     def feed_early_data(self, data: bytes) -> None:
-        """Bytes of the peer's handshake that somebody else has read before connection_made."""
+        """Take bytes of the peer's handshake that somebody else has read before connection_made."""
         self._engine.feed(data)
 
-    def _advance(self) -> None:
-        """What every call from below ends with: send what there is to send, and go on closing."""
-        if self._busy or self._encrypting or self._state == state.CLOSED:
-            return
-        if self._write_buffer or self._engine.unsent() or self._writing_paused:
-            self._send_write_buffer()
-        if self._small_writes:
-            self._call_ended()
-        if self._state == state.FLUSHING:
-            self._go_on_closing()
-
-    def _go_on_closing(self) -> None:
-        if not self._write_buffer:
-            self._send_close_notify()
-        elif not self._write_wants_read:
-            self._pause_lower()
+    def _use_input(self) -> None:
+        # What can run the application's code, in a call from below, runs in here.
+        self.connection.calls += 1
+        try:
+            handshaking = self.connection.state == state.HANDSHAKE
+            if handshaking and not self._go_on_with_handshake():
+                return
+            if self.connection.state == state.OPEN:
+                # A handshake alone is no reason to ask the application for a buffer.
+                if not self._reading_paused and (not handshaking or self._engine.unread() > 0):
+                    self._deliver()
+                if self.connection.outgoing.lower_ended and not self._reading_paused:
+                    self._end_of_data()
+            elif self.connection.state == state.SHUTDOWN:
+                self.connection.await_close_notify()
+        except INTERRUPTIONS:
+            # The run of the loop ends here. What was written leaves now, and the connection goes on when the loop runs again.
+            self.connection.flush()
+            self._deliver_later()
+            raise
+        finally:
+            self.connection.calls -= 1
+            self.connection.advance()
 
     # Handshake
 
-    def _handshake(self) -> None:
+    def _go_on_with_handshake(self) -> bool:
+        # True if it was this connection's turn.
+        assert self._handshake is not None
+        if not self._handshake.admitted(self.begin):
+            self.connection.pause_lower()
+            return False
+        self._do_handshake()
+        while self.connection.state == state.HANDSHAKE and self._engine.feed_more():
+            self._do_handshake()
+        return True
+
+    def _do_handshake(self) -> None:
         try:
-            self._sslobj.do_handshake()
+            self.connection.sslobj.do_handshake()
         except ssl.SSLWantReadError:
             return
         except Exception as exc:
             self._handshake_failed(exc)
             return
-        self._cancel_timer()
-        self._state = state.OPEN
-        if self._loop.get_debug():
-            elapsed = self._loop.time() - self._handshake_start
-            stdlib.logger().debug("%r: SSL handshake took %.1f ms", self, elapsed * 1e3)
-        self._extra["ssl_object"] = self._sslobj
+        if self.connection.state != state.HANDSHAKE:
+            return  # a callback of the context's has aborted
+        self.connection.enter(state.OPEN)
+        if self._handshake is not None:
+            self._handshake.succeeded(self)
+        self._extra["ssl_object"] = self.connection.sslobj
         if not self._connected:
             self._connected = True
             try:
-                self._app_protocol.connection_made(self.app_transport)
-            except (KeyboardInterrupt, SystemExit):
-                self._wake_waiter(None)
+                self.connection.app_protocol.connection_made(self.connection.app_transport)
+            except INTERRUPTIONS:
+                self._end_handshake(None)
                 raise
             except Exception as exc:
-                self._fatal_error(exc, "Fatal error: protocol.connection_made() call failed.")
+                self.connection.fail(exc, "Fatal error: protocol.connection_made() call failed.")
                 return
-        self._wake_waiter(None)
+        self._end_handshake(None)
+
+    def _handshake_timed_out(self, exc: ConnectionAbortedError) -> None:
+        self.connection.fail(exc)
 
     def _handshake_failed(self, exc: Exception) -> None:
         if isinstance(exc, ssl.CertificateError):
-            self._fatal_error(exc, "SSL handshake failed on verifying the certificate")
+            self.connection.fail(exc, "SSL handshake failed on verifying the certificate")
         else:
-            self._fatal_error(exc, "SSL handshake failed")
-        self._wake_waiter(exc)
+            self.connection.fail(exc, "SSL handshake failed")
+        self._end_handshake(exc)
 
-    def _handshake_timed_out(self) -> None:
-        self._fatal_error(
-            ConnectionAbortedError(
-                f"SSL handshake is taking longer than {self._handshake_timeout} seconds: aborting the connection"
-            )
-        )
+    def _end_handshake(self, exc: BaseException | None) -> None:
+        handshake = self._handshake
+        self._handshake = None
+        if handshake is not None:
+            handshake.resolve(exc)
 
-    def _wake_waiter(self, exc: BaseException | None) -> None:
-        waiter = self._waiter
-        self._waiter = None
-        if waiter is None or waiter.done():
-            return
-        if exc is None:
-            waiter.set_result(None)
-        else:
-            waiter.set_exception(exc)
+    # Reading
 
-    # Closing
+    def get_app_protocol(self) -> Any:
+        """The application's protocol; None after connection_lost."""
+        return self.connection.app_protocol
 
-    def is_closing(self) -> bool:
-        """Whether this transport or the one below it is closing or closed."""
-        self._let_go()
-        return self._state > state.OPEN or (self._lower is not None and self._lower.is_closing())
+    def set_app_protocol(self, protocol: asyncio.BaseProtocol) -> None:
+        """Hand the connection to another protocol."""
+        self._app_buffered = isinstance(protocol, asyncio.BufferedProtocol)
+        self.connection.app_protocol = protocol
 
-    def is_unclosed(self) -> bool:
-        """Whether there is a connection that the application forgot to close."""
-        return self._state == state.HANDSHAKE or self._state == state.OPEN
-
-    def close(self) -> None:
-        """Begin an orderly end; does nothing if there is one already."""
-        if self._state == state.OPEN:
-            self._state = state.FLUSHING
-            self._start_shutdown_timer()
-            if self._encrypting:
-                return  # a callback of the context's, in the middle of a write: its end goes on
-            self._send_write_buffer()
-            if self._state == state.FLUSHING:
-                self._go_on_closing()
-            self._lower.get_write_buffer_size()  # the program may go on with something else: it lets go of what it gathers
-        elif self._state < state.OPEN:
-            self.abort()
-
-    def abort(self) -> None:
-        """End at once."""
-        if self._state == state.CLOSED:
-            return
-        self._let_go()  # as asyncio's write() has done by now
-        self._state = state.CLOSED
-        self._drop_output()
-        if self._lower is not None:
-            self._lower.abort()
-
-    def _send_close_notify(self) -> None:
-        self._state = state.SHUTDOWN
-        if self._lower_eof:
-            self._close_lower()  # as asyncio does it: who ended without a close_notify gets none
-            return
-        # unwrap() fails when there is data that nobody has read.
-        self._discarded += self._discard()
+    def _deliver(self) -> None:
+        # Hand the application what has arrived, until there is no more, or it pauses or closes. Each call looks its method up,
+        # as in the plain transports: programs replace them.
         try:
-            self._sslobj.unwrap()
-        except ssl.SSLWantReadError:
-            peer_done = False
-        except ssl.SSLError as exc:
-            self._fatal_error(exc)
+            while self.connection.state == state.OPEN and not self._reading_paused:
+                if self._app_buffered:
+                    filled = self._engine.read_into(self.connection.app_protocol.get_buffer(-1))
+                    if filled:
+                        self.connection.app_protocol.buffer_updated(filled)
+                else:
+                    data = self._engine.read()
+                    if data:
+                        self.connection.app_protocol.data_received(data)
+                if self._engine.input == state.WANT_READ:
+                    return
+                if self.connection.outgoing.size:
+                    self.connection.send()  # an answer is not held until what comes next has been handled
+                if self._engine.input == state.FAILED:
+                    raise self._engine.take_error()
+                if self._engine.input == state.EOF and not self._reading_paused:
+                    self._end_of_data()
+        except Exception as exc:
+            self.connection.fail(exc, "Fatal error on SSL protocol")
+
+    def _end_of_data(self) -> None:
+        # The peer sends no more: tell the application, then close.
+        if self.connection.state != state.OPEN:
             return
-        else:
-            peer_done = True
-        if peer_done or self._discarded > LINGER:
-            self._close_lower()
-        else:
-            self._send_outgoing()
-            self._resume_lower()
+        try:
+            keep_open = self.connection.app_protocol.eof_received()
+        except INTERRUPTIONS:
+            self.connection.close()
+            raise
+        except BaseException as exc:
+            self.connection.fail(exc, "Error calling eof_received()")
+            return
+        if keep_open:
+            stdlib.logger().warning("returning true from eof_received() has no effect when using ssl")
+        self.connection.close()
 
-    def _await_close_notify(self) -> None:
-        self._discarded += self._discard()
-        if self._engine.input == state.FAILED:
-            self._fatal_error(self._take_input_error())
-        elif self._engine.input == state.EOF or self._discarded > LINGER:
-            self._close_lower()
+    def is_reading(self) -> bool:
+        """Return True if the application takes data."""
+        return not self._reading_paused and self.connection.state <= state.OPEN
 
-    def _close_lower(self) -> None:
-        # The timer stays: the lower transport may have much to send, to a peer that doesn't read.
-        self._lower_full = False
-        self._send_outgoing()
-        self._lower.close()
+    def pause_reading(self) -> None:
+        """Deliver nothing until resume_reading(); what arrives stays in the kernel."""
+        if not self._reading_paused and self.connection.state <= state.OPEN:
+            self._reading_paused = True
+            self.connection.pause_lower()
 
-    def _start_shutdown_timer(self) -> None:
-        self._unsent_at_timer = self._unsent()
-        self._timer = self._loop.call_later(self._shutdown_timeout, self._shutdown_timed_out)
+    def resume_reading(self) -> None:
+        """Deliver again, from the next turn on."""
+        if not self._reading_paused or self.connection.state > state.OPEN:
+            return
+        self._reading_paused = False
+        self._deliver_later()
 
-    def _shutdown_timed_out(self) -> None:
-        if self._unsent() < self._unsent_at_timer:
-            # The time is for the peer's answer. As long as it takes what was written, the shutdown hasn't begun.
-            self._start_shutdown_timer()
-        else:
-            self._fatal_error(TimeoutError("SSL shutdown timed out"))
+    def _deliver_later(self) -> None:
+        if not self._resume_scheduled:
+            self._resume_scheduled = True
+            self._loop.call_soon(self._resume)
 
-    def _unsent(self) -> int:
-        size: int = self._lower.get_write_buffer_size()
-        return self._unsent_here() + size
-
-    def _cancel_timer(self) -> None:
-        timer = self._timer
-        self._timer = None
-        if timer is not None:
-            timer.cancel()
-
-    def _fatal_error(self, exc: BaseException, message: str = "Fatal error on transport") -> None:
-        if self._exception is None:
-            self._exception = exc
-        self._let_go()  # what was written before it failed
-        self._state = state.CLOSED
-        if isinstance(exc, ssl.SSLError):
-            # The alert by which the peer learns what was wrong (RFC 8446, section 6.2).
-            self._lower_full = False
-            self._send_outgoing()
-        self._lower.abort()
-        if isinstance(exc, OSError):
-            if self._loop.get_debug():
-                stdlib.logger().debug("%r: %s", self, message, exc_info=exc)
-        elif not isinstance(exc, asyncio.CancelledError):
-            self._loop.call_exception_handler(
-                {"message": message, "exception": exc, "transport": self._lower, "protocol": self}
-            )
+    def _resume(self) -> None:
+        self._resume_scheduled = False
+        if self.connection.state != state.OPEN or self._reading_paused:
+            return
+        try:
+            self._use_input()
+        finally:
+            if self.connection.state == state.OPEN and not self._reading_paused:
+                self.connection.resume_lower()
 
     # What the application asks through its transport
 
@@ -398,27 +333,10 @@ class TLSProtocol(TLSReader):
             return self._extra[name]
         if name in _OF_THE_HANDSHAKE and "ssl_object" in self._extra:
             # Made when somebody asks: few do, to decode a certificate takes as long as many messages, and all of it is memory.
-            found = self._extra[name] = getattr(self._sslobj, _OF_THE_HANDSHAKE[name])()
+            found = self._extra[name] = getattr(self.connection.sslobj, _OF_THE_HANDSHAKE[name])()
             return found
-        if self._lower is None:
+        if self.connection.lower is None:
             return default
         if name == "socket":
-            self._let_go()
-        return self._lower.get_extra_info(name, default)
-
-
-def check_timeouts(handshake: float | None, shutdown: float | None) -> None:
-    """ValueError for a time limit, in seconds, that isn't positive, nor NaN; None is the default."""
-    if handshake is not None and not handshake > 0:
-        raise ValueError(f"ssl_handshake_timeout should be a positive number, got {handshake}")
-    if shutdown is not None and not shutdown > 0:
-        raise ValueError(f"ssl_shutdown_timeout should be a positive number, got {shutdown}")
-
-
-def _default_context(server_side: bool, server_hostname: str | None) -> ssl.SSLContext:
-    if server_side:
-        raise ValueError("Server side SSL needs a valid SSLContext")
-    context = ssl.create_default_context()
-    if not server_hostname:
-        context.check_hostname = False
-    return context
+            self.connection.flush()
+        return self.connection.lower.get_extra_info(name, default)

@@ -4,13 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import ssl
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from ... import stdlib
-from .protocol import TLSProtocol
-
-if TYPE_CHECKING:
-    from .transport import TLSTransport
+from .transport import TLSTransport
 
 # How a record of the handshake begins: its type and the first half of the version (RFC 8446, section 5.1).
 _HANDSHAKE = b"\x16\x03"
@@ -46,7 +43,7 @@ async def start_tls(
     # Its connection_lost(None) is on its way, and says nothing of an error. A transport that is lost has no protocol.
     ending = transport.is_closing() and transport.get_protocol() is not None
     waiter = loop.create_future()
-    tls = TLSProtocol(
+    upgraded = TLSTransport(
         loop,
         protocol,
         sslcontext,
@@ -62,7 +59,8 @@ async def start_tls(
     if isinstance(protocol, asyncio.StreamReaderProtocol) and not transport.is_closing():
         reader = getattr(protocol, "_stream_reader", None)
         if reader is not None:
-            _take_over(reader, tls, server_side)
+            _take_over(reader, upgraded, server_side)
+    tls = upgraded._ssl_protocol
     transport.set_protocol(tls)  # type: ignore[arg-type]
     # In a turn of their own, so that a caller that is cancelled right away finds nothing started.
     start = loop.call_soon(tls.connection_made, transport)
@@ -79,11 +77,10 @@ async def start_tls(
     finally:
         # The exception's traceback holds this frame, and the frame the future that holds the exception.
         del waiter
-    upgraded: TLSTransport = tls.app_transport
-    return upgraded
+    return upgraded if upgraded.get_protocol() is not None else None  # lost meanwhile
 
 
-def _take_over(reader: Any, tls: TLSProtocol, server_side: bool) -> None:
+def _take_over(reader: Any, upgraded: TLSTransport, server_side: bool) -> None:
     """Give the reader of the plain connection to the encrypted one, without what it has not read.
 
     A client that did not wait for its turn has sent its handshake already: that is the encrypted connection's, see
@@ -92,15 +89,13 @@ def _take_over(reader: Any, tls: TLSProtocol, server_side: bool) -> None:
     """
     change_transport = getattr(reader, "_change_transport", None)
     if change_transport is not None:
-        unread: bytes = change_transport(tls.app_transport)
+        unread: bytes = change_transport(upgraded)
     else:
         unread = bytes(reader._buffer)
         reader._buffer.clear()
-        reader._transport = (
-            tls.app_transport
-        )  # it would go on pausing the plain one, and the close_notify never be read
+        reader._transport = upgraded  # it would go on pausing the plain one, and the close_notify never be read
         reader._paused = False
     if server_side and _HANDSHAKE in unread:
-        tls.feed_early_data(unread)  # with something before it, it fails, and there is an end
+        upgraded._ssl_protocol.feed_early_data(unread)  # with something before it, it fails, and there is an end
     elif unread:
         stdlib.logger().warning("start_tls() drops %d bytes that were received before it and not read", len(unread))

@@ -4,6 +4,7 @@ cdef int OPEN
 cdef int FLUSHING
 cdef int SHUTDOWN
 cdef int CLOSED
+cdef tuple NAMES
 
 cdef int MORE
 cdef int WANT_READ

@@ -1,8 +1,10 @@
 from edgeloop.kernel cimport interpreter
-from edgeloop.transports.tls.writing cimport TLSWriter
+from edgeloop.transports.tls.connection cimport TLSConnection
+from edgeloop.transports.tls.protocol cimport TLSProtocol
 
 
 cdef class TLSTransport:
     cdef dict __dict__
-    cdef readonly TLSWriter _ssl_protocol
+    cdef readonly TLSProtocol _ssl_protocol
+    cdef TLSConnection _tls_connection
     cdef object __weakref__

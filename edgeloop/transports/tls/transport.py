@@ -1,6 +1,6 @@
-"""The transport an application holds when its connection is encrypted.
+"""The transport that an application holds when its connection is encrypted.
 
-It has no behaviour of its own: TLSProtocol is the engine, this is the asyncio transport in front of it.
+It checks arguments, and passes all calls on: reading to the TLSProtocol, sending and the end to the TLSConnection.
 """
 
 from __future__ import annotations
@@ -9,12 +9,11 @@ import asyncio
 import ssl
 import warnings
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from ...kernel import interpreter
-
-if TYPE_CHECKING:
-    from .protocol import TLSProtocol
+from .handshake_limiter import HandshakeLimiter
+from .protocol import TLSProtocol
 
 
 class SSLTransport(asyncio.Transport):
@@ -30,6 +29,9 @@ class SSLTransport(asyncio.Transport):
 class TLSTransport:
     """An asyncio.Transport whose bytes are encrypted on the way to a lower transport.
 
+    It makes the TLSProtocol, ``_ssl_protocol`` as in asyncio, which the lower transport is to be given; see there for the
+    arguments. The lower transport owns the descriptor. Only the loop's thread may call.
+
     See https://docs.python.org/3/library/asyncio-protocol.html#transports; what follows says only what TLS adds.
     ``get_extra_info`` knows 'sslcontext', and once the handshake is done 'ssl_object', 'peercert', 'cipher' and
     'compression'; every other name is asked of the lower transport.
@@ -38,9 +40,36 @@ class TLSTransport:
     # start_tls() asks for this by name, in asyncio, here and in aiohttp: it is how a transport says TLS can go on top.
     _start_tls_compatible = True
 
-    def __init__(self, tls_protocol: TLSProtocol) -> None:
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        app_protocol: asyncio.BaseProtocol,
+        sslcontext: ssl.SSLContext | None,
+        waiter: asyncio.Future[None] | None,
+        server_side: bool = False,
+        server_hostname: str | None = None,
+        call_connection_made: bool = True,
+        ssl_handshake_timeout: float | None = None,
+        ssl_shutdown_timeout: float | None = None,
+        server: Any = None,
+        limiter: HandshakeLimiter | None = None,
+    ) -> None:
         interpreter.attributes_on_demand(self)
-        self._ssl_protocol = tls_protocol
+        self._ssl_protocol = TLSProtocol(
+            self,
+            loop,
+            app_protocol,
+            sslcontext,
+            waiter,
+            server_side,
+            server_hostname,
+            call_connection_made,
+            ssl_handshake_timeout,
+            ssl_shutdown_timeout,
+            server,
+            limiter,
+        )
+        self._tls_connection = self._ssl_protocol.connection
 
     @property  # type: ignore[misc]
     def __class__(self) -> type[asyncio.Transport]:  # type: ignore[override]
@@ -48,17 +77,17 @@ class TLSTransport:
 
     @property
     def _sslcontext(self) -> ssl.SSLContext:
-        # Where aiohttp's tests look for it on a loop that isn't asyncio's.
+        # aiohttp's tests look for it here, on a loop that isn't asyncio's.
         context: ssl.SSLContext = self.get_extra_info("sslcontext")
         return context
 
     def __repr__(self) -> str:
-        return f"<TLSTransport {self._ssl_protocol.describe()}>"
+        return f"<TLSTransport {self._tls_connection.describe()}>"
 
     def __del__(self) -> None:
-        # Also runs when __init__ failed, for instance on a wrong timeout: then there is no protocol to ask.
-        protocol = getattr(self, "_ssl_protocol", None)
-        if protocol is not None and protocol.is_unclosed():
+        # Also runs when __init__ failed, for instance on a wrong timeout: then there is no connection to ask.
+        connection = getattr(self, "_tls_connection", None)
+        if connection is not None and connection.is_unclosed():
             warnings.warn(f"unclosed transport {self!r}", ResourceWarning, source=self, stacklevel=2)
 
     def get_extra_info(self, name: str, default: Any = None) -> Any:
@@ -72,7 +101,7 @@ class TLSTransport:
 
     def is_closing(self) -> bool:
         """Whether this transport, or the one below it, is closing or closed."""
-        return self._ssl_protocol.is_closing()
+        return self._tls_connection.is_closing()
 
     def close(self) -> None:
         """Stop reading at once, send what was written before, then close_notify, and close the lower transport.
@@ -80,11 +109,11 @@ class TLSTransport:
         The peer's answering close_notify is awaited for at most ``ssl_shutdown_timeout`` seconds; what it still sends
         before that is thrown away, and if it is more than what can have been under way, it is not awaited at all.
         """
-        self._ssl_protocol.close()
+        self._tls_connection.close()
 
     def abort(self) -> None:
         """Close at once: what is unsent is lost, and no close_notify goes out."""
-        self._ssl_protocol.abort()
+        self._tls_connection.abort()
 
     def is_reading(self) -> bool:
         return self._ssl_protocol.is_reading()
@@ -104,7 +133,7 @@ class TLSTransport:
         if type(data) is not bytes and not isinstance(data, (bytes, bytearray, memoryview)):
             raise TypeError(f"data: expecting a bytes-like instance, got {type(data).__name__}")
         if data:
-            self._ssl_protocol.write(data)
+            self._tls_connection.write(data)
 
     def writelines(self, list_of_data: Iterable[bytes | bytearray | memoryview]) -> None:
         """Write each item in turn; small ones share a TLS record. Raises TypeError before anything is written."""
@@ -112,7 +141,7 @@ class TLSTransport:
         for data in items:
             if not isinstance(data, (bytes, bytearray, memoryview)):
                 raise TypeError(f"data: expecting a bytes-like instance, got {type(data).__name__}")
-        self._ssl_protocol.writelines(items)
+        self._tls_connection.writelines(items)
 
     def can_write_eof(self) -> bool:
         """False: asyncio has no half-closed TLS connections."""
@@ -123,14 +152,14 @@ class TLSTransport:
 
     def get_write_buffer_size(self) -> int:
         """Bytes, encrypted or not, that the lower transport hasn't taken yet."""
-        return self._ssl_protocol.get_write_buffer_size()
+        return self._tls_connection.get_write_buffer_size()
 
     def get_write_buffer_limits(self) -> tuple[int, int]:
-        return self._ssl_protocol.get_write_buffer_limits()
+        return self._tls_connection.get_write_buffer_limits()
 
     def set_write_buffer_limits(self, high: int | None = None, low: int | None = None) -> None:
-        """Set the marks, in bytes, for pause_writing() (above ``high``) and resume_writing() (at ``low`` or below).
+        """Set the marks, in bytes: pause_writing() is called above ``high``, resume_writing() at ``low`` or below.
 
         The defaults are 512 KiB and a quarter of ``high``. Raises ValueError unless high >= low >= 0.
         """
-        self._ssl_protocol.set_write_buffer_limits(high, low)
+        self._tls_connection.set_write_buffer_limits(high, low)

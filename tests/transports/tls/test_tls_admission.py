@@ -12,7 +12,7 @@ import pytest
 from recording import Recorder, reset
 from tls_certificates import client_context, server_context
 
-MAX_BEGUN = 16  # in a turn: tls_admission.MAX_BEGUN
+MAX_BEGUN = 16  # in a turn: handshake_limiter.MAX_BEGUN
 CLIENTS = 50
 
 

@@ -20,7 +20,7 @@ from tls_certificates import client_context, server_context
 from tls_peer import DIRECT, Peer, secured
 
 from edgeloop.transports.tls import engine, openssl
-from edgeloop.transports.tls.protocol import TLSProtocol
+from edgeloop.transports.tls.transport import TLSTransport
 
 pytestmark = pytest.mark.edgeloop_only
 
@@ -135,7 +135,10 @@ async def test_what_a_lower_transport_brings_in_a_pause_is_kept() -> None:
     with theirs:
         peer = Peer(theirs, server_context(version="TLSv1.2"), server_side=True)
         protocol, waiter = Recorder(), loop.create_future()
-        tls: Any = TLSProtocol(loop, protocol, client_context(version="TLSv1.2"), waiter, server_hostname="localhost")
+        transport: Any = TLSTransport(
+            loop, protocol, client_context(version="TLSv1.2"), waiter, server_hostname="localhost"
+        )
+        tls = transport._ssl_protocol
         await asyncio.gather(loop.create_connection(lambda: tls, sock=ours), peer.handshake())
         await waiter
         protocol.transport.pause_reading()

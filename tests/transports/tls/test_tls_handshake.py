@@ -14,6 +14,8 @@ from sockets import tcp_pair
 from tls_certificates import client_context, server_context
 from tls_peer import Peer
 
+from edgeloop.transports.tls.transport import TLSTransport
+
 versions = pytest.mark.parametrize("version", ["TLSv1.2", "TLSv1.3"])
 
 
@@ -237,3 +239,32 @@ def test_debug_mode_tells_of_handshakes(run: Run, caplog: pytest.LogCaptureFixtu
     texts = [record.getMessage() for record in caplog.records]
     for part in ("starts SSL handshake", "SSL handshake took", "SSL handshake failed on verifying the certificate"):
         assert any(part in text for text in texts)
+
+
+@pytest.mark.edgeloop_only  # asyncio has no transport to abort before connection_made
+def test_an_abort_by_a_callback_in_the_last_step_of_the_handshake_is_the_end(run: Run) -> None:
+    async def main() -> None:
+        loop = asyncio.get_running_loop()
+        ours, theirs = tcp_pair()
+        made: list[TLSTransport] = []
+
+        def abort(*arguments: Any) -> None:
+            if arguments[1] == "write" and getattr(arguments[4], "name", "") == "FINISHED":
+                made[0].abort()
+
+        context = client_context(version="TLSv1.3")
+        context._msg_callback = abort  # type: ignore[attr-defined]
+        protocol, waiter = Recorder(), loop.create_future()
+        made.append(TLSTransport(loop, protocol, context, waiter, server_hostname="localhost"))
+        tls: Any = made[0]._ssl_protocol
+        with theirs:
+            peer = Peer(theirs, server_context(version="TLSv1.3"), server_side=True)
+            handshake = asyncio.ensure_future(peer.handshake())
+            await loop.create_connection(lambda: tls, sock=ours)
+            with pytest.raises(ConnectionAbortedError):
+                await waiter
+            handshake.cancel()
+            await asyncio.gather(handshake, return_exceptions=True)
+        assert not protocol.calls
+
+    run(main())

@@ -1,13 +1,10 @@
-"""When a server begins the handshakes of clients that come all at once."""
+"""How many handshakes a server begins in one turn, when clients come all at once."""
 
 from __future__ import annotations
 
 import asyncio
 from collections import deque
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from .protocol import TLSProtocol
+from collections.abc import Callable
 
 # In one turn. A handshake takes as long as a hundred messages, and the others wait for the turn to end. One that has begun
 # holds 25 KB of OpenSSL's until the client's next flight, so those that have begun are finished before more begin.
@@ -15,21 +12,24 @@ MAX_BEGUN = 16
 
 
 class HandshakeLimiter:
-    """Begins the handshakes of one server, MAX_BEGUN of them in each turn, in the order in which they came."""
+    """Begins the handshakes of one server, MAX_BEGUN of them in each turn, in the order in which they came.
+
+    Only the loop's thread may call. What waits is kept alive until its turn.
+    """
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
         self._begun = 0
-        self._waiting: deque[TLSProtocol] = deque()
+        self._waiting: deque[Callable[[], object]] = deque()
         self._scheduled = False
 
-    def admit(self, tls: TLSProtocol) -> bool:
-        """Whether ``tls`` may begin now; else its ``begin`` is called in a later turn."""
+    def admit(self, begin: Callable[[], object]) -> bool:
+        """Return True if a handshake may begin now. Else ``begin`` is called in a later turn."""
         self._schedule()
         if self._begun < MAX_BEGUN:
             self._begun += 1
             return True
-        self._waiting.append(tls)
+        self._waiting.append(begin)
         return False
 
     def _schedule(self) -> None:
@@ -43,4 +43,4 @@ class HandshakeLimiter:
         while self._waiting and self._begun < MAX_BEGUN:
             self._schedule()
             self._begun += 1
-            self._waiting.popleft().begin()
+            self._waiting.popleft()()
