@@ -14,7 +14,7 @@ from typing import Any
 from .. import stdlib
 from ..transports.datagram import DatagramTransport
 from .connections import ProtocolFactory
-from .servers import Servers
+from .sockcalls import SocketCalls
 
 # What the socket is made with, and bound and connected to: ((family, proto), (local address, remote address)).
 Candidate = tuple[tuple[int, int], tuple[Any, Any]]
@@ -58,7 +58,7 @@ def _share_port(sock: socket.socket) -> None:
         raise ValueError(text) from exc
 
 
-class Datagrams(Servers):
+class Datagrams(SocketCalls):
     """Datagram endpoints, as a theme of AbstractEventLoop."""
 
     async def create_datagram_endpoint(

@@ -15,8 +15,10 @@ from collections.abc import AsyncGenerator, Awaitable, Callable, Generator
 from typing import Any, TypeVar
 
 from .. import stdlib
+from .connections import Connections
 from .datagrams import Datagrams
 from .sendfiles import SendFiles
+from .servers import Servers
 from .signals import Signals
 from .subprocesses import Subprocesses
 
@@ -35,7 +37,9 @@ def _keep_heap() -> None:
     bytes(KEPT_HEAP)
 
 
-class EventLoop(Datagrams, Signals, Subprocesses, SendFiles, asyncio.AbstractEventLoop):  # type: ignore[misc]
+class EventLoop(  # type: ignore[misc]
+    Connections, Servers, Datagrams, SendFiles, Subprocesses, Signals, asyncio.AbstractEventLoop
+):
     """An asyncio event loop on edge-triggered epoll. One thread runs it; the others use ``call_soon_threadsafe``."""
 
     __module__ = "edgeloop.loop"  # where programs find it, and logs say that it is

@@ -9,10 +9,10 @@ from .. import stdlib
 from ..transports.pipe import ReadPipeTransport
 from ..transports.pipe_writing import WritePipeTransport
 from .connections import ProtocolFactory
-from .servers import Servers
+from .tasks import Tasks
 
 
-class Pipes(Servers):
+class Pipes(Tasks):
     """Pipes, as a theme of AbstractEventLoop."""
 
     async def connect_read_pipe(

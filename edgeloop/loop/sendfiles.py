@@ -15,7 +15,7 @@ from typing import Any
 
 from ..transports.pipe_writing import WritePipeTransport
 from ..transports.stream import StreamTransport
-from .servers import Servers
+from .sockcalls import SocketCalls
 
 # One system call sends no more than that, so that a fast peer does not keep the others waiting (rule 3).
 MOST_AT_ONCE = 1 << 20
@@ -147,7 +147,7 @@ class _FallbackProtocol(asyncio.Protocol):
         raise RuntimeError("Invalid state: reading should be paused")
 
 
-class SendFiles(Servers):
+class SendFiles(SocketCalls):
     """Sending files, as a theme of AbstractEventLoop."""
 
     async def sock_sendfile(

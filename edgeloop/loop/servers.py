@@ -18,8 +18,8 @@ from ..serving.server import Server
 from ..transports.stream import StreamTransport
 from ..transports.tls.admission import Admission
 from ..transports.tls.protocol import TLSProtocol, check_timeouts
-from .connections import Connections, ProtocolFactory, check_tls_timeouts
-from .resolver import AddressInfo
+from .connections import ProtocolFactory, check_tls_timeouts
+from .resolver import AddressInfo, Resolver
 from .sockcalls import check_not_tls
 
 # asyncio removes the path of a Unix server with the server from 3.13 on.
@@ -116,7 +116,7 @@ def _unlinker(sock: socket.socket) -> Callable[[], None] | None:
     return unlink
 
 
-class Servers(Connections):
+class Servers(Resolver):
     """Servers, as a theme of AbstractEventLoop."""
 
     def __init__(self) -> None:

@@ -20,12 +20,12 @@ from typing import Any
 
 from ..core.handles import Handle
 from ..kernel import interpreter
-from .servers import Servers
+from .sockcalls import SocketCalls
 
 PIPE_SIZE = 65536  # pipe(7): what a pipe takes unless it is told otherwise
 
 
-class Signals(Servers):
+class Signals(SocketCalls):
     """Unix signals, as a theme of AbstractEventLoop."""
 
     def __init__(self) -> None:
