@@ -61,7 +61,7 @@ class EventLoop(  # type: ignore[misc]
         if threading.current_thread() is threading.main_thread():
             # Now, and not when it runs: a loop that could be made runs also when there is no descriptor left.
             try:
-                self._open_signal_pipe()
+                self._signals.open_pipe(self)
             except BaseException:
                 self.close()
                 raise
@@ -96,7 +96,7 @@ class EventLoop(  # type: ignore[misc]
             self._track_origins(self._debug)
             sys.set_asyncgen_hooks(firstiter=self._asyncgen_begins, finalizer=self._asyncgen_is_dropped)
             stdlib.set_running_loop(self)
-            self._watch_signals()
+            self._signals.begin_wakeups(self)
         except BaseException:
             self._run_forever_cleanup()
             raise
@@ -115,7 +115,7 @@ class EventLoop(  # type: ignore[misc]
             steps.callback(self._restore_hooks)
             steps.callback(self._track_origins, False)
             steps.callback(stdlib.set_running_loop, None)
-            steps.callback(self._unwatch_signals)
+            steps.callback(self._signals.end_wakeups)
 
     def _restore_hooks(self) -> None:
         hooks, self._outer_hooks = self._outer_hooks, None
@@ -158,14 +158,14 @@ class EventLoop(  # type: ignore[misc]
         if self._debug:
             stdlib.logger().debug("Close %r", self)
         self.reactor.flush()
-        self._close_signals()
+        self._signals.close(self)
         self._closed = True
         self._discard()
         self._executor_shut_down = True
         executor, self._default_executor = self._default_executor, None
         if executor is not None:
             executor.shutdown(wait=False)
-        self._close_resolver()
+        self._resolver.close()
         self._reserve.give_up()
         self.reactor.close()
 

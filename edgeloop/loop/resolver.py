@@ -129,26 +129,35 @@ def _is_literal(host: object, port: object) -> bool:
     return True
 
 
+class ResolverThreads:
+    """The threads in which one loop looks names up; made with the first lookup, ended by ``close``."""
+
+    def __init__(self) -> None:
+        self._pool: concurrent.futures.ThreadPoolExecutor | None = None
+        self._forks = 0
+
+    def pool(self, forks: int) -> concurrent.futures.ThreadPoolExecutor:
+        """The pool; a new one if ``forks`` (Reactor.forks) is another than last time: a child inherits no threads."""
+        if self._pool is None or self._forks != forks:
+            self._forks = forks
+            self._pool = concurrent.futures.ThreadPoolExecutor(
+                max_workers=RESOLVER_THREADS, thread_name_prefix="edgeloop-resolver"
+            )
+        return self._pool
+
+    def close(self) -> None:
+        """End the threads; lookups under way are not waited for."""
+        if self._pool is not None:
+            self._pool.shutdown(wait=False, cancel_futures=True)
+            self._pool = None
+
+
 class Resolver(Executors):
-    """Name resolution, as a theme of AbstractEventLoop."""
+    """Name resolution, as a mixin of EventLoop."""
 
     def __init__(self) -> None:
         super().__init__()
-        self._resolver: concurrent.futures.ThreadPoolExecutor | None = None
-        self._resolver_forks = 0  # Reactor.forks when it was made: threads don't come along into a child
-
-    def _resolver_pool(self) -> concurrent.futures.ThreadPoolExecutor:
-        if self._resolver is None or self._resolver_forks != self.reactor.forks:
-            self._resolver_forks = self.reactor.forks
-            self._resolver = concurrent.futures.ThreadPoolExecutor(
-                max_workers=RESOLVER_THREADS, thread_name_prefix="edgeloop-resolver"
-            )
-        return self._resolver
-
-    def _close_resolver(self) -> None:
-        if self._resolver is not None:
-            self._resolver.shutdown(wait=False, cancel_futures=True)
-            self._resolver = None
+        self._resolver = ResolverThreads()
 
     async def getaddrinfo(
         self,
@@ -165,7 +174,9 @@ class Resolver(Executors):
         if _is_literal(host, port):
             return _lookup_literal(host, port, family, type, proto, flags)
         lookup = self._timed_lookup if self._debug else _lookup
-        return await self.run_in_executor(self._resolver_pool(), lookup, host, port, family, type, proto, flags)
+        return await self.run_in_executor(
+            self._resolver.pool(self.reactor.forks), lookup, host, port, family, type, proto, flags
+        )
 
     def _timed_lookup(self, host: Any, port: Any, family: int, type: int, proto: int, flags: int) -> list[AddressInfo]:
         what = f"{host!r}:{port!r}, family={family!r}, type={type!r}, proto={proto!r}, flags={flags!r}"
@@ -188,7 +199,7 @@ class Resolver(Executors):
         numeric = socket.NI_NUMERICHOST | socket.NI_NUMERICSERV
         if flags & numeric == numeric:
             return socket.getnameinfo(sockaddr, flags)
-        return await self.run_in_executor(self._resolver_pool(), socket.getnameinfo, sockaddr, flags)
+        return await self.run_in_executor(self._resolver.pool(self.reactor.forks), socket.getnameinfo, sockaddr, flags)
 
     async def _resolve(
         self,

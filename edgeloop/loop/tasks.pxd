@@ -17,13 +17,8 @@ cdef class Tasks(Scheduler):
     cdef public object _default_executor
     cdef public object _executor_shut_down
     cdef public object _resolver
-    cdef public object _resolver_forks
     cdef public object _reserve
-    cdef public object _signal_handlers
-    cdef public object _signal_pipe
-    cdef public object _signal_pipe_pid
-    cdef public object _has_wakeup_fd
-    cdef public object _signals_heard
+    cdef public object _signals
     cdef public object _exception_handler
     cdef public object _asyncgens
     cdef public object _asyncgens_shut_down
