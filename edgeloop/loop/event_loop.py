@@ -10,11 +10,11 @@ import threading
 import time
 import traceback
 import warnings
-import weakref
-from collections.abc import AsyncGenerator, Awaitable, Callable, Generator
+from collections.abc import Awaitable, Callable, Generator
 from typing import Any, TypeVar
 
 from .. import stdlib
+from .asyncgens import AsyncGenerators
 from .connections import Connections
 from .datagrams import Datagrams
 from .sendfiles import SendFiles
@@ -52,11 +52,9 @@ class EventLoop(  # type: ignore[misc]
             # has attributes in its __dict__ at once, and gives up on one with an empty __dict__.
             self._in_dict = True  # never read
         self._exception_handler: ExceptionHandler | None = None
-        self._asyncgens: weakref.WeakSet[AsyncGenerator[Any, Any]] = weakref.WeakSet()
-        self._asyncgens_shut_down = False
+        self._asyncgens = AsyncGenerators()
         self._clock_resolution = time.get_clock_info("monotonic").resolution  # in seconds; tools look here
         self._selector = self.reactor  # likewise
-        self._outer_hooks: tuple[Any, Any] | None = None  # for asynchronous generators, of whoever runs the loop
         self._origin_depth: int | None = None  # of coroutine origin tracking before debug mode set its own
         if threading.current_thread() is threading.main_thread():
             # Now, and not when it runs: a loop that could be made runs also when there is no descriptor left.
@@ -91,10 +89,9 @@ class EventLoop(  # type: ignore[misc]
         self._check_closed()
         self._check_running()
         try:
-            self._outer_hooks = sys.get_asyncgen_hooks()
             self._thread_id = self.reactor.thread = threading.get_ident()
             self._track_origins(self._debug)
-            sys.set_asyncgen_hooks(firstiter=self._asyncgen_begins, finalizer=self._asyncgen_is_dropped)
+            self._asyncgens.set_hooks(self)
             stdlib.set_running_loop(self)
             self._signals.begin_wakeups(self)
         except BaseException:
@@ -112,15 +109,10 @@ class EventLoop(  # type: ignore[misc]
         self._thread_id = None
         self.reactor.thread = 0
         with contextlib.ExitStack() as steps:  # from the last to the first, each one whatever another raises
-            steps.callback(self._restore_hooks)
+            steps.callback(self._asyncgens.restore_hooks)
             steps.callback(self._track_origins, False)
             steps.callback(stdlib.set_running_loop, None)
             steps.callback(self._signals.end_wakeups)
-
-    def _restore_hooks(self) -> None:
-        hooks, self._outer_hooks = self._outer_hooks, None
-        if hooks is not None:
-            sys.set_asyncgen_hooks(*hooks)
 
     def run_until_complete(self, future: Generator[Any, None, T] | Awaitable[T]) -> T:
         """Run until the future is done and return its result or raise its exception; a coroutine becomes a task.
@@ -177,37 +169,9 @@ class EventLoop(  # type: ignore[misc]
 
     # Asynchronous generators
 
-    def _asyncgen_begins(self, generator: AsyncGenerator[Any, Any]) -> None:
-        if self._asyncgens_shut_down:
-            warnings.warn(
-                f"asynchronous generator {generator!r} was scheduled after loop.shutdown_asyncgens() call",
-                ResourceWarning,
-                source=self,
-                stacklevel=2,
-            )
-        self._asyncgens.add(generator)
-
-    def _asyncgen_is_dropped(self, generator: AsyncGenerator[Any, Any]) -> None:
-        # Called by the garbage collector, in whatever thread it runs.
-        self._asyncgens.discard(generator)
-        if not self.is_closed():
-            self.call_soon_threadsafe(self.create_task, generator.aclose())
-
     async def shutdown_asyncgens(self) -> None:
         """Close the asynchronous generators that were begun and not finished."""
-        self._asyncgens_shut_down = True
-        generators = list(self._asyncgens)
-        self._asyncgens.clear()
-        results = await asyncio.gather(*(generator.aclose() for generator in generators), return_exceptions=True)
-        for generator, result in zip(generators, results, strict=True):
-            if isinstance(result, Exception):
-                self.call_exception_handler(
-                    {
-                        "message": f"an error occurred during closing of asynchronous generator {generator!r}",
-                        "exception": result,
-                        "asyncgen": generator,
-                    }
-                )
+        await self._asyncgens.shut_down(self)
 
     # The name in the warning, where a test has closed the loop under its Runner, and this is made and never awaited:
     # pytest-asyncio, which says so itself, keeps quiet about the coroutine of this name alone.

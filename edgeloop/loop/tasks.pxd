@@ -21,10 +21,8 @@ cdef class Tasks(Scheduler):
     cdef public object _signals
     cdef public object _exception_handler
     cdef public object _asyncgens
-    cdef public object _asyncgens_shut_down
     cdef public object _clock_resolution
     cdef public object _selector
-    cdef public object _outer_hooks
     cdef public object _origin_depth
 
     cdef dict _of_this_loop(self)
