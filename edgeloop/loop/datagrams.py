@@ -58,6 +58,75 @@ def _share_port(sock: socket.socket) -> None:
         raise ValueError(text) from exc
 
 
+async def _candidates(
+    loop: SocketCalls, local_addr: Any, remote_addr: Any, family: int, proto: int, flags: int
+) -> list[Candidate]:
+    if not (local_addr or remote_addr):
+        if family == 0:
+            raise ValueError("unexpected address family")
+        return [((family, proto), (None, None))]
+    if family == socket.AF_UNIX:
+        for path in (local_addr, remote_addr):
+            if path is not None and not isinstance(path, str):
+                raise TypeError("string is expected")
+        if local_addr:
+            _remove_stale(local_addr)
+        return [((family, proto), (local_addr, remote_addr))]
+    found: dict[tuple[int, int], list[Any]] = {}
+    for side, addr in enumerate((local_addr, remote_addr)):
+        if addr is None:
+            continue
+        if not (isinstance(addr, tuple) and len(addr) == 2):
+            raise TypeError("2-tuple is expected")
+        infos = await loop._resolve(addr, family=family, type=socket.SOCK_DGRAM, proto=proto, flags=flags)
+        if not infos:
+            raise OSError("getaddrinfo() returned empty list")
+        for info in infos:
+            found.setdefault((info[0], info[2]), [None, None])[side] = info[4]
+    # A socket has one family: both its addresses must be of it.
+    candidates: list[Candidate] = [
+        (key, (local, remote))
+        for key, (local, remote) in found.items()
+        if not (local_addr and local is None) and not (remote_addr and remote is None)
+    ]
+    if not candidates:
+        raise ValueError("can not get address information")
+    return candidates
+
+
+async def _first_socket(
+    loop: SocketCalls, candidates: list[Candidate], reuse_port: bool, allow_broadcast: bool
+) -> tuple[socket.socket, Any]:
+    """The first candidate that can be had, and where everything goes that it sends."""
+    failures: list[OSError] = []
+    for (family, proto), (local, remote) in candidates:
+        sock: socket.socket | None = None
+        try:
+            sock = socket.socket(family, socket.SOCK_DGRAM, proto)
+            sock.setblocking(False)
+            if reuse_port:
+                _share_port(sock)
+            if allow_broadcast:
+                sock.setsockopt(socket.SOL_SOCKET, socket.SO_BROADCAST, 1)
+            if local:
+                sock.bind(local)
+            if remote and not allow_broadcast:
+                await loop.sock_connect(sock, remote)
+            return sock, remote
+        except OSError as exc:
+            if sock is not None:
+                sock.close()
+            failures.append(exc)
+        except BaseException:
+            if sock is not None:
+                sock.close()
+            raise
+    try:
+        raise failures[0]
+    finally:
+        del failures  # it refers to this frame
+
+
 class Datagrams(SocketCalls):
     """Datagram endpoints, as a theme of AbstractEventLoop."""
 
@@ -96,8 +165,8 @@ class Datagrams(SocketCalls):
             _check_given(sock, modifiers)
             sock.setblocking(False)
         else:
-            candidates = await self._datagram_candidates(local_addr, remote_addr, family, proto, flags)
-            sock, remote = await self._first_datagram_socket(candidates, bool(reuse_port), bool(allow_broadcast))
+            candidates = await _candidates(self, local_addr, remote_addr, family, proto, flags)
+            sock, remote = await _first_socket(self, candidates, bool(reuse_port), bool(allow_broadcast))
         try:
             self._check_not_a_transport(sock.fileno())
             protocol: Any = protocol_factory()
@@ -124,70 +193,3 @@ class Datagrams(SocketCalls):
             transport.close()
             raise
         return transport, protocol  # type: ignore[return-value]
-
-    async def _datagram_candidates(
-        self, local_addr: Any, remote_addr: Any, family: int, proto: int, flags: int
-    ) -> list[Candidate]:
-        if not (local_addr or remote_addr):
-            if family == 0:
-                raise ValueError("unexpected address family")
-            return [((family, proto), (None, None))]
-        if family == socket.AF_UNIX:
-            for path in (local_addr, remote_addr):
-                if path is not None and not isinstance(path, str):
-                    raise TypeError("string is expected")
-            if local_addr:
-                _remove_stale(local_addr)
-            return [((family, proto), (local_addr, remote_addr))]
-        found: dict[tuple[int, int], list[Any]] = {}
-        for side, addr in enumerate((local_addr, remote_addr)):
-            if addr is None:
-                continue
-            if not (isinstance(addr, tuple) and len(addr) == 2):
-                raise TypeError("2-tuple is expected")
-            infos = await self._resolve(addr, family=family, type=socket.SOCK_DGRAM, proto=proto, flags=flags)
-            if not infos:
-                raise OSError("getaddrinfo() returned empty list")
-            for info in infos:
-                found.setdefault((info[0], info[2]), [None, None])[side] = info[4]
-        # A socket has one family: both its addresses must be of it.
-        candidates: list[Candidate] = [
-            (key, (local, remote))
-            for key, (local, remote) in found.items()
-            if not (local_addr and local is None) and not (remote_addr and remote is None)
-        ]
-        if not candidates:
-            raise ValueError("can not get address information")
-        return candidates
-
-    async def _first_datagram_socket(
-        self, candidates: list[Candidate], reuse_port: bool, allow_broadcast: bool
-    ) -> tuple[socket.socket, Any]:
-        """The first candidate that can be had, and where everything goes that it sends."""
-        failures: list[OSError] = []
-        for (family, proto), (local, remote) in candidates:
-            sock: socket.socket | None = None
-            try:
-                sock = socket.socket(family, socket.SOCK_DGRAM, proto)
-                sock.setblocking(False)
-                if reuse_port:
-                    _share_port(sock)
-                if allow_broadcast:
-                    sock.setsockopt(socket.SOL_SOCKET, socket.SO_BROADCAST, 1)
-                if local:
-                    sock.bind(local)
-                if remote and not allow_broadcast:
-                    await self.sock_connect(sock, remote)
-                return sock, remote
-            except OSError as exc:
-                if sock is not None:
-                    sock.close()
-                failures.append(exc)
-            except BaseException:
-                if sock is not None:
-                    sock.close()
-                raise
-        try:
-            raise failures[0]
-        finally:
-            del failures  # it refers to this frame

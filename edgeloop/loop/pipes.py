@@ -12,6 +12,23 @@ from .connections import ProtocolFactory
 from .tasks import Tasks
 
 
+async def _connected(
+    loop: Tasks,
+    direction: str,
+    pipe: Any,
+    transport: asyncio.BaseTransport,
+    protocol: asyncio.BaseProtocol,
+    waiter: asyncio.Future[None],
+) -> None:
+    try:
+        await waiter
+    except BaseException:
+        transport.close()
+        raise
+    if loop._debug:
+        stdlib.logger().debug("%s pipe %r connected: (%r, %r)", direction, pipe.fileno(), transport, protocol)
+
+
 class Pipes(Tasks):
     """Pipes, as a theme of AbstractEventLoop."""
 
@@ -25,7 +42,7 @@ class Pipes(Tasks):
         protocol = protocol_factory()
         waiter: asyncio.Future[None] = self.create_future()
         transport: Any = ReadPipeTransport(self, pipe, protocol, waiter)
-        await self._connected_pipe("Read", pipe, transport, protocol, waiter)
+        await _connected(self, "Read", pipe, transport, protocol, waiter)
         return transport, protocol
 
     async def connect_write_pipe(
@@ -38,21 +55,5 @@ class Pipes(Tasks):
         protocol = protocol_factory()
         waiter: asyncio.Future[None] = self.create_future()
         transport: Any = WritePipeTransport(self, pipe, protocol, waiter)
-        await self._connected_pipe("Write", pipe, transport, protocol, waiter)
+        await _connected(self, "Write", pipe, transport, protocol, waiter)
         return transport, protocol
-
-    async def _connected_pipe(
-        self,
-        direction: str,
-        pipe: Any,
-        transport: asyncio.BaseTransport,
-        protocol: asyncio.BaseProtocol,
-        waiter: asyncio.Future[None],
-    ) -> None:
-        try:
-            await waiter
-        except BaseException:
-            transport.close()
-            raise
-        if self._debug:
-            stdlib.logger().debug("%s pipe %r connected: (%r, %r)", direction, pipe.fileno(), transport, protocol)

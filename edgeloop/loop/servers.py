@@ -116,6 +116,101 @@ def _unlinker(sock: socket.socket) -> Callable[[], None] | None:
     return unlink
 
 
+async def _lookup_all(
+    loop: Servers, host: str | bytes | Iterable[str] | None, port: str | int | None, family: int, flags: int
+) -> list[AddressInfo]:
+    if host is None or host == "":
+        hosts: list[Any] = [None]
+    elif isinstance(host, (str, bytes)) or not isinstance(host, Iterable):
+        hosts = [host]
+    else:
+        hosts = list(host)
+    found = await asyncio.gather(
+        *(loop._resolve((name, port), family=family, type=socket.SOCK_STREAM, flags=flags) for name in hosts)
+    )
+    for name, infos in zip(hosts, found, strict=True):
+        if not infos:
+            raise OSError(f"getaddrinfo({name!r}) returned empty list")
+    # One address may come from several names.
+    return list(dict.fromkeys(info for infos in found for info in infos))
+
+
+async def _serve(
+    loop: Servers,
+    sockets: list[socket.socket],
+    protocol_factory: ProtocolFactory,
+    backlog: int,
+    ssl: Any,
+    handshake_timeout: float | None,
+    shutdown_timeout: float | None,
+    start_serving: bool,
+    *,
+    is_ours: bool,
+    cleanup: bool = False,
+) -> Server:
+    # If there is to be no server, sockets that the loop has made are closed, and one that was given is its owner's.
+    server: Server | None = None
+    try:
+        unlink = _unlinker(sockets[0]) if cleanup else None
+        connect = _tls_connect(loop, ssl, handshake_timeout, shutdown_timeout) if ssl else None
+        server = Server(loop, sockets, protocol_factory, backlog, loop._reserve, connect, unlink, ssl or None)
+        if start_serving:
+            await server.start_serving()
+    except BaseException:
+        if server is not None:
+            server._stop_listening()
+        if is_ours and server is not None:
+            server.close()
+        elif is_ours:
+            for sock in sockets:
+                sock.close()
+        raise
+    if loop._debug:
+        stdlib.logger().info("%r is serving", server)
+    return server
+
+
+def _tls_connect(loop: Servers, ssl: Any, handshake_timeout: float | None, shutdown_timeout: float | None) -> Connect:
+    """What the listener gives an accepted connection: a transport with TLS on it, and nobody who waits for it."""
+    check_timeouts(handshake_timeout, shutdown_timeout)
+    admission = Admission(loop)  # type: ignore[arg-type]
+
+    def connect(
+        peername: Any, protocol: asyncio.BaseProtocol, context: contextvars.Context, server: Any
+    ) -> StreamTransport:
+        tls = TLSProtocol(
+            loop,  # type: ignore[arg-type]
+            protocol,
+            ssl,
+            _handshake_report(loop, protocol) if loop._debug else None,
+            True,
+            ssl_handshake_timeout=handshake_timeout,
+            ssl_shutdown_timeout=shutdown_timeout,
+            server=server,
+            admission=admission,
+        )
+        return StreamTransport(loop, -1, None, tls, context, peername)  # type: ignore[arg-type]
+
+    return connect
+
+
+def _handshake_report(loop: Servers, protocol: asyncio.BaseProtocol) -> asyncio.Future[None]:
+    # Clients leave in the middle of a handshake all the time: worth telling in debug mode only, as asyncio does.
+    def report(waiter: asyncio.Future[None]) -> None:
+        if not waiter.cancelled() and waiter.exception() is not None:
+            loop.call_exception_handler(
+                {
+                    "message": "Error on transport creation for incoming connection",
+                    "exception": waiter.exception(),
+                    "protocol": protocol,
+                }
+            )
+
+    waiter = loop.create_future()
+    waiter.add_done_callback(report)
+    return waiter
+
+
 class Servers(Resolver):
     """Servers, as a theme of AbstractEventLoop."""
 
@@ -153,7 +248,7 @@ class Servers(Resolver):
         if host is not None or port is not None:
             if sock is not None:
                 raise ValueError("host/port and sock can not be specified at the same time")
-            infos = await self._lookup_all(host, port, family, flags)
+            infos = await _lookup_all(self, host, port, family, flags)
             sockets: list[socket.socket] = []
             try:
                 for info in infos:
@@ -173,7 +268,8 @@ class Servers(Resolver):
         else:
             sock.setblocking(False)
             sockets = [sock]
-        return await self._serve(
+        return await _serve(
+            self,
             sockets,
             protocol_factory,
             backlog,
@@ -183,24 +279,6 @@ class Servers(Resolver):
             start_serving,
             is_ours=sock is None,
         )
-
-    async def _lookup_all(
-        self, host: str | bytes | Iterable[str] | None, port: str | int | None, family: int, flags: int
-    ) -> list[AddressInfo]:
-        if host is None or host == "":
-            hosts: list[Any] = [None]
-        elif isinstance(host, (str, bytes)) or not isinstance(host, Iterable):
-            hosts = [host]
-        else:
-            hosts = list(host)
-        found = await asyncio.gather(
-            *(self._resolve((name, port), family=family, type=socket.SOCK_STREAM, flags=flags) for name in hosts)
-        )
-        for name, infos in zip(hosts, found, strict=True):
-            if not infos:
-                raise OSError(f"getaddrinfo({name!r}) returned empty list")
-        # One address may come from several names.
-        return list(dict.fromkeys(info for infos in found for info in infos))
 
     async def create_unix_server(
         self,
@@ -232,7 +310,8 @@ class Servers(Resolver):
             raise ValueError(f"A UNIX Domain Stream Socket was expected, got {sock!r}")
         else:
             sock.setblocking(False)
-        return await self._serve(
+        return await _serve(
+            self,
             [sock],
             protocol_factory,
             backlog,
@@ -243,76 +322,3 @@ class Servers(Resolver):
             is_ours=is_ours,
             cleanup=cleanup_socket,
         )
-
-    async def _serve(
-        self,
-        sockets: list[socket.socket],
-        protocol_factory: ProtocolFactory,
-        backlog: int,
-        ssl: Any,
-        handshake_timeout: float | None,
-        shutdown_timeout: float | None,
-        start_serving: bool,
-        *,
-        is_ours: bool,
-        cleanup: bool = False,
-    ) -> Server:
-        # If there is to be no server, sockets that the loop has made are closed, and one that was given is its owner's.
-        server: Server | None = None
-        try:
-            unlink = _unlinker(sockets[0]) if cleanup else None
-            connect = self._tls_connect(ssl, handshake_timeout, shutdown_timeout) if ssl else None
-            server = Server(self, sockets, protocol_factory, backlog, self._reserve, connect, unlink, ssl or None)
-            if start_serving:
-                await server.start_serving()
-        except BaseException:
-            if server is not None:
-                server._stop_listening()
-            if is_ours and server is not None:
-                server.close()
-            elif is_ours:
-                for sock in sockets:
-                    sock.close()
-            raise
-        if self._debug:
-            stdlib.logger().info("%r is serving", server)
-        return server
-
-    def _tls_connect(self, ssl: Any, handshake_timeout: float | None, shutdown_timeout: float | None) -> Connect:
-        """What the listener gives an accepted connection: a transport with TLS on it, and nobody who waits for it."""
-        check_timeouts(handshake_timeout, shutdown_timeout)
-        admission = Admission(self)  # type: ignore[arg-type]
-
-        def connect(
-            peername: Any, protocol: asyncio.BaseProtocol, context: contextvars.Context, server: Any
-        ) -> StreamTransport:
-            tls = TLSProtocol(
-                self,  # type: ignore[arg-type]
-                protocol,
-                ssl,
-                self._handshake_report(protocol) if self._debug else None,
-                True,
-                ssl_handshake_timeout=handshake_timeout,
-                ssl_shutdown_timeout=shutdown_timeout,
-                server=server,
-                admission=admission,
-            )
-            return StreamTransport(self, -1, None, tls, context, peername)  # type: ignore[arg-type]
-
-        return connect
-
-    def _handshake_report(self, protocol: asyncio.BaseProtocol) -> asyncio.Future[None]:
-        # Clients leave in the middle of a handshake all the time: worth telling in debug mode only, as asyncio does.
-        def report(waiter: asyncio.Future[None]) -> None:
-            if not waiter.cancelled() and waiter.exception() is not None:
-                self.call_exception_handler(
-                    {
-                        "message": "Error on transport creation for incoming connection",
-                        "exception": waiter.exception(),
-                        "protocol": protocol,
-                    }
-                )
-
-        waiter = self.create_future()
-        waiter.add_done_callback(report)
-        return waiter

@@ -34,6 +34,29 @@ def _describe(stream: Any) -> str:
     return {subprocess.PIPE: "<pipe>", subprocess.STDOUT: "<stdout>"}.get(stream, repr(stream))
 
 
+async def _start(
+    loop: Pipes,
+    protocol_factory: Callable[[], asyncio.SubprocessProtocol],
+    what: str,
+    args: Any,
+    shell: bool,
+    stdin: Any,
+    stdout: Any,
+    stderr: Any,
+    kwargs: dict[str, Any],
+) -> Child:
+    protocol = protocol_factory()
+    if loop._debug:
+        # Not the arguments: there may be secrets among them.
+        streams = f"stdin={_describe(stdin)} stdout={_describe(stdout)} stderr={_describe(stderr)}"
+        stdlib.logger().debug("%s %s", what, streams)
+    transport = SubprocessTransport(loop, protocol, args, shell, stdin, stdout, stderr, 0, **kwargs)
+    await transport.connect()
+    if loop._debug:
+        stdlib.logger().info("%s: %r", what, transport)
+    return transport, protocol
+
+
 class Subprocesses(Pipes):
     """Child processes, as a theme of AbstractEventLoop."""
 
@@ -60,8 +83,16 @@ class Subprocesses(Pipes):
         if shell:
             raise ValueError("shell must be False")
         _check_binary(universal_newlines, bufsize, encoding, errors, text)
-        return await self._subprocess(
-            protocol_factory, f"execute program {program!r}", (program, *args), False, stdin, stdout, stderr, kwargs
+        return await _start(
+            self,
+            protocol_factory,
+            f"execute program {program!r}",
+            (program, *args),
+            False,
+            stdin,
+            stdout,
+            stderr,
+            kwargs,
         )
 
     async def subprocess_shell(
@@ -86,28 +117,6 @@ class Subprocesses(Pipes):
         if not shell:
             raise ValueError("shell must be True")
         _check_binary(universal_newlines, bufsize, encoding, errors, text)
-        return await self._subprocess(
-            protocol_factory, f"run shell command {cmd!r}", cmd, True, stdin, stdout, stderr, kwargs
+        return await _start(
+            self, protocol_factory, f"run shell command {cmd!r}", cmd, True, stdin, stdout, stderr, kwargs
         )
-
-    async def _subprocess(
-        self,
-        protocol_factory: Callable[[], asyncio.SubprocessProtocol],
-        what: str,
-        args: Any,
-        shell: bool,
-        stdin: Any,
-        stdout: Any,
-        stderr: Any,
-        kwargs: dict[str, Any],
-    ) -> Child:
-        protocol = protocol_factory()
-        if self._debug:
-            # Not the arguments: there may be secrets among them.
-            streams = f"stdin={_describe(stdin)} stdout={_describe(stdout)} stderr={_describe(stderr)}"
-            stdlib.logger().debug("%s %s", what, streams)
-        transport = SubprocessTransport(self, protocol, args, shell, stdin, stdout, stderr, 0, **kwargs)
-        await transport.connect()
-        if self._debug:
-            stdlib.logger().info("%s: %r", what, transport)
-        return transport, protocol
