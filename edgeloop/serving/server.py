@@ -18,8 +18,19 @@ _WAITS_FOR_CONNECTIONS = sys.version_info >= (3, 12, 1)
 _CLOSES_CLIENTS = sys.version_info >= (3, 14)
 
 
+# The states of a Server; from CLOSED on it never goes back.
+IDLE = 0  # the sockets are bound, nothing is accepted: not yet, or because a start failed
+SERVING = 1
+CLOSED = 2  # the sockets are closed, connections live on
+FINISHED = 3  # the last connection has ended too
+
+
 class Server(asyncio.AbstractServer):
-    """What ``create_server`` returns. asyncio doc: Server Objects."""
+    """What ``create_server`` returns. asyncio doc: Server Objects.
+
+    Owns the listening sockets until ``close``, and no connection: a transport attaches itself, and detaches when its
+    connection is over. For the loop's thread alone.
+    """
 
     def __init__(
         self,
@@ -42,8 +53,8 @@ class Server(asyncio.AbstractServer):
         self._ssl_context = ssl_context  # asyncio's name for it: some look here to know which scheme they serve
         self._listeners: list[Listener] = []
         self._clients: set[Any] = set()
-        self._waiters: list[asyncio.Future[None]] | None = []
-        self._serving = False
+        self._waiters: list[asyncio.Future[None]] = []
+        self._state = IDLE
         self._serving_forever: asyncio.Future[None] | None = None
 
     def __repr__(self) -> str:
@@ -56,11 +67,13 @@ class Server(asyncio.AbstractServer):
 
     def _detach(self, transport: Any = None) -> None:
         self._clients.discard(transport)
-        if not self._clients and self._sockets is None:
-            self._wake_waiters()
+        if not self._clients and self._state >= CLOSED:
+            self._finish()
 
-    def _wake_waiters(self) -> None:
-        waiters, self._waiters = self._waiters or [], None
+    def _finish(self) -> None:
+        assert self._state >= CLOSED
+        self._state = FINISHED
+        waiters, self._waiters = self._waiters, []
         for waiter in waiters:
             if not waiter.done():
                 waiter.set_result(None)
@@ -72,8 +85,8 @@ class Server(asyncio.AbstractServer):
         return self._loop  # type: ignore[return-value]
 
     def is_serving(self) -> bool:
-        """Whether new connections are accepted."""
-        return self._serving
+        """Return True while new connections are accepted."""
+        return self._state == SERVING
 
     @property
     def sockets(self) -> tuple[stdlib.TransportSocket, ...]:
@@ -81,9 +94,9 @@ class Server(asyncio.AbstractServer):
         return tuple(stdlib.TransportSocket(sock) for sock in self._sockets or ())
 
     def _start_serving(self) -> None:
-        if self._serving or self._sockets is None:
+        if self._state != IDLE or self._sockets is None:
             return
-        self._serving = True
+        self._state = SERVING
         try:
             for sock in self._sockets:
                 sock.listen(self._backlog)
@@ -96,7 +109,8 @@ class Server(asyncio.AbstractServer):
 
     def _stop_listening(self) -> None:
         listeners, self._listeners = self._listeners, []
-        self._serving = False
+        if self._state == SERVING:
+            self._state = IDLE
         for listener in listeners:
             listener.stop()
 
@@ -131,6 +145,8 @@ class Server(asyncio.AbstractServer):
         sockets, self._sockets = self._sockets, None
         if sockets is None:
             return
+        assert self._state < CLOSED
+        self._state = CLOSED
         self._stop_listening()
         if self._unlink is not None:
             self._unlink()
@@ -140,7 +156,7 @@ class Server(asyncio.AbstractServer):
             self._serving_forever.cancel()
             self._serving_forever = None
         if not self._clients:
-            self._wake_waiters()
+            self._finish()
 
     def close_clients(self) -> None:
         """Close the connections this server took (asyncio has this from 3.13 on)."""
@@ -154,7 +170,7 @@ class Server(asyncio.AbstractServer):
 
     async def wait_closed(self) -> None:
         """Wait until the server is closed and, from Python 3.12.1 on, its last connection too."""
-        if self._waiters is None or (self._sockets is None and not _WAITS_FOR_CONNECTIONS):
+        if self._state == FINISHED or (self._state == CLOSED and not _WAITS_FOR_CONNECTIONS):
             return
         waiter = asyncio.get_running_loop().create_future()
         self._waiters.append(waiter)
