@@ -24,7 +24,7 @@ Connection = tuple[asyncio.Transport, asyncio.BaseProtocol]
 
 
 def check_tls_timeouts(ssl: Any, handshake: float | None, shutdown: float | None) -> None:
-    """ValueError for a TLS time limit without TLS."""
+    """Raise ValueError for a TLS time limit without TLS."""
     if not ssl:
         if handshake is not None:
             raise ValueError("ssl_handshake_timeout is only meaningful with ssl")
@@ -33,7 +33,7 @@ def check_tls_timeouts(ssl: Any, handshake: float | None, shutdown: float | None
 
 
 def _alternate_families(infos: Iterable[AddressInfo], first_count: int) -> list[AddressInfo]:
-    # RFC 8305, section 4: addresses of one family after another, the first family with first_count in front.
+    # RFC 8305, section 4: the families take turns, after first_count addresses of the first one.
     families: dict[int, list[AddressInfo]] = {}
     for info in infos:
         families.setdefault(info[0], []).append(info)
@@ -44,9 +44,9 @@ def _alternate_families(infos: Iterable[AddressInfo], first_count: int) -> list[
 
 
 def _failure(errors: list[OSError], all_errors: bool) -> BaseException:
-    # What to raise when no address could be reached.
+    # The exception for a host of which no address was reached.
     if not errors:
-        return TimeoutError("create_connection failed")  # the race was ended before any attempt had failed
+        return TimeoutError("create_connection failed")  # the race ended before any attempt had failed
     if all_errors:
         return ExceptionGroup("create_connection failed", errors)
     if all(str(error) == str(errors[0]) for error in errors):
@@ -110,10 +110,10 @@ async def _connect_first(
         sock = None
         raise
     finally:
-        for other in connected:  # one that came in second, or first in a race that was cancelled then
+        for other in connected:  # one that lost the race, or won it when it was cancelled
             if other is not sock:
                 other.close()
-        del errors  # they refer to this frame
+        del errors  # their tracebacks refer to this frame
 
 
 async def _connect_one(
@@ -185,7 +185,7 @@ async def _connected(
         transport.close()
         raise
     finally:
-        # The exception's traceback holds this frame, and the frame the future that holds the exception.
+        # The exception's traceback holds this frame, and the frame holds the future that holds the exception.
         del waiter
     return transport, protocol
 
@@ -197,7 +197,7 @@ def _stream_transport(
     fd = sock.fileno()
     loop._check_not_a_transport(fd)
     if sock.family in (socket.AF_INET, socket.AF_INET6):
-        # As the stdlib's loop: small writes leave at once, tcp(7).
+        # As asyncio does: small writes leave at once, tcp(7).
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     try:
         peername = sock.getpeername()
@@ -210,7 +210,7 @@ def _stream_transport(
 
 
 class Connections(SocketCalls):
-    """Clients, as a theme of AbstractEventLoop."""
+    """Clients, as a mixin of EventLoop. A socket that it makes is its own until a transport has it."""
 
     async def create_connection(
         self,
@@ -231,10 +231,11 @@ class Connections(SocketCalls):
         interleave: int | None = None,
         all_errors: bool = False,
     ) -> Connection:
-        """Connect to ``host`` and ``port``, or take a connected ``sock``; the transport and the protocol.
+        """Connect to ``host`` and ``port``, or take a connected ``sock``; return the transport and the protocol.
 
-        With ``happy_eyeballs_delay`` (seconds; RFC 8305 recommends 0.25) the next address is tried after that time while the
-        one before still hangs. Raises OSError, with ``all_errors`` (Python 3.12+) an ExceptionGroup of one for each address.
+        With ``happy_eyeballs_delay`` (seconds; RFC 8305 recommends 0.25) the next address is tried after that time though
+        the one before may still answer. Raises OSError, with ``all_errors`` (Python 3.12+) an ExceptionGroup with one for
+        each address.
         """
         stdlib.since((3, 12), "create_connection", "all_errors", all_errors)
         if server_hostname is not None and not ssl:
@@ -289,9 +290,9 @@ class Connections(SocketCalls):
         ssl_handshake_timeout: float | None = None,
         ssl_shutdown_timeout: float | None = None,
     ) -> Connection:
-        """Connect to a Unix socket by ``path``, or take a connected ``sock``; the transport and the protocol.
+        """Connect to a Unix socket by ``path``, or take a connected ``sock``; return the transport and the protocol.
 
-        A full backlog is waited for, as ``sock_connect`` does.
+        Waits while the peer's backlog is full, as ``sock_connect`` does.
         """
         if ssl and server_hostname is None:
             raise ValueError("you have to pass server_hostname when using ssl")
@@ -335,7 +336,7 @@ class Connections(SocketCalls):
         ssl_handshake_timeout: float | None = None,
         ssl_shutdown_timeout: float | None = None,
     ) -> Connection:
-        """Take over a connection that was accepted elsewhere; the transport and the protocol."""
+        """Take over a connection that was accepted elsewhere; return the transport and the protocol."""
         if sock.type != socket.SOCK_STREAM:
             raise ValueError(f"A Stream Socket was expected, got {sock!r}")
         check_tls_timeouts(ssl, ssl_handshake_timeout, ssl_shutdown_timeout)

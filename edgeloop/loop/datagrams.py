@@ -16,13 +16,13 @@ from ..transports.datagram import DatagramTransport
 from .connections import ProtocolFactory
 from .sockcalls import SocketCalls
 
-# What the socket is made with, and bound and connected to: ((family, proto), (local address, remote address)).
+# A socket to try: ((family, proto), (address to bind to, address to connect to)).
 Candidate = tuple[tuple[int, int], tuple[Any, Any]]
 
-_TAKES_ANY_PACKETS = sys.version_info >= (3, 13)  # asyncio's ``sock=``: not of SOCK_DGRAM alone
+_TAKES_ANY_PACKETS = sys.version_info >= (3, 13)  # asyncio's ``sock=`` is not limited to SOCK_DGRAM
 
-# Bound at import: what watches for blocking calls, such as blockbuster in the suites of aiohttp and Starlette, replaces
-# these in os, and knows by asyncio's file names that a loop may make them.
+# Bound at import: tools that look for blocking calls, such as blockbuster in the suites of aiohttp and Starlette, replace
+# these in os, and let asyncio's files alone call them.
 _stat, _unlink = os.stat, os.unlink
 
 
@@ -38,7 +38,7 @@ def _check_given(sock: socket.socket, modifiers: dict[str, Any]) -> None:
 
 
 def _remove_stale(path: str) -> None:
-    # The file of a socket that is no more would keep us from binding; an abstract name has no file.
+    # bind(2) fails while the file of a former socket exists; an abstract name has no file.
     if path[0] == "\x00":
         return
     try:
@@ -97,7 +97,7 @@ async def _candidates(
 async def _first_socket(
     loop: SocketCalls, candidates: list[Candidate], reuse_port: bool, allow_broadcast: bool
 ) -> tuple[socket.socket, Any]:
-    """The first candidate that can be had, and where everything goes that it sends."""
+    """Return a socket of the first candidate that works, and its remote address. Raise OSError if none does."""
     failures: list[OSError] = []
     for (family, proto), (local, remote) in candidates:
         sock: socket.socket | None = None
@@ -124,11 +124,11 @@ async def _first_socket(
     try:
         raise failures[0]
     finally:
-        del failures  # it refers to this frame
+        del failures  # their tracebacks refer to this frame
 
 
 class Datagrams(SocketCalls):
-    """Datagram endpoints, as a theme of AbstractEventLoop."""
+    """Datagram endpoints, as a mixin of EventLoop. A socket that it makes is its own until a transport has it."""
 
     async def create_datagram_endpoint(
         self,
@@ -143,12 +143,12 @@ class Datagrams(SocketCalls):
         allow_broadcast: bool | None = None,
         sock: socket.socket | None = None,
     ) -> tuple[asyncio.DatagramTransport, asyncio.DatagramProtocol]:
-        """A datagram socket bound to ``local_addr``, or connected to ``remote_addr``, or both; or a given ``sock``.
+        """Bind a datagram socket to ``local_addr``, connect it to ``remote_addr``, or both; or take a ``sock``.
 
-        The addresses are (host, port), with family AF_UNIX paths, where a stale socket file is replaced. ``flags`` are
-        those of getaddrinfo(3); ``reuse_port`` sets SO_REUSEPORT, ``allow_broadcast`` sets SO_BROADCAST and leaves the
-        socket unconnected, so that answers may come from anyone. Raises OSError; ValueError, TypeError for what can't
-        be.
+        Returns the transport and the protocol. The addresses are (host, port), with family AF_UNIX paths, where a stale
+        socket file is replaced. ``flags`` are those of getaddrinfo(3); ``reuse_port`` sets SO_REUSEPORT,
+        ``allow_broadcast`` sets SO_BROADCAST and leaves the socket unconnected, so that anyone may answer. Raises
+        OSError; ValueError or TypeError for wrong arguments.
         """
         remote = None
         is_ours = sock is None

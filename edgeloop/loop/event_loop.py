@@ -1,4 +1,4 @@
-"""``EventLoop``: the themes put together, with running, closing and the exception handler. asyncio doc: Event Loop."""
+"""``EventLoop``: the mixins together, with running, closing and the exception handler. asyncio doc: Event Loop."""
 
 from __future__ import annotations
 
@@ -24,15 +24,14 @@ from .subprocesses import Subprocesses
 
 T = TypeVar("T")
 
-# The C library gives the end of the heap back to the kernel when that much of it is free, at first 128 KiB, and gets it
-# again, page by page, as soon as the next messages come. A block of this size that was freed once makes it wait for twice
-# as much, mallopt(3) M_MMAP_THRESHOLD: 64 streams of 16 KiB took a third less CPU time with that.
+# The C library gives the free end of the heap back to the kernel from 128 KiB on, and the next messages fault it in again,
+# page by page. Once a block of this size was freed it keeps up to twice as much: mallopt(3), M_MMAP_THRESHOLD.
 KEPT_HEAP = 8 * 1024 * 1024
 
 ExceptionHandler = Callable[[asyncio.AbstractEventLoop, dict[str, Any]], object]
 
 
-@functools.cache  # once is enough, and later it might not be free
+@functools.cache  # the C library remembers it; the second time could cost time
 def _keep_heap() -> None:
     bytes(KEPT_HEAP)
 
@@ -40,7 +39,12 @@ def _keep_heap() -> None:
 class EventLoop(  # type: ignore[misc]
     Connections, Servers, Datagrams, SendFiles, Subprocesses, Signals, asyncio.AbstractEventLoop
 ):
-    """An asyncio event loop on edge-triggered epoll. One thread runs it; the others use ``call_soon_threadsafe``."""
+    """An asyncio event loop on edge-triggered epoll.
+
+    One thread runs it and calls its methods; other threads may call ``call_soon_threadsafe``, and signal handlers too.
+    It owns its epoll set, wake-up eventfd, signal pipe and spare descriptor, its default executor and the resolver's
+    threads, and ``close`` gives them back. Open transports and the program's own descriptors stay open.
+    """
 
     __module__ = "edgeloop.loop"  # where programs find it, and logs say that it is
 
@@ -48,8 +52,8 @@ class EventLoop(  # type: ignore[misc]
         super().__init__()
         _keep_heap()
         if sys.version_info < (3, 12):
-            # Python 3.11 is the other way round than its successors (tasks.pxd): it finds the methods of an object that
-            # has attributes in its __dict__ at once, and gives up on one with an empty __dict__.
+            # Unlike its successors (tasks.pxd) Python 3.11 caches method lookups only on an object that has something in
+            # its __dict__.
             self._in_dict = True  # never read
         self._exception_handler: ExceptionHandler | None = None
         self._asyncgens = AsyncGenerators()
@@ -57,7 +61,7 @@ class EventLoop(  # type: ignore[misc]
         self._selector = self.reactor  # likewise
         self._origin_depth: int | None = None  # of coroutine origin tracking before debug mode set its own
         if threading.current_thread() is threading.main_thread():
-            # Now, and not when it runs: a loop that could be made runs also when there is no descriptor left.
+            # Now, and not when it runs: a loop that exists can run when no descriptor is left.
             try:
                 self._signals.open_pipe(self)
             except BaseException:
@@ -76,14 +80,14 @@ class EventLoop(  # type: ignore[misc]
             raise RuntimeError("Cannot run the event loop while another loop is running")
 
     def run_forever(self) -> None:
-        """Run until ``stop`` is called. RuntimeError if closed, running already, or another loop runs in this thread."""
+        """Run until ``stop`` is called. RuntimeError if it is closed or running, or another loop runs in this thread."""
         self._run_forever_setup()
         try:
             self._run_turns()
         finally:
             self._run_forever_cleanup()
 
-    # The two that a foreign run_forever calls around its own turns of _run_once; asyncio has them from 3.13 on.
+    # For a run_forever of others that calls _run_once itself; asyncio has these two from 3.13 on.
 
     def _run_forever_setup(self) -> None:
         self._check_closed()
@@ -100,7 +104,7 @@ class EventLoop(  # type: ignore[misc]
 
     def _run_forever_cleanup(self) -> None:
         try:
-            self.reactor.flush()  # SystemExit or KeyboardInterrupt has ended the turn
+            self.reactor.flush()  # SystemExit or KeyboardInterrupt may have ended the turn
         finally:
             self._end_run()
 
@@ -108,7 +112,7 @@ class EventLoop(  # type: ignore[misc]
         self._stopping = False
         self._thread_id = None
         self.reactor.thread = 0
-        with contextlib.ExitStack() as steps:  # from the last to the first, each one whatever another raises
+        with contextlib.ExitStack() as steps:  # from the last to the first, and all, whatever one raises
             steps.callback(self._asyncgens.restore_hooks)
             steps.callback(self._track_origins, False)
             steps.callback(stdlib.set_running_loop, None)
@@ -124,13 +128,13 @@ class EventLoop(  # type: ignore[misc]
         is_ours = not asyncio.isfuture(future)
         awaited: Any = asyncio.ensure_future(future, loop=self)  # type: ignore[arg-type]
         if is_ours:
-            awaited._log_destroy_pending = False  # when it is left undone, the exception below says so
+            awaited._log_destroy_pending = False  # the exception below says that it is left undone
         awaited.add_done_callback(_stop_its_loop)
         try:
             self.run_forever()
         except BaseException:
             if is_ours and awaited.done() and not awaited.cancelled():
-                awaited.exception()  # it left through run_forever already: not to be reported as never retrieved
+                awaited.exception()  # run_forever has raised it: it counts as retrieved
             raise
         finally:
             awaited.remove_done_callback(_stop_its_loop)
@@ -141,7 +145,7 @@ class EventLoop(  # type: ignore[misc]
     def close(self) -> None:
         """Close the loop: nothing runs on it any more. RuntimeError while it runs; a second close does nothing.
 
-        The default executor is told to stop, not waited for. Transports that are open still are not closed.
+        The default executor is shut down without waiting for it. Open transports stay open.
         """
         if self.is_running():
             raise RuntimeError("Cannot close a running event loop")
@@ -173,18 +177,18 @@ class EventLoop(  # type: ignore[misc]
         """Close the asynchronous generators that were begun and not finished."""
         await self._asyncgens.shut_down(self)
 
-    # The name in the warning, where a test has closed the loop under its Runner, and this is made and never awaited:
-    # pytest-asyncio, which says so itself, keeps quiet about the coroutine of this name alone.
+    # Where a test closes the loop of its Runner, the coroutine is never awaited. pytest-asyncio reports that itself, and
+    # ignores the interpreter's warning for a coroutine of this name alone.
     shutdown_asyncgens.__qualname__ = "BaseEventLoop.shutdown_asyncgens"
 
     # Exceptions nobody can catch
 
     def get_exception_handler(self) -> ExceptionHandler | None:
-        """The handler that was set, None for the default one."""
+        """Return the handler that was set; None means the default one."""
         return self._exception_handler
 
     def set_exception_handler(self, handler: ExceptionHandler | None) -> None:
-        """Have ``handler(loop, context)`` told of exceptions nobody can catch. TypeError if it isn't callable."""
+        """Call ``handler(loop, context)`` for exceptions nobody can catch. Raise TypeError if it isn't callable."""
         if handler is not None and not callable(handler):
             raise TypeError(f"A callable object or None is expected, got {handler!r}")
         self._exception_handler = handler
@@ -209,7 +213,7 @@ class EventLoop(  # type: ignore[misc]
         stdlib.logger().error("\n".join(lines), exc_info=info)
 
     def call_exception_handler(self, context: dict[str, Any]) -> None:
-        """Tell the exception handler. ``context``: ``message``, and where they apply ``exception``, ``future``, ``task``,
+        """Call the exception handler. ``context``: ``message``, and where they apply ``exception``, ``future``, ``task``,
         ``handle``, ``protocol``, ``transport``, ``socket``, ``asyncgen``, ``source_traceback``."""
         handler = self._exception_handler
         if handler is None:
@@ -218,7 +222,7 @@ class EventLoop(  # type: ignore[misc]
             except (SystemExit, KeyboardInterrupt):
                 raise
             except BaseException:
-                # A subclass's, that fails: nothing is left to tell but the log.
+                # A subclass's that fails: only the log is left.
                 stdlib.logger().error("Exception in default exception handler", exc_info=True)
             return
         try:
@@ -253,7 +257,7 @@ class EventLoop(  # type: ignore[misc]
             self.call_soon_threadsafe(self._track_origins, enabled)
 
     def _track_origins(self, enabled: bool) -> None:
-        # A coroutine that was never awaited can tell where it was made.
+        # The warning of a coroutine that was never awaited says where it was made.
         if enabled and self._origin_depth is None:
             self._origin_depth = sys.get_coroutine_origin_tracking_depth()
             sys.set_coroutine_origin_tracking_depth(10)
@@ -264,5 +268,5 @@ class EventLoop(  # type: ignore[misc]
 
 def _stop_its_loop(future: asyncio.Future[Any]) -> None:
     if not future.cancelled() and isinstance(future.exception(), (SystemExit, KeyboardInterrupt)):
-        return  # it leaves the loop by itself
+        return  # the task has raised it out of the loop
     future.get_loop().stop()

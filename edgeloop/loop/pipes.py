@@ -30,14 +30,14 @@ async def _connected(
 
 
 class Pipes(Tasks):
-    """Pipes, as a theme of AbstractEventLoop."""
+    """Pipes, as a mixin of EventLoop."""
 
     async def connect_read_pipe(
         self, protocol_factory: ProtocolFactory, pipe: Any
     ) -> tuple[asyncio.ReadTransport, asyncio.BaseProtocol]:
-        """Read from a pipe, FIFO, character device or socket, given as a file object; the transport and the protocol.
+        """Read from a pipe, FIFO, character device or socket, a file object; return the transport and the protocol.
 
-        The file becomes the transport's: it is made non-blocking, and closed at the end. ValueError for any other file.
+        The transport owns the file from now on: it makes it non-blocking and closes it. ValueError for any other file.
         """
         protocol = protocol_factory()
         waiter: asyncio.Future[None] = self.create_future()
@@ -48,9 +48,9 @@ class Pipes(Tasks):
     async def connect_write_pipe(
         self, protocol_factory: ProtocolFactory, pipe: Any
     ) -> tuple[asyncio.WriteTransport, asyncio.BaseProtocol]:
-        """Write to a pipe, FIFO, character device or socket, given as a file object; the transport and the protocol.
+        """Write to a pipe, FIFO, character device or socket, a file object; return the transport and the protocol.
 
-        The file becomes the transport's: it is made non-blocking, and closed at the end. ValueError for any other file.
+        The transport owns the file from now on: it makes it non-blocking and closes it. ValueError for any other file.
         """
         protocol = protocol_factory()
         waiter: asyncio.Future[None] = self.create_future()

@@ -22,11 +22,11 @@ from .connections import ProtocolFactory, check_tls_timeouts
 from .resolver import AddressInfo, Resolver
 from .sockcalls import check_not_tls
 
-# asyncio removes the path of a Unix server with the server from 3.13 on.
+# From 3.13 on asyncio removes the socket file of a Unix server when the server closes.
 _CLEANS_UP = sys.version_info >= (3, 13)
 
-# Bound at import: what watches for blocking calls, such as blockbuster in the suites of aiohttp and Starlette, replaces
-# these in os, and knows by asyncio's file names that a loop may make them.
+# Bound at import: tools that look for blocking calls, such as blockbuster in the suites of aiohttp and Starlette, replace
+# these in os, and let asyncio's files alone call them.
 _stat, _unlink = os.stat, os.unlink
 
 
@@ -37,7 +37,7 @@ def _check_tls_context(ssl: Any, handshake: float | None, shutdown: float | None
 
 
 def _bind(info: AddressInfo, reuse_address: bool, reuse_port: bool, keep_alive: bool) -> socket.socket | None:
-    # A bound socket; None if this machine lacks the family or the address.
+    # Return a bound socket, or None if this machine lacks the family or the address.
     family, kind, proto, _, address = info
     try:
         sock = socket.socket(family, kind, proto)
@@ -55,7 +55,7 @@ def _bind(info: AddressInfo, reuse_address: bool, reuse_port: bool, keep_alive: 
         if keep_alive:
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, True)
         if family == socket.AF_INET6:
-            # ipv6(7): or it would take the IPv4 port as well, for which there is a socket of its own.
+            # ipv6(7): else it takes the IPv4 port as well, which has a socket of its own.
             sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, True)
         sock.bind(address)
     except OSError as exc:
@@ -77,7 +77,7 @@ def _bind_path(path: Any) -> socket.socket:
         if path[0] not in (0, "\x00"):  # an abstract name has no file
             try:
                 if stat.S_ISSOCK(_stat(path).st_mode):
-                    _unlink(path)  # of a server that is no more
+                    _unlink(path)  # of a server that has ended
             except FileNotFoundError:
                 pass
             except OSError as exc:
@@ -95,7 +95,7 @@ def _bind_path(path: Any) -> socket.socket:
 
 
 def _unlinker(sock: socket.socket) -> Callable[[], None] | None:
-    # Removes the file of a Unix server, unless another has taken the path since.
+    # Return what removes the file of a Unix server, unless another server has taken the path since.
     path = sock.getsockname()
     if not path or path[0] in (0, "\x00"):
         return None
@@ -148,7 +148,7 @@ async def _serve(
     is_ours: bool,
     cleanup: bool = False,
 ) -> Server:
-    # If there is to be no server, sockets that the loop has made are closed, and one that was given is its owner's.
+    # If no server comes of it, sockets that the loop made are closed, and one that was given stays its owner's.
     server: Server | None = None
     try:
         unlink = _unlinker(sockets[0]) if cleanup else None
@@ -171,7 +171,7 @@ async def _serve(
 
 
 def _tls_connect(loop: Servers, ssl: Any, handshake_timeout: float | None, shutdown_timeout: float | None) -> Connect:
-    """What the listener gives an accepted connection: a transport with TLS on it, and nobody who waits for it."""
+    """Return the function that makes the TLS transport of an accepted connection."""
     check_timeouts(handshake_timeout, shutdown_timeout)
     admission = Admission(loop)  # type: ignore[arg-type]
 
@@ -195,7 +195,7 @@ def _tls_connect(loop: Servers, ssl: Any, handshake_timeout: float | None, shutd
 
 
 def _handshake_report(loop: Servers, protocol: asyncio.BaseProtocol) -> asyncio.Future[None]:
-    # Clients leave in the middle of a handshake all the time: worth telling in debug mode only, as asyncio does.
+    # Clients often leave in the middle of a handshake: reported in debug mode only, as asyncio does.
     def report(waiter: asyncio.Future[None]) -> None:
         if not waiter.cancelled() and waiter.exception() is not None:
             loop.call_exception_handler(
@@ -212,7 +212,7 @@ def _handshake_report(loop: Servers, protocol: asyncio.BaseProtocol) -> asyncio.
 
 
 class Servers(Resolver):
-    """Servers, as a theme of AbstractEventLoop."""
+    """Servers, as a mixin of EventLoop. Its listening sockets are its own until a Server has them."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -236,7 +236,7 @@ class Servers(Resolver):
         ssl_shutdown_timeout: float | None = None,
         start_serving: bool = True,
     ) -> Server:
-        """Listen on every address of ``host`` (one, several, or None for all interfaces), or on a bound ``sock``.
+        """Listen on every address of ``host`` (one name, several, or None for all interfaces), or on a bound ``sock``.
 
         ``backlog`` is that of listen(2), ``reuse_port`` lets several processes share the port, ``keep_alive``
         (Python 3.13+) sets SO_KEEPALIVE on the connections. Raises OSError.

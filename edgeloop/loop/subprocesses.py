@@ -17,7 +17,7 @@ Child = tuple[asyncio.SubprocessTransport, asyncio.SubprocessProtocol]
 def _check_binary(
     universal_newlines: bool, bufsize: int, encoding: str | None, errors: str | None, text: bool | None
 ) -> None:
-    # Streams of bytes, unbuffered: what Popen offers beyond that needs blocking file objects.
+    # Unbuffered bytes only: Popen's text mode and its buffering need blocking file objects.
     if universal_newlines:
         raise ValueError("universal_newlines must be False")
     if bufsize != 0:
@@ -47,7 +47,7 @@ async def _start(
 ) -> Child:
     protocol = protocol_factory()
     if loop._debug:
-        # Not the arguments: there may be secrets among them.
+        # Not the arguments: they may contain secrets.
         streams = f"stdin={_describe(stdin)} stdout={_describe(stdout)} stderr={_describe(stderr)}"
         stdlib.logger().debug("%s %s", what, streams)
     transport = SubprocessTransport(loop, protocol, args, shell, stdin, stdout, stderr, 0, **kwargs)
@@ -58,7 +58,7 @@ async def _start(
 
 
 class Subprocesses(Pipes):
-    """Child processes, as a theme of AbstractEventLoop."""
+    """Child processes, as a mixin of EventLoop. The transports of their pipes are those that Pipes makes."""
 
     async def subprocess_exec(
         self,
@@ -76,7 +76,7 @@ class Subprocesses(Pipes):
         text: bool | None = None,
         **kwargs: Any,
     ) -> Child:
-        """Start ``program`` with ``args``; the transport and the protocol. Other keywords are subprocess.Popen's.
+        """Start ``program`` with ``args``; return the transport and the protocol. Other keywords are subprocess.Popen's.
 
         Raises ValueError for text mode, buffering or ``shell``, and whatever Popen raises: OSError, SubprocessError.
         """
@@ -111,7 +111,7 @@ class Subprocesses(Pipes):
         text: bool | None = None,
         **kwargs: Any,
     ) -> Child:
-        """Have the shell run ``cmd``; the transport and the protocol. Keywords, exceptions: as ``subprocess_exec``."""
+        """Run ``cmd`` in the shell; return the transport and the protocol. For the rest see ``subprocess_exec``."""
         if not isinstance(cmd, (bytes, str)):
             raise ValueError("cmd must be a string")
         if not shell:

@@ -12,8 +12,8 @@ cdef class Tasks(Scheduler):
     cdef public object _task_factory
     cdef dict _keywords
 
-    # What the themes that are not compiled keep of a loop, and the loop itself. It is here lest it should make a __dict__
-    # for the loop: without one, the interpreter finds the loop's methods without a look at what the instance has.
+    # The attributes of the mixins that are not compiled and of EventLoop. Declared, they make no __dict__: without one the
+    # interpreter finds the loop's methods without looking into the instance.
     cdef public object _default_executor
     cdef public object _executor_shut_down
     cdef public object _resolver

@@ -1,4 +1,4 @@
-"""``Server``: the listening sockets of one create_server call and the connections they took."""
+"""``Server``: the listening sockets of one create_server call and their connections."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from .. import stdlib
 from ..core.schedule import Scheduler
 from .listener import Connect, Listener, Reserve
 
-# wait_closed waits for the connections too since 3.12.1; before, it came back at once from a closed server.
+# From 3.12.1 on wait_closed waits for the connections too; before, it returned at once for a closed server.
 _WAITS_FOR_CONNECTIONS = sys.version_info >= (3, 12, 1)
 # From 3.14 on a serve_forever that is cancelled closes the connections too, or it would wait for them.
 _CLOSES_CLIENTS = sys.version_info >= (3, 14)
@@ -50,7 +50,7 @@ class Server(asyncio.AbstractServer):
         self._reserve = reserve
         self._connect = connect
         self._unlink = unlink
-        self._ssl_context = ssl_context  # asyncio's name for it: some look here to know which scheme they serve
+        self._ssl_context = ssl_context  # asyncio's name: websockets looks here for the scheme it serves
         self._listeners: list[Listener] = []
         self._clients: set[Any] = set()
         self._waiters: list[asyncio.Future[None]] = []
@@ -81,7 +81,7 @@ class Server(asyncio.AbstractServer):
     # asyncio.Server
 
     def get_loop(self) -> asyncio.AbstractEventLoop:
-        """The loop the server runs on."""
+        """Return the server's loop."""
         return self._loop  # type: ignore[return-value]
 
     def is_serving(self) -> bool:
@@ -115,7 +115,7 @@ class Server(asyncio.AbstractServer):
             listener.stop()
 
     async def start_serving(self) -> None:
-        """Accept connections; does nothing if the server does already."""
+        """Accept connections. Does nothing if the server accepts them already, or is closed."""
         self._start_serving()
         await asyncio.sleep(0)
 
@@ -159,12 +159,12 @@ class Server(asyncio.AbstractServer):
             self._finish()
 
     def close_clients(self) -> None:
-        """Close the connections this server took (asyncio has this from 3.13 on)."""
+        """Close this server's connections (asyncio has this from 3.13 on)."""
         for transport in tuple(self._clients):
             transport.close()
 
     def abort_clients(self) -> None:
-        """Close them at once: what was not sent yet is lost (asyncio has this from 3.13 on)."""
+        """Close this server's connections at once and drop what they have not sent (asyncio has this from 3.13 on)."""
         for transport in tuple(self._clients):
             transport.abort()
 
