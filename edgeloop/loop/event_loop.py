@@ -162,11 +162,11 @@ class EventLoop(  # type: ignore[misc]
         if executor is not None:
             executor.shutdown(wait=False)
         self._resolver.close()
-        self._reserve.give_up()
+        self._spare_descriptor.give_up()
         self.reactor.close()
 
     def __del__(self) -> None:
-        if getattr(self, "_reserve", None) is not None and not self.is_closed():
+        if getattr(self, "_spare_descriptor", None) is not None and not self.is_closed():
             warnings.warn(f"unclosed event loop {self!r}", ResourceWarning, source=self, stacklevel=2)
             if not self.is_running():
                 self.close()

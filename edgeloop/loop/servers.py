@@ -13,10 +13,10 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from .. import stdlib
-from ..serving.listener import Connect, Reserve
+from ..serving.listener import Connect, SpareDescriptor
 from ..serving.server import Server
 from ..transports.stream import StreamTransport
-from ..transports.tls.admission import Admission
+from ..transports.tls.admission import HandshakeLimiter
 from ..transports.tls.protocol import TLSProtocol, check_timeouts
 from .connections import ProtocolFactory, check_tls_timeouts
 from .resolver import AddressInfo, Resolver
@@ -153,7 +153,7 @@ async def _serve(
     try:
         unlink = _unlinker(sockets[0]) if cleanup else None
         connect = _tls_connect(loop, ssl, handshake_timeout, shutdown_timeout) if ssl else None
-        server = Server(loop, sockets, protocol_factory, backlog, loop._reserve, connect, unlink, ssl or None)
+        server = Server(loop, sockets, protocol_factory, backlog, loop._spare_descriptor, connect, unlink, ssl or None)
         if start_serving:
             await server.start_serving()
     except BaseException:
@@ -173,7 +173,7 @@ async def _serve(
 def _tls_connect(loop: Servers, ssl: Any, handshake_timeout: float | None, shutdown_timeout: float | None) -> Connect:
     """Return the function that makes the TLS transport of an accepted connection."""
     check_timeouts(handshake_timeout, shutdown_timeout)
-    admission = Admission(loop)  # type: ignore[arg-type]
+    handshake_limiter = HandshakeLimiter(loop)  # type: ignore[arg-type]
 
     def connect(
         peername: Any, protocol: asyncio.BaseProtocol, context: contextvars.Context, server: Any
@@ -187,7 +187,7 @@ def _tls_connect(loop: Servers, ssl: Any, handshake_timeout: float | None, shutd
             ssl_handshake_timeout=handshake_timeout,
             ssl_shutdown_timeout=shutdown_timeout,
             server=server,
-            admission=admission,
+            handshake_limiter=handshake_limiter,
         )
         return StreamTransport(loop, -1, None, tls, context, peername)  # type: ignore[arg-type]
 
@@ -216,7 +216,7 @@ class Servers(Resolver):
 
     def __init__(self) -> None:
         super().__init__()
-        self._reserve = Reserve()
+        self._spare_descriptor = SpareDescriptor()
 
     async def create_server(
         self,

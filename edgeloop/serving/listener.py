@@ -26,7 +26,7 @@ REPORT_SECONDS = 5.0  # at most one report in that time
 Connect = Callable[[Any, asyncio.BaseProtocol, contextvars.Context, Any], StreamTransport]
 
 
-class Reserve:
+class SpareDescriptor:
     """One descriptor held back: without a free one, a client is accepted and turned away in its place.
 
     One for each loop, shared by its listeners; the loop's ``close`` gives it up. For the loop's thread alone.
@@ -71,7 +71,7 @@ class Listener(Channel):
         sock: socket.socket,
         protocol_factory: Callable[[], asyncio.BaseProtocol],
         server: Any,
-        reserve: Reserve,
+        spare_descriptor: SpareDescriptor,
         connect: Connect | None = None,
     ) -> None:
         Channel.__init__(self, sock.fileno())
@@ -81,12 +81,12 @@ class Listener(Channel):
         self._server = server
         self._context = interpreter.copy_context()
         self._connect = connect
-        self._reserve = reserve
+        self._spare_descriptor = spare_descriptor
         self._family = sock.family
         self._short_read = short_reads_of_kind(sock.family, sock.proto)
         self._silent_until = 0.0
         self._retry: asyncio.TimerHandle | None = None
-        reserve.take()
+        spare_descriptor.take()
         if sock.family in (socket.AF_INET, socket.AF_INET6):
             # tcp(7): an accepted socket inherits it, which saves a system call for each connection.
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -119,12 +119,12 @@ class Listener(Channel):
             if accepted is None:
                 self.readable = False
                 return
-            self._welcome(accepted[0], accepted[1])
+            self._on_accepted(accepted[0], accepted[1])
             if not self.added:
                 return  # the protocol factory has closed the server
         self._loop.reactor.defer(self)
 
-    def _welcome(self, fd: int, peername: Any) -> None:
+    def _on_accepted(self, fd: int, peername: Any) -> None:
         # ``connection_made`` comes in the next turn, as on asyncio, after what the factory has scheduled.
         context = self._context.copy()
         transport: StreamTransport | None = None
@@ -153,7 +153,7 @@ class Listener(Channel):
             self.stop()
             return False
         self._report_seldom(exc)
-        if self._reserve.give_up():
+        if self._spare_descriptor.give_up():
             # A client that is turned away can try elsewhere; in the backlog it would hang.
             accepted = None
             try:
@@ -163,7 +163,7 @@ class Listener(Channel):
                 pass  # another thread took the descriptor
             if accepted is not None:
                 calls.close(accepted[0])
-            if self._reserve.take():
+            if self._spare_descriptor.take():
                 return self.readable
         # There was no spare descriptor, or another thread took it. No edge comes when one is free again.
         self._retry = self._loop.call_later(RETRY_SECONDS, self._try_again)
@@ -171,7 +171,7 @@ class Listener(Channel):
 
     def _try_again(self) -> None:
         self._retry = None
-        self._reserve.take()
+        self._spare_descriptor.take()
         if self.added:
             self._loop.reactor.defer(self)
 

@@ -18,7 +18,7 @@ from ..kernel import calls, datagrams, interpreter
 from .datagram_sending import DatagramSender
 
 
-class _DatagramFace(asyncio.Transport, asyncio.DatagramTransport):
+class _AsyncioDatagramTransport(asyncio.Transport, asyncio.DatagramTransport):
     """What ``isinstance`` sees of a DatagramTransport: a compiled class can't inherit from asyncio's."""
 
     __slots__ = ()
@@ -72,7 +72,7 @@ class DatagramTransport(DatagramSender):
 
     @property  # type: ignore[misc]
     def __class__(self) -> type[asyncio.DatagramTransport]:  # type: ignore[override]
-        return _DatagramFace
+        return _AsyncioDatagramTransport
 
     def begin(self, waiter: asyncio.Future[None] | None = None) -> None:
         """Call ``connection_made``, start reading, then tell the waiter. Runs in the transport's context."""
@@ -102,11 +102,11 @@ class DatagramTransport(DatagramSender):
     # Reading
 
     def on_ready(self) -> None:
-        """The reactor has news, or this channel had more to do."""
+        """The reactor has an event, or this channel had more to do."""
         if self.readable or self._arrived:
             self._read()
-        if self.writable and not self.marked:
-            if self._backlog:
+        if self.writable and not self.flush_queued:
+            if self._write_buffer:
                 self._send()
                 if self._protocol_paused:
                     self._maybe_resume_protocol()
@@ -138,16 +138,16 @@ class DatagramTransport(DatagramSender):
         except BaseException as exc:
             self._fatal_error(exc, "Fatal read error on datagram transport")
             return
-        if self._has_end and self.hung:
+        if self._has_end and self.hangup:
             self._cut_end()
         count = len(self._arrived)
         if count == 0:
             self.readable = False
-            self.hung = False
+            self.hangup = False
         elif (
             self._certain
-            and count < 2 * datagrams.MOST_DATAGRAMS
-            and not self.hung
+            and count < 2 * datagrams.MAX_DATAGRAMS
+            and not self.hangup
             and type(self._arrived[count - 2]) is bytes
         ):
             self.readable = False
@@ -159,7 +159,7 @@ class DatagramTransport(DatagramSender):
             del arrived[-2:]
         if arrived and arrived[-2] == b"":
             self.readable = False
-            self.hung = False
+            self.hangup = False
 
     def _deliver(self) -> None:
         # In the transport's context, entered once for all. What is delivered is taken out first: the protocol may do
@@ -281,5 +281,5 @@ class DatagramTransport(DatagramSender):
         words.append(f"fd={self.fd}")
         if self.fd >= 0:
             words.append(f"read={'paused' if self._paused else 'polling'}")
-            words.append(f"write=<{'polling' if self._backlog else 'idle'}, bufsize={self._backlog_size}>")
+            words.append(f"write=<{'polling' if self._write_buffer else 'idle'}, bufsize={self._write_buffer_size}>")
         return f"<{' '.join(words)}>"

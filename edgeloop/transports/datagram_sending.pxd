@@ -34,10 +34,10 @@ cdef class DatagramSender(WriteHalf):
     cdef _send_first(self, bytes data, addr)
     cdef _send_gathered(self)
     cdef _send_overdue(self)
-    @cython.locals(done=Py_ssize_t, backlog=list)
+    @cython.locals(done=Py_ssize_t, write_buffer=list)
     cdef _send(self)
     cdef bint _is_closed_by_owner(self) except -1
     @cython.locals(sent=list)
     cdef _drop_sent(self, Py_ssize_t count)
-    cdef _wait_for_room(self)
+    cdef _wait_writable(self)
     cdef _refused(self, exc)

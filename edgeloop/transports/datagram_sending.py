@@ -23,7 +23,7 @@ EARNED = 64  # so many messages of turns that send several have left one by one:
 FORFEITED = -1000  # one was late: so many leave one by one until answers are gathered again
 # After which a Unix socket looks whether another's full queue has room: each time twice as long, up to the second.
 FIRST_RETRY_SECONDS = 0.0001
-MOST_RETRY_SECONDS = 0.01
+MAX_RETRY_SECONDS = 0.01
 
 # From 3.13 on asyncio sends empty datagrams, and counts a header for each that waits.
 _SENDS_EMPTY = sys.version_info >= (3, 13)
@@ -75,13 +75,13 @@ class DatagramSender(WriteHalf):
             exc = TypeError("sendto() needs an address: the socket is not connected")
             self._fatal_error(exc, "Fatal write error on datagram transport")
             return
-        if not self._backlog and self.writable and not self._may_gather():
+        if not self._write_buffer and self.writable and not self._may_gather():
             self._send_first(data, addr)
             return
         self._keep(data, addr)
         if self.writable:
             self._gather()
-        if self._backlog_size > self._high_water:
+        if self._write_buffer_size > self._high_water:
             self._maybe_pause_protocol()
 
     def _may_gather(self) -> bool:
@@ -90,8 +90,8 @@ class DatagramSender(WriteHalf):
             if self._trust < 0:
                 self._trust += 1
                 return False
-        elif self._turn != reactor.batch:
-            self._turn = reactor.batch
+        elif self._turn != reactor.iteration:
+            self._turn = reactor.iteration
             return False
         elif self._trust < EARNED:
             self._trust += 1
@@ -100,29 +100,29 @@ class DatagramSender(WriteHalf):
         return interpreter.is_this_thread(self._loop._thread_id)
 
     def _keep(self, data: bytes, addr: Any) -> None:
-        self._backlog.append((data, addr))
-        self._backlog_size += len(data) + _HEADER_SIZE
+        self._write_buffer.append((data, addr))
+        self._write_buffer_size += len(data) + _HEADER_SIZE
 
     def _gather(self) -> None:
         # There is room: the message waits only for others to come along.
         if not self._gathered_at:
             self._gathered_at = calls.now()
-            self._reactor.mark(self)
+            self._reactor.schedule_flush(self)
         elif (
-            len(self._backlog) >= SEND_AT_ONCE
-            or self._backlog_size > self._high_water
+            len(self._write_buffer) >= SEND_AT_ONCE
+            or self._write_buffer_size > self._high_water
             or calls.now() - self._gathered_at > LONGEST_WAIT
         ):
             self._send()
         if self._protocol_paused:
-            self._reactor.mark(self)
+            self._reactor.schedule_flush(self)
 
     def _check_owner(self) -> None:
         if self._given:
             pipes.check_owner(self._sock, self.fd)
 
     def _send_first(self, data: bytes, addr: Any) -> None:
-        self._reactor.stirred = True
+        self._reactor.request_poll()
         try:
             self._check_owner()
             if datagrams.send_datagram(self.fd, self._family, self._sock, data, addr):
@@ -133,15 +133,15 @@ class DatagramSender(WriteHalf):
             self._refused(exc)
             return
         self._keep(data, addr)
-        self._wait_for_room()
-        if self._backlog_size > self._high_water:
+        self._wait_writable()
+        if self._write_buffer_size > self._high_water:
             self._maybe_pause_protocol()
 
     def _send_gathered(self) -> None:
-        if self._backlog and self.writable and interpreter.is_this_thread(self._loop._thread_id):
+        if self._write_buffer and self.writable and interpreter.is_this_thread(self._loop._thread_id):
             self._send()
             if self._protocol_paused:
-                self._reactor.mark(self)
+                self._reactor.schedule_flush(self)
 
     def _send_overdue(self) -> None:
         if calls.now() - self._gathered_at > LONGEST_WAIT:
@@ -159,36 +159,36 @@ class DatagramSender(WriteHalf):
             if calls.now() - self._gathered_at > LATE:
                 self._trust = FORFEITED
             self._gathered_at = 0.0
-        self._reactor.stirred = True
+        self._reactor.request_poll()
         self._sending = True
-        backlog = self._backlog
+        write_buffer = self._write_buffer
         done = 0
         try:
             if self._is_closed_by_owner():
-                done = len(backlog)
-            while done < len(backlog):
-                done, error = datagrams.send_datagrams(self.fd, self._family, self._sock, backlog, done)
+                done = len(write_buffer)
+            while done < len(write_buffer):
+                done, error = datagrams.send_datagrams(self.fd, self._family, self._sock, write_buffer, done)
                 if error is None:
-                    if done < len(backlog) and not self._lost:
-                        self._wait_for_room()
+                    if done < len(write_buffer) and not self._lost:
+                        self._wait_writable()
                     break
                 if isinstance(error, (SystemExit, KeyboardInterrupt)):
-                    self._reactor.mark(self)
+                    self._reactor.schedule_flush(self)
                     raise error
                 done += 1  # that one alone; the others go on
                 self._refused(error)
         finally:
             self._sending = False
-            if self._backlog is backlog:  # else it was aborted meanwhile
+            if self._write_buffer is write_buffer:  # else it was aborted meanwhile
                 self._drop_sent(done)
-        if not self._backlog:
-            self._emptied()
+        if not self._write_buffer:
+            self._on_drained()
 
     def _is_closed_by_owner(self) -> bool:
         try:
             self._check_owner()
         except OSError as exc:
-            for _ in self._backlog:
+            for _ in self._write_buffer:
                 self._refused(exc)
             return True
         return False
@@ -196,23 +196,23 @@ class DatagramSender(WriteHalf):
     def _drop_sent(self, count: int) -> None:
         if count:
             self._retry_seconds = FIRST_RETRY_SECONDS
-        sent = self._backlog[:count]  # let go of at the end: an address may have a destructor, which sends
-        if count >= len(self._backlog):
-            self._backlog = []
-            self._backlog_size = 0
+        sent = self._write_buffer[:count]  # let go of at the end: an address may have a destructor, which sends
+        if count >= len(self._write_buffer):
+            self._write_buffer = []
+            self._write_buffer_size = 0
         else:
             for data, _ in sent:
-                self._backlog_size -= len(data) + _HEADER_SIZE
-            del self._backlog[:count]
+                self._write_buffer_size -= len(data) + _HEADER_SIZE
+            del self._write_buffer[:count]
         del sent
 
-    def _wait_for_room(self) -> None:
+    def _wait_writable(self) -> None:
         self.writable = False
         if self._family == socket.AF_UNIX and not self._connected:
             # The other's queue is full. EPOLLOUT speaks of our own room, and each failed attempt raises it anew.
             if self._retry is None:
                 self._retry = self._loop.call_later(self._retry_seconds, self._try_again)
-                self._retry_seconds = min(2 * self._retry_seconds, MOST_RETRY_SECONDS)
+                self._retry_seconds = min(2 * self._retry_seconds, MAX_RETRY_SECONDS)
         elif self.added and not self.interest & calls.INTEREST_WRITE:
             self._reactor.rearm(self, calls.INTEREST_READ | calls.INTEREST_WRITE)
 
@@ -222,32 +222,32 @@ class DatagramSender(WriteHalf):
             self.writable = True
             self._send()
             if self._protocol_paused:
-                self._reactor.mark(self)
+                self._reactor.schedule_flush(self)
 
     def _refused(self, exc: BaseException) -> None:
         # One message could not be sent. The protocol is told in a turn of its own, never from within sendto().
         if isinstance(exc, OSError):
-            self._loop.call_soon(self._tell_error, exc, context=self._context)
+            self._loop.call_soon(self._call_error_received, exc, context=self._context)
         else:
             self._fatal_error(exc, "Fatal write error on datagram transport")
 
-    def _tell_error(self, exc: OSError) -> None:
+    def _call_error_received(self, exc: OSError) -> None:
         if self._protocol is not None:
             self._protocol.error_received(exc)
 
-    def _emptied(self) -> None:
+    def _on_drained(self) -> None:
         self._lose_when_closing()
 
     def abort(self) -> None:
         """Close without waiting: what the kernel won't take at once is lost."""
-        if self._backlog and self.writable and not self._lost and not self._sending:
+        if self._write_buffer and self.writable and not self._lost and not self._sending:
             # Gathered: the stdlib's loop has sent it by now. Whoever aborts does not ask what came of it.
             try:
                 self._check_owner()
             except OSError:
                 pass
             else:
-                datagrams.send_datagrams(self.fd, self._family, self._sock, self._backlog, 0)
+                datagrams.send_datagrams(self.fd, self._family, self._sock, self._write_buffer, 0)
         self._force_close(None)
 
     # The stream's half of asyncio.Transport, which asyncio's own is as well: there is none.

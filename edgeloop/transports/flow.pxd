@@ -6,7 +6,7 @@ from edgeloop.core.schedule cimport Scheduler
 
 
 @cython.locals(size=Py_ssize_t, done=Py_ssize_t)
-cdef Py_ssize_t drop_sent(list backlog, Py_ssize_t count) except -1
+cdef Py_ssize_t drop_sent(list write_buffer, Py_ssize_t count) except -1
 
 
 cdef class WriteHalf(Channel):
@@ -14,8 +14,8 @@ cdef class WriteHalf(Channel):
     cdef Reactor _reactor
     cdef object _context
     cdef object _protocol
-    cdef list _backlog
-    cdef Py_ssize_t _backlog_size
+    cdef list _write_buffer
+    cdef Py_ssize_t _write_buffer_size
     cdef Py_ssize_t _high_water
     cdef Py_ssize_t _low_water
     cdef bint _protocol_paused
@@ -23,7 +23,7 @@ cdef class WriteHalf(Channel):
     cdef int _lost
     cdef _start_empty(self)
     cdef _send(self)
-    cdef _emptied(self)
+    cdef _on_drained(self)
     cdef _release(self)
     cdef flush(self)
     cdef push(self)

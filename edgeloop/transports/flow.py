@@ -32,27 +32,27 @@ def water_marks(high: int | None, low: int | None, default_high: int = DEFAULT_H
     return int(min(high, sys.maxsize)), int(min(low, sys.maxsize))
 
 
-def drop_sent(backlog: list[Any], count: int) -> int:
-    """Take the ``count`` bytes that went from the front of the backlog; how many whole chunks they were."""
+def drop_sent(write_buffer: list[Any], count: int) -> int:
+    """Take the ``count`` bytes that went from the front of the write buffer; how many whole chunks they were."""
     done = 0
-    for chunk in backlog:
+    for chunk in write_buffer:
         size = len(chunk)
         if count < size:
             break
         count -= size
         done += 1
     if count:
-        first = backlog[done]
+        first = write_buffer[done]
         rest = memoryview(first)[count:]
-        if done < len(backlog) and backlog[done] is first:  # else a destructor has aborted
-            backlog[done] = rest
-    interpreter.drop_first(backlog, done)
+        if done < len(write_buffer) and write_buffer[done] is first:  # else a destructor has aborted
+            write_buffer[done] = rest
+    interpreter.drop_first(write_buffer, done)
     return done
 
 
 class WriteHalf(Channel):
-    """A Channel with a backlog. Subclasses say how it is sent (``_send``), what follows when it has left (``_emptied``), how
-    the socket is given back (``_release``), and set what is only declared here.
+    """A Channel with a write buffer. Subclasses say how it is sent (``_send``), what follows when it has left
+    (``_on_drained``), how the socket is given back (``_release``), and set what is only declared here.
     """
 
     _loop: Scheduler
@@ -61,8 +61,8 @@ class WriteHalf(Channel):
     _protocol: Any
 
     def _start_empty(self) -> None:
-        self._backlog: list[Any] = []
-        self._backlog_size = 0
+        self._write_buffer: list[Any] = []
+        self._write_buffer_size = 0
         self._high_water = DEFAULT_HIGH_WATER
         self._low_water = DEFAULT_HIGH_WATER // 4
         self._protocol_paused = False
@@ -70,10 +70,10 @@ class WriteHalf(Channel):
         self._lost = 0  # connection_lost is called or will be; how many writes came after that
 
     def _send(self) -> None:
-        """Send as much of the backlog as the kernel takes."""
+        """Send as much of the write buffer as the kernel takes."""
         raise NotImplementedError
 
-    def _emptied(self) -> None:
+    def _on_drained(self) -> None:
         """All that was written has left: what waited for that can go on, the end too."""
         raise NotImplementedError
 
@@ -83,7 +83,7 @@ class WriteHalf(Channel):
 
     def flush(self) -> None:
         """Send what was gathered, and tell the protocol if there is room again."""
-        if self._backlog and self.writable:
+        if self._write_buffer and self.writable:
             if self._reactor.late:
                 self.credit = 0
             self._send()
@@ -92,10 +92,10 @@ class WriteHalf(Channel):
 
     def push(self) -> None:
         """Send what was gathered: asyncio has by now, and somebody asks, or is about to do what counts on that (rule 5)."""
-        if self._backlog and self.writable and self._reactor.may_send():
+        if self._write_buffer and self.writable and self._reactor.may_send():
             self._send()
             if self._protocol_paused:
-                self._reactor.mark(self)
+                self._reactor.schedule_flush(self)
 
     def get_write_buffer_size(self) -> int:
         """How many bytes the kernel has not taken, after an attempt to send what was gathered.
@@ -103,7 +103,7 @@ class WriteHalf(Channel):
         From another thread: what waits now. Datagrams: from Python 3.13 on with 8 for each.
         """
         self.push()
-        return self._backlog_size
+        return self._write_buffer_size
 
     def get_write_buffer_limits(self) -> tuple[int, int]:
         """The low and the high water mark, in bytes."""
@@ -120,7 +120,7 @@ class WriteHalf(Channel):
         self._maybe_pause_protocol()
 
     def _maybe_pause_protocol(self) -> None:
-        if self._protocol_paused or self._backlog_size <= self._high_water:
+        if self._protocol_paused or self._write_buffer_size <= self._high_water:
             return
         self._protocol_paused = True
         try:
@@ -132,7 +132,7 @@ class WriteHalf(Channel):
 
     def _maybe_resume_protocol(self) -> None:
         # Called by the reactor only, outside of any context; what writes leaves it to the end of the callback.
-        if not self._protocol_paused or self._backlog_size > self._low_water or self._protocol is None:
+        if not self._protocol_paused or self._write_buffer_size > self._low_water or self._protocol is None:
             return
         self._protocol_paused = False
         try:
@@ -159,8 +159,8 @@ class WriteHalf(Channel):
         if self._closing:
             return
         self._closing = True
-        if not self._backlog:
-            self._emptied()
+        if not self._write_buffer:
+            self._on_drained()
         elif self.writable:
             self._send()
 
@@ -176,8 +176,8 @@ class WriteHalf(Channel):
             self._closing = True
             self._lost += 1
         # Also of a connection that is lost already: nothing may be left to be offered to a descriptor that is gone.
-        self._backlog_size = 0
-        self._backlog.clear()  # the same list: a ``_send`` that is under way goes on with it
+        self._write_buffer_size = 0
+        self._write_buffer.clear()  # the same list: a ``_send`` that is under way goes on with it
         if not lost:
             self._loop.call_soon(self._call_connection_lost, exc, context=self._context)
 

@@ -21,7 +21,7 @@ from ..core.schedule import Scheduler
 from ..kernel import calls, interpreter, pipes
 
 
-class _ReadFace(asyncio.ReadTransport):
+class _AsyncioReadTransport(asyncio.ReadTransport):
     """What ``isinstance`` sees of a ReadPipeTransport: a compiled class can't inherit from asyncio's."""
 
     __slots__ = ()
@@ -117,7 +117,7 @@ class PipeTransport(Channel):
             self._check_owner()
             self._register()
         except PermissionError:
-            # epoll refuses what has no poll: a file that never blocks, such as /dev/null. The leftover list serves.
+            # epoll refuses what has no poll: a file that never blocks, such as /dev/null. The deferred list serves.
             self.added = True
             self.readable = True
             self._reactor.defer(self)
@@ -223,7 +223,7 @@ class ReadPipeTransport(PipeTransport):
 
     @property  # type: ignore[misc]
     def __class__(self) -> type[asyncio.ReadTransport]:  # type: ignore[override]
-        return _ReadFace
+        return _AsyncioReadTransport
 
     def _register(self) -> None:
         self._reactor.add(self, calls.INTEREST_READ)
@@ -245,13 +245,13 @@ class ReadPipeTransport(PipeTransport):
             return
         if data is None:
             self.readable = False
-            self.hung = False
+            self.hangup = False
             return
         if not data:
             if self._loop._debug:
                 stdlib.logger().info("%r was closed by peer", self)
             self._closing = True
-            self._loop.call_soon(self._tell_end, context=self._context)
+            self._loop.call_soon(self._call_eof_received, context=self._context)
             self._lose(None)
             return
         if emptied:
@@ -269,9 +269,9 @@ class ReadPipeTransport(PipeTransport):
         # Whether a read of that size has left nothing behind. The size alone never says so: packets, descriptors that
         # come along, urgent data and a terminal's lines each end a read (rule 2). A pipe can be asked, for one system
         # call; what else there is is read until it would block.
-        return self._fifo and not self.hung and 0 < size < calls.READ_SIZE and not pipes.unread(self.fd)
+        return self._fifo and not self.hangup and 0 < size < calls.READ_SIZE and not pipes.unread(self.fd)
 
-    def _tell_end(self) -> None:
+    def _call_eof_received(self) -> None:
         if self._protocol is not None:
             self._protocol.eof_received()
 

@@ -8,8 +8,8 @@ from edgeloop.transports.pipe cimport PipeTransport
 
 
 cdef class WritePipeTransport(PipeTransport):
-    cdef list _backlog
-    cdef Py_ssize_t _backlog_size
+    cdef list _write_buffer
+    cdef Py_ssize_t _write_buffer_size
     cdef Py_ssize_t _high_water
     cdef Py_ssize_t _low_water
     cdef bint _protocol_paused
@@ -23,8 +23,8 @@ cdef class WritePipeTransport(PipeTransport):
     cdef _send_at_once(self, bytes data)
     @cython.locals(count=Py_ssize_t)
     cdef _send(self)
-    cdef _wait_for_room(self)
-    cdef _drop_backlog(self)
+    cdef _wait_writable(self)
+    cdef _drop_write_buffer(self)
     cdef _count_dropped_write(self)
     cdef _maybe_pause_protocol(self)
     cdef _maybe_resume_protocol(self)

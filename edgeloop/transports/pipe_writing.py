@@ -13,7 +13,7 @@ from . import flow
 from .pipe import PipeTransport
 
 
-class _WriteFace(asyncio.Transport):
+class _AsyncioWriteTransport(asyncio.Transport):
     """What ``isinstance`` sees of a WritePipeTransport: a compiled class can't inherit from asyncio's."""
 
     __slots__ = ()
@@ -36,8 +36,8 @@ class WritePipeTransport(PipeTransport):
         PipeTransport.__init__(
             self, loop, pipe, protocol, waiter, "Pipe transport is only for pipes, sockets and character devices"
         )
-        self._backlog: list[Any] = []
-        self._backlog_size = 0
+        self._write_buffer: list[Any] = []
+        self._write_buffer_size = 0
         self._high_water = flow.DEFAULT_HIGH_WATER
         self._low_water = flow.DEFAULT_HIGH_WATER // 4
         self._protocol_paused = False
@@ -45,7 +45,7 @@ class WritePipeTransport(PipeTransport):
 
     @property  # type: ignore[misc]
     def __class__(self) -> type[asyncio.Transport]:  # type: ignore[override]
-        return _WriteFace
+        return _AsyncioWriteTransport
 
     def _register(self) -> None:
         if self.writable:
@@ -55,10 +55,10 @@ class WritePipeTransport(PipeTransport):
 
     def on_ready(self) -> None:
         """The reader is gone, or there is room again."""
-        if self.hung and not self._device:
+        if self.hangup and not self._device:
             self._reader_gone()
-        elif self.writable and not self.marked:
-            if self._backlog:
+        elif self.writable and not self.flush_queued:
+            if self._write_buffer:
                 self._send()
                 if self._protocol_paused:
                     self._maybe_resume_protocol()
@@ -70,7 +70,7 @@ class WritePipeTransport(PipeTransport):
             return
         if self._loop._debug:
             stdlib.logger().info("%r was closed by peer", self)
-        self._force_close(BrokenPipeError() if self._backlog else None)
+        self._force_close(BrokenPipeError() if self._write_buffer else None)
 
     # Writing
 
@@ -88,15 +88,15 @@ class WritePipeTransport(PipeTransport):
         if self._closing:
             self._count_dropped_write()
             return
-        if not self._backlog and self.writable:
+        if not self._write_buffer and self.writable:
             self._send_at_once(data)
         else:
             self._keep(data)
             if self.writable:  # an exception has kept the rest from going
                 self._send()
                 if self._protocol_paused:
-                    self._reactor.mark(self)
-        if self._backlog_size > self._high_water:
+                    self._reactor.schedule_flush(self)
+        if self._write_buffer_size > self._high_water:
             self._maybe_pause_protocol()
 
     def writelines(self, list_of_data: Iterable[bytes | bytearray | memoryview]) -> None:
@@ -105,24 +105,24 @@ class WritePipeTransport(PipeTransport):
 
     def flush(self) -> None:
         """The turn ends: go on where an exception has kept ``write`` from it."""
-        if self._backlog and self.writable:
+        if self._write_buffer and self.writable:
             self._send()
         if self._protocol_paused:
             self._maybe_resume_protocol()
 
     def _keep(self, data: Any) -> None:
-        self._backlog.append(data)
-        self._backlog_size += len(data)
+        self._write_buffer.append(data)
+        self._write_buffer_size += len(data)
 
     def _send_at_once(self, data: bytes) -> None:
         # By itself, since what is atomic stays so: pipe(7), PIPE_BUF.
-        self._reactor.stirred = True
+        self._reactor.request_poll()
         try:
             self._check_owner()
             count = pipes.write(self.fd, self._device, data)
         except (SystemExit, KeyboardInterrupt):
             self._keep(data)
-            self._reactor.mark(self)
+            self._reactor.schedule_flush(self)
             raise
         except BaseException as exc:
             self._fatal_error(exc, "Fatal write error on pipe transport")
@@ -131,42 +131,42 @@ class WritePipeTransport(PipeTransport):
             return
         self._keep(data if count < 0 else memoryview(data)[count:])
         if count < 0:
-            self._wait_for_room()
+            self._wait_writable()
         else:
             self._send()  # only EAGAIN says that there is no more room
 
     def _send(self) -> None:
-        self._reactor.stirred = True
+        self._reactor.request_poll()
         try:
             self._check_owner()
-            while self._backlog:
-                if self._stream and len(self._backlog) > 1:
-                    count = pipes.write_many(self.fd, self._device, self._backlog)
+            while self._write_buffer:
+                if self._stream and len(self._write_buffer) > 1:
+                    count = pipes.write_many(self.fd, self._device, self._write_buffer)
                 else:
-                    count = pipes.write(self.fd, self._device, self._backlog[0])
+                    count = pipes.write(self.fd, self._device, self._write_buffer[0])
                 if count < 0:
-                    self._wait_for_room()
+                    self._wait_writable()
                     return
-                self._backlog_size -= count
-                flow.drop_sent(self._backlog, count)
+                self._write_buffer_size -= count
+                flow.drop_sent(self._write_buffer, count)
         except (SystemExit, KeyboardInterrupt):
-            self._reactor.mark(self)
+            self._reactor.schedule_flush(self)
             raise
         except BaseException as exc:
-            self._drop_backlog()
+            self._drop_write_buffer()
             self._fatal_error(exc, "Fatal write error on pipe transport")
             return
         if self._closing:
             self._lose(None)
 
-    def _wait_for_room(self) -> None:
+    def _wait_writable(self) -> None:
         self.writable = False
         if self.added and not self.interest & calls.INTEREST_WRITE:
             self._reactor.rearm(self, calls.INTEREST_HANGUP | calls.INTEREST_WRITE)
 
-    def _drop_backlog(self) -> None:
-        self._backlog = []
-        self._backlog_size = 0
+    def _drop_write_buffer(self) -> None:
+        self._write_buffer = []
+        self._write_buffer_size = 0
 
     def _count_dropped_write(self) -> None:
         if self._dropped_writes >= stdlib.LOG_THRESHOLD_FOR_CONNLOST_WRITES:
@@ -177,7 +177,7 @@ class WritePipeTransport(PipeTransport):
 
     def get_write_buffer_size(self) -> int:
         """How many bytes the kernel has not taken."""
-        return self._backlog_size
+        return self._write_buffer_size
 
     def get_write_buffer_limits(self) -> tuple[int, int]:
         """The low and the high water mark, in bytes."""
@@ -193,7 +193,7 @@ class WritePipeTransport(PipeTransport):
         self._maybe_pause_protocol()
 
     def _maybe_pause_protocol(self) -> None:
-        if self._protocol_paused or self._backlog_size <= self._high_water:
+        if self._protocol_paused or self._write_buffer_size <= self._high_water:
             return
         self._protocol_paused = True
         try:
@@ -205,7 +205,7 @@ class WritePipeTransport(PipeTransport):
 
     def _maybe_resume_protocol(self) -> None:
         # Called by the reactor only, outside of any context; write() leaves it to the end of the turn.
-        if not self._protocol_paused or self._backlog_size > self._low_water or self._protocol is None:
+        if not self._protocol_paused or self._write_buffer_size > self._low_water or self._protocol is None:
             return
         self._protocol_paused = False
         try:
@@ -226,7 +226,7 @@ class WritePipeTransport(PipeTransport):
         if self._closing:
             return
         self._closing = True
-        if not self._backlog:
+        if not self._write_buffer:
             self._lose(None)
         elif self.writable:
             self._send()
@@ -245,7 +245,7 @@ class WritePipeTransport(PipeTransport):
         self._force_close(None)
 
     def _force_close(self, exc: BaseException | None) -> None:
-        self._drop_backlog()
+        self._drop_write_buffer()
         self._lose(exc)
 
     # The reading half of asyncio.Transport, which asyncio's own is as well: there is none.
@@ -263,5 +263,5 @@ class WritePipeTransport(PipeTransport):
         raise NotImplementedError
 
     def __repr__(self) -> str:
-        polling = bool(self._backlog)
-        return f"<WritePipeTransport fd={self.fd} {self._state(polling)} bufsize={self._backlog_size}>"
+        polling = bool(self._write_buffer)
+        return f"<WritePipeTransport fd={self.fd} {self._state(polling)} bufsize={self._write_buffer_size}>"

@@ -5,7 +5,7 @@ from edgeloop.core.reactor cimport Channel
 from edgeloop.core.schedule cimport Scheduler
 from edgeloop.transports.stream_sending cimport StreamSender
 
-cdef Py_ssize_t MUCH
+cdef Py_ssize_t LARGE_READ
 cdef int NOTHING
 cdef int FLAGGED
 cdef object _READ_INTO
@@ -23,8 +23,8 @@ cdef class StreamTransport(StreamSender):
     cdef public int short_read
     cdef dict _extra
     cdef readonly bint _paused
-    cdef bint _ended
-    cdef bint _much
+    cdef bint _eof_received
+    cdef bint _large_read
     cpdef use_family(self, int family, int short_read)
     cdef _register(self)
     cdef on_ready(self)
@@ -32,7 +32,7 @@ cdef class StreamTransport(StreamSender):
     cdef _read(self)
     cdef _read_on(self)
     cdef _read_all(self)
-    cdef _look_again(self)
+    cdef _rearm_at_urgent_mark(self)
     @cython.locals(fd=int, more=bint, count=Py_ssize_t, size=Py_ssize_t)
     cpdef _read_into(self)
     cpdef _end_of_stream(self)

@@ -18,10 +18,10 @@ from .stream_sending import StreamSender
 
 # Where the last read brought that many bytes, the next is made straight into the bytes object: to copy them costs more than
 # to make one of READ_SIZE and cut it.
-MUCH = 32768
+LARGE_READ = 32768
 
 
-class _StreamFace(asyncio.Transport):
+class _AsyncioTransport(asyncio.Transport):
     """What ``isinstance`` sees of a StreamTransport: a compiled class can't inherit from asyncio's."""
 
     __slots__ = ()
@@ -71,8 +71,8 @@ class StreamTransport(StreamSender):
         self._extra = extra
         self._protocol = None
         self._paused = False
-        self._ended = False  # the peer's end came: nothing more is read
-        self._much = False  # the last read brought so much that it is better not copied
+        self._eof_received = False  # the peer's end came: nothing more is read
+        self._large_read = False  # the last read brought so much that it is better not copied
         self.set_protocol(protocol)
         if server is not None:
             server._attach(self)
@@ -80,7 +80,7 @@ class StreamTransport(StreamSender):
 
     @property  # type: ignore[misc]
     def __class__(self) -> type[asyncio.Transport]:  # type: ignore[override]
-        return _StreamFace
+        return _AsyncioTransport
 
     def use_family(self, family: int, short_read: int) -> None:
         """What kind of socket it is, and what a short read says: ``short_reads_of_kind``."""
@@ -126,16 +126,16 @@ class StreamTransport(StreamSender):
     # Reading
 
     def on_ready(self) -> None:
-        """The reactor has news, or this channel had more to do."""
-        if self.readable and not self._paused and not self._ended and not self._closing:
+        """The reactor has an event, or this channel had more to do."""
+        if self.readable and not self._paused and not self._eof_received and not self._closing:
             if self._buffered:
                 # Within the context as a whole: to enter it for each of the protocol's two methods costs more.
                 interpreter.call_one(self._context, _READ_INTO, self)
             else:
                 self._read()
         if self.writable:
-            if self._backlog:
-                if not self.marked:
+            if self._write_buffer:
+                if not self.flush_queued:
                     self._send()
                     if self._protocol_paused:
                         self._maybe_resume_protocol()
@@ -155,7 +155,7 @@ class StreamTransport(StreamSender):
                 more = found is not None and found[1]
             else:
                 more = self.short_read == NOTHING
-                data = sockets.recv_large(fd, self._sock) if self._much else sockets.recv(fd, self._sock)
+                data = sockets.recv_large(fd, self._sock) if self._large_read else sockets.recv(fd, self._sock)
         except OSError as exc:
             self._fatal_error(exc, "Fatal read error on socket transport")
             return
@@ -165,8 +165,8 @@ class StreamTransport(StreamSender):
         if not data:
             interpreter.call_one(self._context, _END_OF_STREAM, self)
             return
-        self._much = len(data) >= MUCH
-        if self.hung or more or len(data) == calls.READ_SIZE:
+        self._large_read = len(data) >= LARGE_READ
+        if self.hangup or more or len(data) == calls.READ_SIZE:
             self._read_on()
         else:
             self.readable = False
@@ -180,22 +180,22 @@ class StreamTransport(StreamSender):
     def _read_on(self) -> None:
         # One buffer each turn (rule 3); with FIN in the event, read on to the end (rule 2).
         if self.urgent:
-            self._look_again()
+            self._rearm_at_urgent_mark()
         else:
             self._reactor.defer(self)
 
     def _read_all(self) -> None:
         # EAGAIN, but not for certain at the mark of urgent data: with a signal pending the kernel says so there too.
         self.readable = False
-        self.hung = False
+        self.hangup = False
         if self.urgent:
-            self._look_again()
+            self._rearm_at_urgent_mark()
 
-    def _look_again(self) -> None:
+    def _rearm_at_urgent_mark(self) -> None:
         # At the mark of urgent data one recv would skip the byte that the program may want (MSG_OOB in recv(2)), and two find
         # what is behind it. The kernel knows whether there is more, and tells: each time after something was read.
         self.readable = False
-        self.hung = False
+        self.hangup = False
         self.urgent = False
         if self.added:
             self._reactor.rearm(self, self.interest)
@@ -232,7 +232,7 @@ class StreamTransport(StreamSender):
         if count == 0:
             self._end_of_stream()
             return
-        if self.hung or more or count == size:
+        if self.hangup or more or count == size:
             self._read_on()
         else:
             self.readable = False
@@ -247,7 +247,7 @@ class StreamTransport(StreamSender):
         if self._loop._debug:
             stdlib.logger().debug("%r received EOF", self)
         self.readable = False
-        self._ended = True
+        self._eof_received = True
         try:
             keep_open = self._protocol.eof_received()
         except (SystemExit, KeyboardInterrupt):
@@ -366,8 +366,8 @@ class StreamTransport(StreamSender):
             words.append("closing")
         words.append(f"fd={self.fd}")
         if self.fd >= 0:
-            words.append(f"read={'idle' if self._paused or self._ended or self._closing else 'polling'}")
-            words.append(f"write=<{'polling' if self._backlog else 'idle'}, bufsize={self._backlog_size}>")
+            words.append(f"read={'idle' if self._paused or self._eof_received or self._closing else 'polling'}")
+            words.append(f"write=<{'polling' if self._write_buffer else 'idle'}, bufsize={self._write_buffer_size}>")
         return f"<{' '.join(words)}>"
 
 

@@ -28,4 +28,4 @@ cdef class StreamSender(WriteHalf):
     cpdef make_empty_waiter(self)
     cpdef reset_empty_waiter(self)
     cpdef set_sender(self, sender)
-    cpdef wait_for_room(self)
+    cpdef wait_writable(self)

@@ -73,16 +73,16 @@ class StreamSender(WriteHalf):
             self._count_lost_write()
             return
         size = len(data)
-        self._backlog.append(data)
-        self._backlog_size += size
+        self._write_buffer.append(data)
+        self._write_buffer_size += size
         if (
             size < LARGE_WRITE
             and self.writable
-            and self._backlog_size <= self._high_water
-            and self._backlog_size <= SEND_AT_ONCE
+            and self._write_buffer_size <= self._high_water
+            and self._write_buffer_size <= SEND_AT_ONCE
             and self._reactor.may_gather(self)
         ):
-            self._reactor.mark(self)  # as most are: the pure edition is spared a call
+            self._reactor.schedule_flush(self)  # as most are: the pure edition is spared a call
         else:
             self._leave(size)
 
@@ -99,13 +99,13 @@ class StreamSender(WriteHalf):
             if owned:
                 self._count_lost_write()
             return
-        size = self._backlog_size
+        size = self._write_buffer_size
         for data in owned:
             if data:
-                self._backlog.append(data)
-                self._backlog_size += len(data)
-        if self._backlog:
-            self._leave(self._backlog_size - size)
+                self._write_buffer.append(data)
+                self._write_buffer_size += len(data)
+        if self._write_buffer:
+            self._leave(self._write_buffer_size - size)
 
     def _check_writelines(self) -> None:
         if self._eof_written:
@@ -116,42 +116,46 @@ class StreamSender(WriteHalf):
     def _leave(self, size: int) -> None:
         # At once, unless it is little, and the connection has earned that more is gathered first (rule 5).
         if self.writable:
-            if size >= LARGE_WRITE or self._backlog_size >= SEND_AT_ONCE or self._backlog_size > self._high_water:
+            if (
+                size >= LARGE_WRITE
+                or self._write_buffer_size >= SEND_AT_ONCE
+                or self._write_buffer_size > self._high_water
+            ):
                 self._send()
                 if self._protocol_paused:
                     self._have_resumed()
             elif self._reactor.may_gather(self):
-                self._reactor.mark(self)
+                self._reactor.schedule_flush(self)
             else:
                 self._send()
                 if self._protocol_paused:
                     self._have_resumed()
                 elif self._reactor.thread and not self._given and self._reactor.may_send():
-                    self._reactor.mark(self)  # to earn it
-        if self._backlog_size > self._high_water:
+                    self._reactor.schedule_flush(self)  # to earn it
+        if self._write_buffer_size > self._high_water:
             self._maybe_pause_protocol()
 
     def _have_resumed(self) -> None:
         # The reactor resumes the protocol, when the callback has ended or the loop runs again.
-        self._reactor.mark(self)
+        self._reactor.schedule_flush(self)
         if not self._reactor.may_send():
             self._reactor.wake()  # written from another thread
 
     def _send(self) -> None:
         if self._sending:
-            self._reactor.mark(self)
+            self._reactor.schedule_flush(self)
             return
         self._sending = True
-        self._reactor.stirred = True
+        self._reactor.request_poll()
         try:
             fd = self._number()
-            while self._backlog:
-                chunks = len(self._backlog)
+            while self._write_buffer:
+                chunks = len(self._write_buffer)
                 if chunks == 1:
-                    count = sockets.send(fd, self._sock, self._backlog[0])
+                    count = sockets.send(fd, self._sock, self._write_buffer[0])
                 else:
-                    count = sockets.send_many(fd, self._sock, self._backlog)
-                if count < 0 or self._sent(count, chunks) < min(chunks, calls.MOST_CHUNKS):
+                    count = sockets.send_many(fd, self._sock, self._write_buffer)
+                if count < 0 or self._sent(count, chunks) < min(chunks, calls.MAX_CHUNKS):
                     self.writable = False
                     if self.added and not self.interest & calls.INTEREST_WRITE:
                         self._reactor.rearm(self, calls.INTEREST_STREAM | calls.INTEREST_WRITE)
@@ -165,17 +169,17 @@ class StreamSender(WriteHalf):
         finally:
             self._sending = False
         if self._closing or self._eof_written or self._empty_waiter is not None:
-            self._emptied()
+            self._on_drained()
 
     def _sent(self, count: int, chunks: int) -> int:
         # No list takes the other's place: to make one may run a destructor that writes.
-        self._backlog_size -= count
-        if self._backlog_size == 0:
-            interpreter.drop_first(self._backlog, chunks)
+        self._write_buffer_size -= count
+        if self._write_buffer_size == 0:
+            interpreter.drop_first(self._write_buffer, chunks)
             return chunks
-        return flow.drop_sent(self._backlog, count)
+        return flow.drop_sent(self._write_buffer, count)
 
-    def _emptied(self) -> None:
+    def _on_drained(self) -> None:
         if self._empty_waiter is not None and not self._empty_waiter.done():
             self._empty_waiter.set_result(None)
         if self._closing:
@@ -188,7 +192,7 @@ class StreamSender(WriteHalf):
         if self._closing or self._eof_written:
             return
         self._eof_written = True
-        if not self._backlog:
+        if not self._write_buffer:
             self._shutdown_write()
         elif self.writable:
             self._send()
@@ -215,7 +219,7 @@ class StreamSender(WriteHalf):
         self.push()
         waiter: asyncio.Future[None] = self._loop.create_future()
         self._empty_waiter = waiter
-        if not self._backlog:
+        if not self._write_buffer:
             waiter.set_result(None)
         return waiter
 
@@ -229,7 +233,7 @@ class StreamSender(WriteHalf):
         if sender is not None and self.writable and self.added:
             self._reactor.defer(self)
 
-    def wait_for_room(self) -> None:
+    def wait_writable(self) -> None:
         """The socket has taken all it can: ask the kernel to tell when there is room (rule 4)."""
         self.writable = False
         if self.added:
@@ -237,10 +241,10 @@ class StreamSender(WriteHalf):
 
     def abort(self) -> None:
         """Close without waiting: what the kernel won't take at once is lost."""
-        if self._backlog and self.writable and not self._lost and not self._sending:
+        if self._write_buffer and self.writable and not self._lost and not self._sending:
             try:
                 # Gathered: the stdlib's loop has sent it by now.
-                sockets.send_many(self._number(), self._sock, self._backlog)
+                sockets.send_many(self._number(), self._sock, self._write_buffer)
             except OSError:
                 pass  # whoever aborts doesn't ask
         self._force_close(None)
