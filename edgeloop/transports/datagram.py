@@ -190,7 +190,9 @@ class DatagramTransport(DatagramSender):
         finally:
             self._answering = False
             if done < len(arrived) and not self._closing:
-                self._arrived = arrived[done:] + self._arrived
+                interpreter.drop_first(arrived, done)
+                arrived.extend(self._arrived)
+                self._arrived = arrived
             if (self._arrived or self.readable) and not self._paused and not self._closing:
                 self._reactor.defer(self)
             if self._gathered_at:

@@ -37,7 +37,7 @@ cdef class DatagramSender(WriteHalf):
     @cython.locals(done=Py_ssize_t, write_buffer=list)
     cdef _send(self)
     cdef bint _is_closed_by_owner(self) except -1
-    @cython.locals(sent=list)
+    @cython.locals(size=Py_ssize_t, left=Py_ssize_t)
     cdef _drop_sent(self, Py_ssize_t count)
     cdef _wait_writable(self)
     cdef _refused(self, exc)

@@ -178,9 +178,10 @@ class DatagramSender(WriteHalf):
                 done += 1  # that one alone; the others go on
                 self._refused(error)
         finally:
-            self._sending = False
-            if self._write_buffer is write_buffer:  # else it was aborted meanwhile
+            try:
                 self._drop_sent(done)
+            finally:
+                self._sending = False
         if not self._write_buffer:
             self._on_drained()
 
@@ -194,17 +195,22 @@ class DatagramSender(WriteHalf):
         return False
 
     def _drop_sent(self, count: int) -> None:
+        # The list is neither copied nor replaced: to make another may run a collection, and a destructor that sends. What
+        # that sends is behind the first ``count``, as long as ``_sending`` keeps it from leaving before they are dropped.
         if count:
             self._retry_seconds = FIRST_RETRY_SECONDS
-        sent = self._write_buffer[:count]  # let go of at the end: an address may have a destructor, which sends
-        if count >= len(self._write_buffer):
-            self._write_buffer = []
-            self._write_buffer_size = 0
-        else:
-            for data, _ in sent:
-                self._write_buffer_size -= len(data) + _HEADER_SIZE
-            del self._write_buffer[:count]
-        del sent
+        size = self._write_buffer_size
+        if count < len(self._write_buffer):
+            size = 0
+            left = count
+            for data, _ in self._write_buffer:
+                if not left:
+                    break
+                left -= 1
+                size += len(data) + _HEADER_SIZE
+        if not self._lost:  # else it was aborted meanwhile, and has nothing any more
+            self._write_buffer_size -= size
+        interpreter.drop_first(self._write_buffer, count)
 
     def _wait_writable(self) -> None:
         self.writable = False
@@ -242,12 +248,14 @@ class DatagramSender(WriteHalf):
         """Close without waiting: what the kernel won't take at once is lost."""
         if self._write_buffer and self.writable and not self._lost and not self._sending:
             # Gathered: the stdlib's loop has sent it by now. Whoever aborts does not ask what came of it.
+            self._sending = True
             try:
                 self._check_owner()
+                datagrams.send_datagrams(self.fd, self._family, self._sock, self._write_buffer, 0)
             except OSError:
                 pass
-            else:
-                datagrams.send_datagrams(self.fd, self._family, self._sock, self._write_buffer, 0)
+            finally:
+                self._sending = False
         self._force_close(None)
 
     # The stream's half of asyncio.Transport, which asyncio's own is as well: there is none.

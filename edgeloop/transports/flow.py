@@ -41,10 +41,10 @@ def drop_sent(write_buffer: list[Any], count: int) -> int:
             break
         count -= size
         done += 1
-    if count:
+    if count and done < len(write_buffer):  # else a destructor has aborted
         first = write_buffer[done]
         rest = memoryview(first)[count:]
-        if done < len(write_buffer) and write_buffer[done] is first:  # else a destructor has aborted
+        if done < len(write_buffer) and write_buffer[done] is first:
             write_buffer[done] = rest
     interpreter.drop_first(write_buffer, done)
     return done

@@ -14,13 +14,11 @@ cdef class WritePipeTransport(PipeTransport):
     cdef Py_ssize_t _low_water
     cdef bint _protocol_paused
     cdef Py_ssize_t _dropped_writes
+    cdef bint _sending
     cdef _register(self)
     cdef on_ready(self)
     cdef _reader_gone(self)
     cdef flush(self)
-    cdef _keep(self, data)
-    @cython.locals(count=Py_ssize_t)
-    cdef _send_at_once(self, bytes data)
     @cython.locals(count=Py_ssize_t)
     cdef _send(self)
     cdef _wait_writable(self)

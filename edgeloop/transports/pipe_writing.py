@@ -42,6 +42,7 @@ class WritePipeTransport(PipeTransport):
         self._low_water = flow.DEFAULT_HIGH_WATER // 4
         self._protocol_paused = False
         self._dropped_writes = 0
+        self._sending = False  # what destructors and signal handlers write in the middle of it is only appended
 
     @property  # type: ignore[misc]
     def __class__(self) -> type[asyncio.Transport]:  # type: ignore[override]
@@ -88,14 +89,12 @@ class WritePipeTransport(PipeTransport):
         if self._closing:
             self._count_dropped_write()
             return
-        if not self._write_buffer and self.writable:
-            self._send_at_once(data)
-        else:
-            self._keep(data)
-            if self.writable:  # an exception has kept the rest from going
-                self._send()
-                if self._protocol_paused:
-                    self._reactor.schedule_flush(self)
+        self._write_buffer.append(data)
+        self._write_buffer_size += len(data)
+        if self.writable:
+            self._send()
+            if self._protocol_paused:
+                self._reactor.schedule_flush(self)
         if self._write_buffer_size > self._high_water:
             self._maybe_pause_protocol()
 
@@ -110,36 +109,16 @@ class WritePipeTransport(PipeTransport):
         if self._protocol_paused:
             self._maybe_resume_protocol()
 
-    def _keep(self, data: Any) -> None:
-        self._write_buffer.append(data)
-        self._write_buffer_size += len(data)
-
-    def _send_at_once(self, data: bytes) -> None:
-        # By itself, since what is atomic stays so: pipe(7), PIPE_BUF.
-        self._reactor.request_poll()
-        try:
-            self._check_owner()
-            count = pipes.write(self.fd, self._device, data)
-        except (SystemExit, KeyboardInterrupt):
-            self._keep(data)
-            self._reactor.schedule_flush(self)
-            raise
-        except BaseException as exc:
-            self._fatal_error(exc, "Fatal write error on pipe transport")
-            return
-        if count == len(data):
-            return
-        self._keep(data if count < 0 else memoryview(data)[count:])
-        if count < 0:
-            self._wait_writable()
-        else:
-            self._send()  # only EAGAIN says that there is no more room
-
     def _send(self) -> None:
+        if self._sending:
+            self._reactor.schedule_flush(self)  # whoever is at it may have had its last look at what there is
+            return
+        self._sending = True
         self._reactor.request_poll()
         try:
             self._check_owner()
             while self._write_buffer:
+                # One alone by itself, since what is atomic stays so: pipe(7), PIPE_BUF.
                 if self._stream and len(self._write_buffer) > 1:
                     count = pipes.write_many(self.fd, self._device, self._write_buffer)
                 else:
@@ -147,16 +126,21 @@ class WritePipeTransport(PipeTransport):
                 if count < 0:
                     self._wait_writable()
                     return
+                if self._lost:
+                    return  # aborted meanwhile
                 self._write_buffer_size -= count
-                flow.drop_sent(self._write_buffer, count)
+                flow.drop_sent(self._write_buffer, count)  # only EAGAIN says that there is no more room
         except (SystemExit, KeyboardInterrupt):
             self._reactor.schedule_flush(self)
             raise
         except BaseException as exc:
-            self._drop_write_buffer()
-            self._fatal_error(exc, "Fatal write error on pipe transport")
+            if not self._lost:  # else it was aborted meanwhile, and there was nothing to send any more
+                self._drop_write_buffer()
+                self._fatal_error(exc, "Fatal write error on pipe transport")
             return
-        if self._closing:
+        finally:
+            self._sending = False
+        if self._closing and not self._write_buffer:
             self._lose(None)
 
     def _wait_writable(self) -> None:
@@ -165,7 +149,7 @@ class WritePipeTransport(PipeTransport):
             self._reactor.rearm(self, calls.INTEREST_HANGUP | calls.INTEREST_WRITE)
 
     def _drop_write_buffer(self) -> None:
-        self._write_buffer = []
+        self._write_buffer.clear()  # the same list: to make another may run a destructor that writes
         self._write_buffer_size = 0
 
     def _count_dropped_write(self) -> None:

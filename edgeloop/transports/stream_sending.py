@@ -164,7 +164,8 @@ class StreamSender(WriteHalf):
             raise
         except BaseException as exc:
             self._sending = False
-            self._fatal_error(exc, "Fatal write error on socket transport")
+            if not self._lost:  # else it was aborted meanwhile, and there was nothing to send any more
+                self._fatal_error(exc, "Fatal write error on socket transport")
             return
         finally:
             self._sending = False
@@ -173,6 +174,8 @@ class StreamSender(WriteHalf):
 
     def _sent(self, count: int, chunks: int) -> int:
         # No list takes the other's place: to make one may run a destructor that writes.
+        if self._lost:
+            return chunks  # aborted meanwhile
         self._write_buffer_size -= count
         if self._write_buffer_size == 0:
             interpreter.drop_first(self._write_buffer, chunks)
