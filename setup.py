@@ -34,6 +34,7 @@ COMPILED = (
     "core/reactor.py",
     "core/schedule.py",
     "loop/tasks.py",
+    "loop/registration.py",
     "loop/watch.py",
     "transports/flow.py",
     "transports/stream_sending.py",

@@ -28,6 +28,7 @@ COMPILED_MODULES = (
     "core.reactor",
     "core.schedule",
     "loop.tasks",
+    "loop.registration",
     "loop.watch",
     "transports.flow",
     "transports.stream_sending",

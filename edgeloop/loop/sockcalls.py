@@ -1,7 +1,7 @@
 """``add_reader``, ``add_writer`` and the ``sock_*`` coroutines. asyncio doc: Working with socket objects directly.
 
 Each coroutine tries its system call first, and waits for the descriptor only if the call would block. The socket stays
-the caller's; its registration outlives the call by a few turns (watch.py).
+the caller's; its registration outlives the call by a few turns (registration.py).
 """
 
 from __future__ import annotations
