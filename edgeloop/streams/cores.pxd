@@ -32,7 +32,7 @@ cdef class ReaderCore:
     @cython.locals(array=bytearray, chunk=bytes, start=Py_ssize_t)
     cdef bytes _take(self, Py_ssize_t count)
     cpdef _rest(self, count)
-    @cython.locals(most=Py_ssize_t)
+    @cython.locals(size=Py_ssize_t)
     cpdef _some(self, count)
     @cython.locals(size=Py_ssize_t)
     cpdef _exactly(self, count, bint waited)
