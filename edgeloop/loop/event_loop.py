@@ -14,6 +14,7 @@ from collections.abc import Awaitable, Callable, Generator
 from typing import Any, TypeVar
 
 from .. import stdlib
+from ..core.failures import INTERRUPTIONS, raise_interruption
 from .asyncgens import AsyncGenerators
 from .connections import Connections
 from .datagrams import Datagrams
@@ -219,9 +220,8 @@ class EventLoop(  # type: ignore[misc]
         if handler is None:
             try:
                 self.default_exception_handler(context)
-            except (SystemExit, KeyboardInterrupt):
-                raise
-            except BaseException:
+            except BaseException as exc:
+                raise_interruption(exc)
                 # A subclass's that fails: only the log is left.
                 stdlib.logger().error("Exception in default exception handler", exc_info=True)
             return
@@ -232,16 +232,14 @@ class EventLoop(  # type: ignore[misc]
                 run_in.run(handler, self, context)
             else:
                 handler(self, context)
-        except (SystemExit, KeyboardInterrupt):
-            raise
         except BaseException as exc:
+            raise_interruption(exc)
             try:
                 self.default_exception_handler(
                     {"message": "Unhandled error in exception handler", "exception": exc, "context": context}
                 )
-            except (SystemExit, KeyboardInterrupt):
-                raise
-            except BaseException:
+            except BaseException as error:
+                raise_interruption(error)
                 stdlib.logger().error(
                     "Exception in default exception handler while handling an unexpected error "
                     "in custom exception handler",
@@ -267,6 +265,6 @@ class EventLoop(  # type: ignore[misc]
 
 
 def _stop_its_loop(future: asyncio.Future[Any]) -> None:
-    if not future.cancelled() and isinstance(future.exception(), (SystemExit, KeyboardInterrupt)):
+    if not future.cancelled() and isinstance(future.exception(), INTERRUPTIONS):
         return  # the task has raised it out of the loop
     future.get_loop().stop()

@@ -13,6 +13,7 @@ import socket
 from collections.abc import Callable
 from typing import Any
 
+from ..core.failures import raise_interruption
 from ..transports.pipe_writing import WritePipeTransport
 from ..transports.stream import StreamTransport
 from .sockcalls import SocketCalls
@@ -256,9 +257,8 @@ class SendFiles(SocketCalls):
             except BlockingIOError:
                 transport.wait_writable()
                 transport.set_sender(send_on)
-            except (SystemExit, KeyboardInterrupt):
-                raise
             except BaseException as exc:
+                raise_interruption(exc)
                 done.set_exception(exc)
 
         try:

@@ -16,6 +16,7 @@ import os
 from collections.abc import Callable
 from typing import Any
 
+from ..core.failures import INTERRUPTIONS
 from ..core.handles import Handle
 from ..core.schedule import Scheduler
 from ..kernel import calls
@@ -237,10 +238,11 @@ class Watch(Registration):
             self.readable = False
             self.hangup = False
             return
-        except (SystemExit, KeyboardInterrupt, InterruptedError) as exc:
-            self._loop.reactor.defer(self)  # there is no second edge for what is there, or for the room that is left
-            if isinstance(exc, InterruptedError):
-                return
+        except InterruptedError:
+            self._loop.reactor.defer(self)  # no second edge comes for what is there
+            return
+        except INTERRUPTIONS:
+            self._loop.reactor.defer(self)
             raise
         except BaseException as exc:
             dropped = self._received(done)
@@ -291,10 +293,11 @@ class Watch(Registration):
         except BlockingIOError:
             self.writable = False
             return
-        except (SystemExit, KeyboardInterrupt, InterruptedError) as exc:
+        except InterruptedError:
+            self._loop.reactor.defer(self)  # nor for the space that is left
+            return
+        except INTERRUPTIONS:
             self._loop.reactor.defer(self)
-            if isinstance(exc, InterruptedError):
-                return
             raise
         except BaseException as exc:
             dropped = self._sent(done)

@@ -13,6 +13,7 @@ from collections.abc import Callable
 from typing import Any
 
 from .. import stdlib
+from ..core.failures import raise_interruption
 from ..core.reactor import Channel
 from ..core.schedule import Scheduler
 from ..kernel import calls, interpreter, sockets
@@ -140,8 +141,7 @@ class Listener(Channel):
         except BaseException as exc:
             if transport is None or transport.fd != fd:
                 calls.close(fd)
-            if isinstance(exc, (SystemExit, KeyboardInterrupt)):
-                raise
+            raise_interruption(exc)
             self._loop._report_within(
                 context, {"message": "Error on transport creation for incoming connection", "exception": exc}
             )
