@@ -48,7 +48,7 @@ bench: $(NOX)
 
 $(NOX):
 	python3 -m venv .venv/nox
-	.venv/nox/bin/python -m pip install -q --disable-pip-version-check nox
+	.venv/nox/bin/python -m pip install -q --disable-pip-version-check "nox>=2026.2.9"
 
 clean:
 	rm -rf .venv build dist *.egg-info

@@ -39,6 +39,9 @@ ONCE = (
     "tests/test_real_clients.py",
 )
 
+#: Tests of how edgeloop is built, which depend on the Python but not on the edition that runs them.
+BUILDS = ("tests/**/test_generated_code.py", "tests/**/test_package.py")
+
 #: A worker takes whole files, whose tests share servers. There are more workers than cores, because most tests wait.
 PYTEST = ("python", "-m", "pytest", "-q", "-n", "4", "--dist", "loadfile")
 TYPED = ("edgeloop", "pytest_edgeloop.py", "benchmarks", "compat", "examples", "tests")
@@ -62,7 +65,7 @@ def shared(session_folder: str, *, interpreter: str, **others: Any) -> VirtualEn
 os.environ["PATH"] = os.pathsep.join([os.environ["PATH"], *pythons_of_pyenv()])
 ALL_VENVS["shared"] = shared
 
-nox.needs_version = ">=2025.2.9"
+nox.needs_version = ">=2026.2.9"
 nox.options.default_venv_backend = "shared"
 nox.options.error_on_missing_interpreters = False  # each Python that is here; in public CI an option says otherwise
 nox.options.sessions = ["lint", "types", "once", "tests"]
@@ -96,9 +99,9 @@ def install_tools(session: nox.Session) -> None:
         session.run("apt-get", "install", "-y", "-qq", *missing, env=quiet, silent=True, external=True)
 
 
-def once() -> list[str]:
-    """Return the files and folders of ONCE that are there."""
-    return [str(path.relative_to(HERE)) for pattern in ONCE for path in sorted(HERE.glob(pattern))]
+def there(patterns: tuple[str, ...]) -> list[str]:
+    """Return the files and folders that match, for pytest."""
+    return [str(path.relative_to(HERE)) for pattern in patterns for path in sorted(HERE.glob(pattern))]
 
 
 @nox.session(python=PYTHONS)
@@ -128,7 +131,7 @@ def tests_once(session: nox.Session) -> None:
     """Run the tests that depend neither on the Python nor on the edition."""
     prepare(session)
     install_tools(session)
-    session.run(*PYTEST, *(session.posargs or once()))
+    session.run(*PYTEST, *(session.posargs or there(ONCE)))
 
 
 @nox.session(python=PYTHONS)
@@ -137,7 +140,8 @@ def tests(session: nox.Session, edition: str) -> None:
     """Run all other tests; after -- some of them and pytest's options."""
     prepare(session, edition)
     install_tools(session)
-    session.run(*PYTEST, *(session.posargs or [f"--ignore={path}" for path in once()]))
+    elsewhere = there(ONCE if edition == "compiled" else ONCE + BUILDS)
+    session.run(*PYTEST, *(session.posargs or [f"--ignore={path}" for path in elsewhere]))
 
 
 @nox.session(python=PYTHONS)

@@ -36,20 +36,29 @@ CHOICE: dict[str, Any] = runpy.run_path(str(PACKAGE / "_choice.py"))
 SHARED_CODE = "edgeloop._cyutility"
 UNSHARED_FEATURES = ["MemoryView"]
 
-# What Python finds in the shared object first. The other modules' initialisers stand beside it.
+# What Python finds in the shared object first. The other modules' initialisers stand beside it. It has no state, and can be
+# asked in any interpreter; the others can't be loaded but in one.
 LIST_OF_MODULES = """\
 #include <Python.h>
 
-static int add_list(PyObject *module) {{
-    return PyModule_AddStringConstant(module, "MODULES", "{modules}");
-}}
+static int add_constants(PyObject *module) {
+    int in_main = PyInterpreterState_Get() == PyInterpreterState_Main();
+    return PyModule_AddIntConstant(module, "IN_MAIN_INTERPRETER", in_main) < 0
+        || PyModule_AddStringConstant(module, "MODULES", "@MODULES@") < 0 ? -1 : 0;
+}
 
-static PyModuleDef_Slot slots[] = {{{{Py_mod_exec, add_list}}, {{0, NULL}}}};
-static struct PyModuleDef definition = {{PyModuleDef_HEAD_INIT, .m_name = "edgeloop._compiled", .m_slots = slots}};
+static PyModuleDef_Slot slots[] = {
+    {Py_mod_exec, add_constants},
+#if PY_VERSION_HEX >= 0x030C0000
+    {Py_mod_multiple_interpreters, Py_MOD_PER_INTERPRETER_GIL_SUPPORTED},
+#endif
+    {0, NULL},
+};
+static struct PyModuleDef definition = {PyModuleDef_HEAD_INIT, .m_name = "edgeloop._compiled", .m_slots = slots};
 
-PyMODINIT_FUNC PyInit__compiled(void) {{
+PyMODINIT_FUNC PyInit__compiled(void) {
     return PyModuleDef_Init(&definition);
-}}
+}
 """
 
 
@@ -109,7 +118,7 @@ def generate(modules: list[str]) -> list[str]:
         },
     )
     list_of_modules = GENERATED / PACKAGE / "_compiled.c"
-    text = LIST_OF_MODULES.format(modules=" ".join([*modules, SHARED_CODE]))
+    text = LIST_OF_MODULES.replace("@MODULES@", " ".join([*modules, SHARED_CODE]))
     if not list_of_modules.exists() or list_of_modules.read_text() != text:
         list_of_modules.write_text(text)
     return [str(list_of_modules), *(c_file for extension in made for c_file in extension.sources)]

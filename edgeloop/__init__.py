@@ -17,11 +17,8 @@ from typing import TYPE_CHECKING
 if not sys.platform.startswith("linux"):
     raise ImportError(f"edgeloop needs Linux, for epoll; this is {sys.platform}")
 
-from ._edition import EDITION
+from . import _edition
 from ._version import __version__
-from .loop.event_loop import EventLoop
-from .policy import install, new_event_loop, policy_class, run
-from .streams import open_connection, open_unix_connection, start_server, start_unix_server
 
 __all__ = [
     "EDITION",
@@ -36,9 +33,31 @@ __all__ = [
     "start_unix_server",
 ]
 
+# The modules of the loop are imported when the first of these names is asked for: an import of the package that runs no loop
+# shall cost little.
+_HOMES = {
+    "EDITION": "_edition",
+    "EventLoop": "loop.event_loop",
+    "install": "policy",
+    "loop": "",
+    "new_event_loop": "policy",
+    "open_connection": "streams",
+    "open_unix_connection": "streams",
+    "run": "policy",
+    "start_server": "streams",
+    "start_unix_server": "streams",
+    "streams": "",
+}
 
 if TYPE_CHECKING:
-    # A checker sees the class where policies are, and no other names.
+    # A checker sees the names where they are made, the class where policies are, and no others.
+    from . import loop as loop
+    from . import streams as streams
+    from ._edition import EDITION
+    from .loop.event_loop import EventLoop
+    from .policy import install, new_event_loop, run
+    from .streams import open_connection, open_unix_connection, start_server, start_unix_server
+
     if sys.version_info < (3, 16):
         from asyncio import DefaultEventLoopPolicy
 
@@ -48,12 +67,19 @@ if TYPE_CHECKING:
 else:
 
     def __getattr__(name):
+        if name in _HOMES:
+            _edition.load()
+            for public, home in _HOMES.items():
+                module = sys.modules[f"{__name__}.{home or public}"]
+                globals()[public] = getattr(module, public) if home else module
+            return globals()[name]
         # Policies are deprecated since Python 3.14 and gone in 3.16: the class is made when it is asked for, so that the
         # import neither warns nor fails.
         if name == "EventLoopPolicy":
-            return policy_class()
+            _edition.load()
+            return sys.modules[f"{__name__}.policy"].policy_class()
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *(["EventLoopPolicy"] if sys.version_info < (3, 16) else [])})
+    return sorted({*globals(), *__all__, *(["EventLoopPolicy"] if sys.version_info < (3, 16) else [])})

@@ -3,6 +3,8 @@
 The compiled modules are in one shared object, ``_compiled.cpython-*.so``, and come from there by a finder that stands before
 Python's own. The pure edition is what Python finds without it: the .py files. It runs where ``EDGELOOP_PURE`` asks for it;
 where it runs because there is no other, a RuntimeWarning says why and what helps.
+
+An import of the package loads the shared object, and none of its modules: ``load`` does, when the first of them is needed.
 """
 
 from __future__ import annotations
@@ -10,7 +12,6 @@ from __future__ import annotations
 import importlib
 import os
 import sys
-import sysconfig
 import warnings
 from collections.abc import Sequence
 from importlib.machinery import EXTENSION_SUFFIXES, ExtensionFileLoader, ModuleSpec
@@ -43,17 +44,6 @@ class CompiledFinder:
         return spec
 
 
-def _in_subinterpreter() -> bool:
-    try:
-        if sys.version_info >= (3, 13):
-            import _interpreters as interpreters
-        else:
-            import _xxsubinterpreters as interpreters  # type: ignore[import-not-found]
-    except ImportError:  # a build without them
-        return False
-    return bool(interpreters.get_current() != interpreters.get_main())
-
-
 def _shared_object(home: str = HOME) -> str | None:
     """Return the shared object for this Python in the folder ``home``, None if there is none.
 
@@ -75,8 +65,7 @@ def _hidden_installation() -> str | None:
 def _why_there_is_none() -> str:
     files = sorted(name for name in os.listdir(HOME) if name.startswith("_compiled.") and name.endswith(".so"))
     if files:
-        here = sysconfig.get_config_var("SOABI")
-        return f"it is compiled for another Python ({files[0]}), not for this one ({here})"
+        return f"it is compiled for another Python ({files[0]}), not for this one ({EXTENSION_SUFFIXES[0]})"
     return f"nothing is compiled in {HOME}"
 
 
@@ -108,48 +97,80 @@ def _remedy() -> str:
     )
 
 
-def _import_compiled(file: str) -> str | None:
-    """Import the compiled edition. Return why that failed, None if it is there; after a failure nothing of it is left."""
-    finder = CompiledFinder(file)
+def _why_not_compiled(finder: CompiledFinder) -> str | None:
+    """Return why the compiled edition can't run, None if it can: its modules are found then."""
     sys.meta_path.insert(0, finder)
     try:
-        finder.modules.update(importlib.import_module(SHARED_OBJECT).MODULES.split())
-        reason = _why_it_does_not_fit(finder.modules)
-        if reason is None:
-            for name in ("loop", "streams"):  # these two import every compiled module, in an order that works
-                importlib.import_module(f"{__package__}.{name}")
-    except Exception as exc:  # an ImportError, or what Cython raises where two modules don't fit together
-        reason = f"the compiled one can't be imported ({type(exc).__name__}: {exc})"
-    if reason is not None:
-        sys.meta_path.remove(finder)
-        package = sys.modules[str(__package__)]
-        for name in [name for name in sys.modules if name.startswith(f"{__package__}.") and name not in _KEPT]:
-            del sys.modules[name]
-            vars(package).pop(name.rpartition(".")[2], None)
+        shared_object = importlib.import_module(SHARED_OBJECT)
+    except ImportError as exc:
+        return _fall_back(finder, exc)
+    if not shared_object.IN_MAIN_INTERPRETER:
+        # The first interpreter that imported it would be the only one that can: Cython's modules have one state.
+        reason = "the compiled one can't be loaded in a subinterpreter: use a process, or a thread of the main one"
+    else:
+        finder.modules.update(shared_object.MODULES.split())
+        if (difference := _why_it_does_not_fit(finder.modules)) is None:
+            return None
+        reason = f"{difference}; {_remedy()}"
+    _forget(finder)
     return reason
 
 
-def _choose() -> tuple[str, str]:
-    """Return the edition and, if it is pure and nobody asked for that, the reason and the remedy."""
+def _fall_back(finder: CompiledFinder, exc: Exception) -> str:
+    _forget(finder)
+    return f"the compiled one can't be imported ({type(exc).__name__}: {exc}); {_remedy()}"
+
+
+def _forget(finder: CompiledFinder) -> None:
+    """Leave nothing of the compiled edition behind."""
+    package = sys.modules[str(__package__)]
+    sys.meta_path.remove(finder)
+    for name in [name for name in sys.modules if name.startswith(f"{__package__}.") and name not in _KEPT]:
+        del sys.modules[name]
+        vars(package).pop(name.rpartition(".")[2], None)
+
+
+def _sentence(reason: str) -> str:
+    return (
+        f"edgeloop runs as its pure edition, which needs more CPU time: {reason}. "
+        "EDGELOOP_PURE=1 in the environment says that this is wanted."
+    )
+
+
+def load() -> None:
+    """Import the modules of the edition. If the compiled ones can't be imported, the pure ones are, with a warning."""
+    global EDITION, _finder
+    if _finder is not None and _finder not in sys.meta_path:
+        sys.meta_path.insert(0, _finder)  # pytest, for one, puts back what was there before a test
+    try:
+        _import_all()
+    except Exception as exc:  # an ImportError, or what Cython raises where two modules don't fit together
+        if _finder is None:
+            raise
+        reason = _fall_back(_finder, exc)
+        EDITION, _finder = "pure", None
+        warnings.warn(_sentence(reason), RuntimeWarning, stacklevel=3)  # whoever uses the package
+        _import_all()
+
+
+def _import_all() -> None:
+    for name in ("loop.event_loop", "policy", "streams"):  # they import all others, in an order that works
+        importlib.import_module(f"{__package__}.{name}")
+
+
+def _choose() -> tuple[CompiledFinder | None, str]:
+    """Return the finder of the compiled modules; if there is none and nobody asked for that, the reason and the remedy."""
     if _choice.is_pure_asked_for():
-        return "pure", ""
-    if _in_subinterpreter():
-        # The first interpreter that imported it would be the only one that can: Cython's modules have one state.
-        return (
-            "pure",
-            "the compiled one can't be loaded in a subinterpreter: use a process, or a thread of the main one",
-        )
-    file = _shared_object()
-    reason = _why_there_is_none() if file is None else _import_compiled(file)
-    return ("compiled", "") if reason is None else ("pure", f"{reason}; {_remedy()}")
+        return None, ""
+    if (file := _shared_object()) is None:
+        return None, f"{_why_there_is_none()}; {_remedy()}"
+    finder = CompiledFinder(file)
+    reason = _why_not_compiled(finder)
+    return (finder, "") if reason is None else (None, reason)
 
 
-EDITION, _unasked = _choose()
+_finder, _unasked = _choose()
+EDITION = "pure" if _finder is None else "compiled"
 
 if _unasked:
-    warnings.warn(
-        f"edgeloop runs as its pure edition, which needs more CPU time: {_unasked}. "
-        "EDGELOOP_PURE=1 in the environment says that this is wanted.",
-        RuntimeWarning,
-        stacklevel=3,  # whoever imports the package
-    )
+    warnings.warn(_sentence(_unasked), RuntimeWarning, stacklevel=3)  # whoever imports the package

@@ -2,9 +2,9 @@
 
 Besides, it uses three attributes of asyncio's objects: a task's ``_log_destroy_pending`` (event_loop.py) and
 ``_source_traceback`` (tasks.py), and the policy's ``_loop_factory`` (policy.py). The classes of edgeloop.streams inherit from
-asyncio's, and share with them the attributes that tests/test_stdlib.py lists.
+asyncio's, and share with them the attributes that tests/package/test_stdlib.py lists.
 
-tests/test_stdlib.py checks each against the running Python.
+tests/package/test_stdlib.py checks each against the running Python.
 """
 
 from __future__ import annotations

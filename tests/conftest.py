@@ -1,4 +1,7 @@
-"""What every test gets: a loop, a way to run a coroutine on it, and a watch over descriptors.
+"""What every test gets: a loop, coroutines run on it, and a watch over descriptors.
+
+``async def test_...`` runs on the ``loop`` fixture's loop. A test that does something before the loop runs or after, or
+runs it more than once, is a plain function and takes ``run``. Both end after 60 s, so that a hang fails.
 
 The loop under test is edgeloop. ``pytest --loop=asyncio`` runs the same tests on the standard selector loop: the
 control that shows a test states asyncio's behaviour and not ours. Tests of what only edgeloop has are marked
@@ -10,15 +13,20 @@ from __future__ import annotations
 import asyncio
 import asyncio.streams
 import gc
-import os
+import inspect
 import signal
+import socket
+import time
 import warnings
 from collections.abc import Callable, Coroutine, Iterator
 from typing import Any, TypeVar
 
 import pytest
+from descriptors import open_descriptors
+from sockets import Pair, listening_socket, unix_pair
 
 T = TypeVar("T")
+LIMIT = 60.0  # seconds that a test may take
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -38,6 +46,12 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         for item in items:
             if item.get_closest_marker("edgeloop_only"):
                 item.add_marker(skip)
+
+
+def pytest_collection_finish() -> None:
+    """Each test ends with a collection: of what tests make, not of all modules again, which took longer than most tests."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(scope="session")
@@ -67,25 +81,35 @@ def loop(loop_factory: Callable[[], asyncio.AbstractEventLoop]) -> Iterator[asyn
             loop.close()
 
 
+def run_on(loop: asyncio.AbstractEventLoop, coroutine: Coroutine[Any, Any, T], limit: float = LIMIT) -> T:
+    return loop.run_until_complete(asyncio.wait_for(coroutine, limit))
+
+
 @pytest.fixture
 def run(loop: asyncio.AbstractEventLoop) -> Callable[[Coroutine[Any, Any, T]], T]:
-    """``run(coro)`` runs the coroutine on the test's loop, with a limit of 60 s against hangs."""
+    """``run(coro)`` runs the coroutine on the test's loop; ``limit`` (seconds) against hangs."""
 
-    def run(coroutine: Coroutine[Any, Any, T], limit: float = 60.0) -> T:
-        return loop.run_until_complete(asyncio.wait_for(coroutine, limit))
+    def run(coroutine: Coroutine[Any, Any, T], limit: float = LIMIT) -> T:
+        return run_on(loop, coroutine, limit)
 
     return run
 
 
-def open_descriptors() -> dict[int, str]:
-    """This process's descriptors and what each one is, from /proc/self/fd."""
-    found = {}
-    for name in os.listdir("/proc/self/fd"):
-        try:
-            found[int(name)] = os.readlink(f"/proc/self/fd/{name}")
-        except OSError:  # the descriptor that listdir itself had open
-            continue
-    return found
+def pytest_pycollect_makeitem(collector: pytest.Collector, name: str, obj: object) -> None:
+    """A coroutine function is collected like any test, and uses ``loop``."""
+    if inspect.iscoroutinefunction(obj):
+        pytest.mark.usefixtures("loop")(obj)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
+    """Run a coroutine function's coroutine; True says that this has been done."""
+    if not inspect.iscoroutinefunction(pyfuncitem.obj):
+        return None
+    arguments = {name: pyfuncitem.funcargs[name] for name in inspect.signature(pyfuncitem.obj).parameters}
+    loop: Any = pyfuncitem.funcargs["loop"]
+    run_on(loop, pyfuncitem.obj(**arguments))
+    return True
 
 
 @pytest.fixture(autouse=True)
@@ -95,9 +119,29 @@ def no_descriptor_leak() -> Iterator[None]:
     yield
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ResourceWarning)
-        gc.collect()  # here, or what this test left behind would warn in the middle of another
-    leaked = {fd: what for fd, what in open_descriptors().items() if fd not in before}
+        # Threads of the executors end a moment after the loop is closed, and hold its eventfd until then.
+        for _ in range(100):
+            gc.collect()  # here, or what this test left behind would warn in the middle of another
+            leaked = {fd: what for fd, what in open_descriptors().items() if fd not in before}
+            if not leaked:
+                break
+            time.sleep(0.01)
     assert not leaked, f"descriptors leaked: {leaked}"
+
+
+@pytest.fixture
+def pair() -> Iterator[Pair]:
+    """Two ends of a Unix stream connection, non-blocking."""
+    ours, theirs = unix_pair()
+    with ours, theirs:
+        yield ours, theirs
+
+
+@pytest.fixture
+def listener() -> Iterator[socket.socket]:
+    """A listener on loopback that nobody accepts from."""
+    with listening_socket() as listener:
+        yield listener
 
 
 @pytest.fixture

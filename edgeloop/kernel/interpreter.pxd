@@ -1,6 +1,6 @@
 # What the compiled edition knows of the interpreter's inside: all of it, but for OpenSSL's (transports/libssl.pxd).
 #
-# Each was checked on CPython 3.11 to 3.15. tests/test_interpreter_inside.py notices when one no longer holds, and runs the
+# Each was checked on CPython 3.11 to 3.15. tests/kernel/test_interpreter_inside.py notices when one no longer holds, and runs the
 # other way, the plain one: EDGELOOP_PLAIN=1 in the environment when edgeloop is imported; always in a build without the GIL.
 #
 #   what                                          | otherwise

@@ -21,6 +21,7 @@ from typing import Any
 import failing_calls
 import pytest
 from known_faults import KNOWN, Known
+from repository import ROOT, SUPPORT
 
 HERE = Path(__file__).parent
 WHOLE = os.environ.get("WEATHER") == "whole"
@@ -33,7 +34,7 @@ needs_gcc = pytest.mark.skipif(shutil.which("gcc") is None, reason="the library 
 
 def environment(**more: str) -> dict[str, str]:
     """For a program of this folder that is run with the library."""
-    paths = [str(HERE), str(HERE.parent), str(HERE.parent.parent), os.environ.get("PYTHONPATH", "")]
+    paths = [str(HERE), str(SUPPORT), str(ROOT), os.environ.get("PYTHONPATH", "")]
     kept = {name: value for name, value in os.environ.items() if name != "PYTHONWARNINGS"}
     return {**kept, "LD_PRELOAD": str(library()), "PYTHONPATH": os.pathsep.join(paths), **more}
 

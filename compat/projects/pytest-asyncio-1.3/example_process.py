@@ -1,1 +1,1 @@
-../../../tests/example_process.py
+../../../tests/support/example_process.py

@@ -1,1 +1,1 @@
-../../../tests/pytest_suites.py
+../../../tests/support/pytest_suites.py

@@ -1,1 +1,1 @@
-../../../tests/switching_on_page.py
+../../../tests/support/switching_on_page.py

@@ -1,1 +1,1 @@
-../../../tests/test_pytest_option.py
+../../../tests/switching/test_pytest_option.py

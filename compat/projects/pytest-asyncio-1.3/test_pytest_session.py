@@ -1,1 +1,1 @@
-../../../tests/test_pytest_session.py
+../../../tests/switching/test_pytest_session.py

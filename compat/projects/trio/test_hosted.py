@@ -22,7 +22,8 @@ pytestmark = pytest.mark.filterwarnings("error")  # as trio's own configuration 
 InHost = Callable[[Callable[[], object]], None]
 
 # Its host has no wake-up descriptor, and sets one by itself for the time of a guest. A loop that claims the descriptor
-# as edgeloop does can't be that host; what trio and edgeloop do with it is tested in edgeloop's tests/test_trio_signals.py.
+# as edgeloop does can't be that host; what trio and edgeloop do with it is tested in edgeloop's
+# tests/trio/test_trio_signals.py.
 ABOUT_ITS_OWN_HOST = {"test_warn_set_wakeup_fd_overwrite"}
 
 

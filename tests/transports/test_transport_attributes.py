@@ -1,0 +1,88 @@
+"""Attributes that a program sets on a transport: asyncio's take any, and a method may be put over one of theirs."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import gc
+import os
+import weakref
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager
+from typing import Any
+
+import pytest
+from recording import Run
+from tls_certificates import client_context, server_context
+
+
+@contextlib.asynccontextmanager
+async def stream(tls: bool = False) -> AsyncIterator[Any]:
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read()
+        writer.close()
+        await writer.wait_closed()
+
+    server = await asyncio.start_server(serve, "127.0.0.1", 0, ssl=server_context() if tls else None)
+    async with server:
+        address = server.sockets[0].getsockname()
+        context: dict[str, Any] = {"ssl": client_context(), "server_hostname": "localhost"} if tls else {}
+        _, writer = await asyncio.open_connection(*address, **context)
+        yield writer.transport
+        writer.close()
+        await writer.wait_closed()
+
+
+def encrypted() -> AbstractAsyncContextManager[Any]:
+    return stream(tls=True)
+
+
+@contextlib.asynccontextmanager
+async def datagram() -> AsyncIterator[Any]:
+    loop = asyncio.get_running_loop()
+    transport, _ = await loop.create_datagram_endpoint(asyncio.DatagramProtocol, local_addr=("127.0.0.1", 0))
+    yield transport
+    transport.close()
+
+
+@contextlib.asynccontextmanager
+async def pipe() -> AsyncIterator[Any]:
+    loop = asyncio.get_running_loop()
+    reading, writing = os.pipe()
+    with open(reading, "rb"), open(writing, "wb", buffering=0) as file:
+        transport, _ = await loop.connect_write_pipe(asyncio.BaseProtocol, file)
+        yield transport
+        transport.close()
+
+
+@pytest.mark.parametrize(
+    ("kind", "method"), [(stream, "write"), (encrypted, "write"), (pipe, "write"), (datagram, "sendto")]
+)
+async def test_attributes_can_be_set(kind: Callable[[], AbstractAsyncContextManager[Any]], method: str) -> None:
+    async with kind() as transport:
+        sent: list[bytes] = []
+        transport.note = "ours"
+        assert transport.note == "ours"
+        setattr(transport, method, sent.append)
+        getattr(transport, method)(b"kept here")
+        assert sent == [b"kept here"]
+        delattr(transport, method)
+        assert getattr(transport, method) != sent.append
+        assert not hasattr(transport, "another")
+
+
+def test_a_transport_that_holds_itself_is_collected(run: Run) -> None:
+    """What an attribute refers to is the garbage collector's business like everything else."""
+    alive: list[weakref.ref[Any]] = []
+
+    async def main() -> None:
+        for kind in (stream, encrypted, datagram):
+            async with kind() as transport:
+                transport.itself = transport
+                alive.append(weakref.ref(transport))
+            del transport
+            await asyncio.sleep(0)
+
+    run(main())
+    gc.collect()
+    assert [ref() for ref in alive] == [None, None, None]
