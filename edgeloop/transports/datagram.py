@@ -12,6 +12,7 @@ import warnings
 from typing import Any
 
 from .. import stdlib
+from ..core.failures import INTERRUPTIONS
 from ..core.reactor import Channel, Reactor
 from ..core.schedule import Scheduler
 from ..kernel import calls, datagrams, interpreter
@@ -78,11 +79,9 @@ class DatagramTransport(DatagramSender):
         """Call ``connection_made``, start reading, then tell the waiter. Runs in the transport's context."""
         try:
             self._protocol.connection_made(self)
-        except (SystemExit, KeyboardInterrupt):
-            raise  # out of the loop; the endpoint goes on when that runs again
         except BaseException as exc:
             self._report(exc, "Fatal error: protocol.connection_made() call failed.")
-        finally:
+        finally:  # after KeyboardInterrupt too: the endpoint goes on when the loop runs again
             self._register()
             if waiter is not None and not waiter.done():
                 waiter.set_result(None)
@@ -128,7 +127,7 @@ class DatagramTransport(DatagramSender):
         try:
             self._check_owner()
             self._arrived = datagrams.recv_datagrams(self.fd, self._family, self._sock)
-        except (SystemExit, KeyboardInterrupt):
+        except INTERRUPTIONS:
             self._reactor.defer(self)
             raise
         except OSError as exc:  # closed behind our back: told once, as asyncio does
@@ -179,8 +178,6 @@ class DatagramTransport(DatagramSender):
                         self._protocol.datagram_received(data, address)
                     else:
                         self._protocol.error_received(data)
-                except (SystemExit, KeyboardInterrupt):
-                    raise
                 except BaseException as exc:
                     self._report(exc, "Exception in a callback of the datagram protocol")
                 if self._gathered_at:

@@ -13,6 +13,7 @@ import sys
 from collections.abc import Iterable
 from typing import Any
 
+from ..core.failures import INTERRUPTIONS
 from ..kernel import calls, datagrams, interpreter, pipes
 from .flow import WriteHalf
 
@@ -127,8 +128,6 @@ class DatagramSender(WriteHalf):
             self._check_owner()
             if datagrams.send_datagram(self.fd, self._family, self._sock, data, addr):
                 return
-        except (SystemExit, KeyboardInterrupt):
-            raise
         except BaseException as exc:
             self._refused(exc)
             return
@@ -172,7 +171,7 @@ class DatagramSender(WriteHalf):
                     if done < len(backlog) and not self._lost:
                         self._wait_for_room()
                     break
-                if isinstance(error, (SystemExit, KeyboardInterrupt)):
+                if isinstance(error, INTERRUPTIONS):
                     self._reactor.mark(self)
                     raise error
                 done += 1  # that one alone; the others go on

@@ -11,6 +11,7 @@ import sys
 from typing import Any
 
 from .. import stdlib
+from ..core.failures import raise_interruption
 from ..core.reactor import Channel, Reactor
 from ..core.schedule import Scheduler
 from ..kernel import interpreter
@@ -125,8 +126,6 @@ class WriteHalf(Channel):
         self._protocol_paused = True
         try:
             self._protocol.pause_writing()
-        except (SystemExit, KeyboardInterrupt):
-            raise
         except BaseException as exc:
             self._report(exc, "protocol.pause_writing() failed")
 
@@ -137,12 +136,12 @@ class WriteHalf(Channel):
         self._protocol_paused = False
         try:
             interpreter.call_none(self._context, self._protocol.resume_writing)
-        except (SystemExit, KeyboardInterrupt):
-            raise
         except BaseException as exc:
             self._report(exc, "protocol.resume_writing() failed")
 
     def _report(self, exc: BaseException, message: str) -> None:
+        # What the protocol raised, or a call of ours. SystemExit and KeyboardInterrupt leave the loop instead.
+        raise_interruption(exc)
         self._loop._report_within(
             self._context, {"message": message, "exception": exc, "transport": self, "protocol": self._protocol}
         )
@@ -182,6 +181,7 @@ class WriteHalf(Channel):
             self._loop.call_soon(self._call_connection_lost, exc, context=self._context)
 
     def _fatal_error(self, exc: BaseException, message: str = "Fatal error on transport") -> None:
+        raise_interruption(exc)
         if isinstance(exc, OSError):
             if self._loop._debug:
                 stdlib.logger().debug("%r: %s", self, message, exc_info=exc)

@@ -16,6 +16,7 @@ import warnings
 from typing import Any
 
 from .. import stdlib
+from ..core.failures import raise_interruption
 from ..core.reactor import Channel, Reactor
 from ..core.schedule import Scheduler
 from ..kernel import calls, interpreter, pipes
@@ -101,11 +102,9 @@ class PipeTransport(Channel):
     def _begin(self, waiter: asyncio.Future[None] | None) -> None:
         try:
             self._protocol.connection_made(self)
-        except (SystemExit, KeyboardInterrupt):
-            raise  # out of the loop; the pipe goes on when that runs again
         except BaseException as exc:
             self._report(exc, "Fatal error: protocol.connection_made() call failed.")
-        finally:
+        finally:  # after KeyboardInterrupt too: the pipe goes on when the loop runs again
             self._watch()
             if waiter is not None and not waiter.done():
                 waiter.set_result(None)
@@ -158,6 +157,7 @@ class PipeTransport(Channel):
         self._loop.call_soon(self._call_connection_lost, exc, context=self._context)
 
     def _fatal_error(self, exc: BaseException, message: str) -> None:
+        raise_interruption(exc)
         if self._is_ordinary(exc):
             if self._loop._debug:
                 stdlib.logger().debug("%r: %s", self, message, exc_info=exc)
@@ -170,6 +170,7 @@ class PipeTransport(Channel):
         return isinstance(exc, OSError)
 
     def _report(self, exc: BaseException, message: str) -> None:
+        raise_interruption(exc)
         self._loop._report_within(
             self._context, {"message": message, "exception": exc, "transport": self, "protocol": self._protocol}
         )
@@ -238,8 +239,6 @@ class ReadPipeTransport(PipeTransport):
             self._check_owner()
             data = pipes.read(self.fd, self._device)
             emptied = data is None or self._is_emptied_by(len(data))
-        except (SystemExit, KeyboardInterrupt):
-            raise
         except BaseException as exc:
             self._fatal_error(exc, "Fatal read error on pipe transport")
             return
@@ -260,8 +259,6 @@ class ReadPipeTransport(PipeTransport):
             self._reactor.defer(self)
         try:
             interpreter.call_one(self._context, self._protocol.data_received, data)
-        except (SystemExit, KeyboardInterrupt):
-            raise
         except BaseException as exc:
             self._report(exc, "Exception in protocol.data_received() of a pipe")
 

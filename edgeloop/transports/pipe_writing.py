@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from .. import stdlib
+from ..core.failures import INTERRUPTIONS
 from ..core.schedule import Scheduler
 from ..kernel import calls, interpreter, pipes
 from . import flow
@@ -120,7 +121,7 @@ class WritePipeTransport(PipeTransport):
         try:
             self._check_owner()
             count = pipes.write(self.fd, self._device, data)
-        except (SystemExit, KeyboardInterrupt):
+        except INTERRUPTIONS:
             self._keep(data)
             self._reactor.mark(self)
             raise
@@ -149,7 +150,7 @@ class WritePipeTransport(PipeTransport):
                     return
                 self._backlog_size -= count
                 flow.drop_sent(self._backlog, count)
-        except (SystemExit, KeyboardInterrupt):
+        except INTERRUPTIONS:
             self._reactor.mark(self)
             raise
         except BaseException as exc:
@@ -198,8 +199,6 @@ class WritePipeTransport(PipeTransport):
         self._protocol_paused = True
         try:
             self._protocol.pause_writing()
-        except (SystemExit, KeyboardInterrupt):
-            raise
         except BaseException as exc:
             self._report(exc, "protocol.pause_writing() failed")
 
@@ -210,8 +209,6 @@ class WritePipeTransport(PipeTransport):
         self._protocol_paused = False
         try:
             interpreter.call_none(self._context, self._protocol.resume_writing)
-        except (SystemExit, KeyboardInterrupt):
-            raise
         except BaseException as exc:
             self._report(exc, "protocol.resume_writing() failed")
 

@@ -102,11 +102,9 @@ class StreamTransport(StreamSender):
         """Call ``connection_made``, start reading, then tell the waiter. Runs in the transport's context."""
         try:
             self._protocol.connection_made(self)
-        except (SystemExit, KeyboardInterrupt):
-            raise  # out of the loop; the connection goes on when that runs again
         except BaseException as exc:
             self._report(exc, "Fatal error: protocol.connection_made() call failed.")
-        finally:
+        finally:  # after KeyboardInterrupt too: the connection goes on when the loop runs again
             self._register()
             if waiter is not None and not waiter.done():
                 waiter.set_result(None)
@@ -172,8 +170,6 @@ class StreamTransport(StreamSender):
             self.readable = False
         try:
             interpreter.call_method(self._context, self._protocol, "data_received", data)
-        except (SystemExit, KeyboardInterrupt):
-            raise
         except BaseException as exc:
             self._fatal_error(exc, "Fatal error: protocol.data_received() call failed.")
 
@@ -207,8 +203,6 @@ class StreamTransport(StreamSender):
             size = sockets.byte_size(buffer)
             if not size:
                 raise RuntimeError("get_buffer() returned an empty buffer")
-        except (SystemExit, KeyboardInterrupt):
-            raise
         except BaseException as exc:
             self._fatal_error(exc, "Fatal error: protocol.get_buffer() call failed.")
             return
@@ -221,8 +215,6 @@ class StreamTransport(StreamSender):
             else:
                 more = self.short_read == NOTHING
                 count = sockets.recv_into(fd, self._sock, buffer)
-        except (SystemExit, KeyboardInterrupt):
-            raise
         except BaseException as exc:
             self._fatal_error(exc, "Fatal read error on socket transport")
             return
@@ -238,8 +230,6 @@ class StreamTransport(StreamSender):
             self.readable = False
         try:
             self._protocol.buffer_updated(count)
-        except (SystemExit, KeyboardInterrupt):
-            raise
         except BaseException as exc:
             self._fatal_error(exc, "Fatal error: protocol.buffer_updated() call failed.")
 
@@ -250,8 +240,6 @@ class StreamTransport(StreamSender):
         self._ended = True
         try:
             keep_open = self._protocol.eof_received()
-        except (SystemExit, KeyboardInterrupt):
-            raise
         except BaseException as exc:
             self._fatal_error(exc, "Fatal error: protocol.eof_received() call failed.")
             return

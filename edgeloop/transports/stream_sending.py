@@ -156,8 +156,6 @@ class StreamSender(WriteHalf):
                     if self.added and not self.interest & calls.INTEREST_WRITE:
                         self._reactor.rearm(self, calls.INTEREST_STREAM | calls.INTEREST_WRITE)
                     return
-        except (SystemExit, KeyboardInterrupt):
-            raise
         except BaseException as exc:
             self._sending = False
             self._fatal_error(exc, "Fatal write error on socket transport")

@@ -17,6 +17,7 @@ from collections.abc import Callable
 from typing import Any
 
 from .. import stdlib
+from ..core.failures import raise_interruption
 
 
 class _PipeProtocol(asyncio.Protocol):
@@ -123,9 +124,8 @@ class SubprocessTransport(asyncio.SubprocessTransport):
             for callback, args in early:
                 loop.call_soon(callback, *args)
             await asyncio.sleep(0)
-        except (SystemExit, KeyboardInterrupt):
-            raise
-        except BaseException:
+        except BaseException as exc:
+            raise_interruption(exc)
             self.close()
             try:
                 await asyncio.shield(self._wait())
