@@ -13,7 +13,7 @@ import socket
 from collections.abc import Callable
 from typing import Any
 
-from ..transports.pipe_writing import WritePipeTransport
+from ..transports.pipe import WritePipeTransport
 from ..transports.stream import StreamTransport
 from .servers import Servers
 

@@ -1,5 +1,5 @@
-"""The write half of a socket's transport: what is written and not sent, when the protocol is asked to wait, and the end,
-which comes when all is sent.
+"""The write half of a transport: what is written and not sent, when the protocol is asked to wait, and the end, which
+comes when all is sent.
 
 asyncio doc: Transports and Protocols, Write-only Transports.
 """
@@ -11,10 +11,11 @@ import sys
 from typing import Any
 
 from .. import stdlib
-from ..core.failures import raise_interruption
-from ..core.reactor import Channel, Reactor
+from ..core.failures import INTERRUPTIONS
 from ..core.schedule import Scheduler
-from ..kernel import interpreter
+from ..kernel import calls, interpreter
+from . import base
+from .base import BaseTransport
 
 DEFAULT_HIGH_WATER = 65536
 
@@ -42,45 +43,94 @@ def drop_sent(backlog: list[Any], count: int) -> int:
             break
         count -= size
         done += 1
-    if count:
+    if count and done < len(backlog):  # else a destructor has aborted
         first = backlog[done]
         rest = memoryview(first)[count:]
-        if done < len(backlog) and backlog[done] is first:  # else a destructor has aborted
+        if done < len(backlog) and backlog[done] is first:
             backlog[done] = rest
     interpreter.drop_first(backlog, done)
     return done
 
 
-class WriteHalf(Channel):
-    """A Channel with a backlog. Subclasses say how it is sent (``_send``), what follows when it has left (``_emptied``), how
-    the socket is given back (``_release``), and set what is only declared here.
+class WriteHalf(BaseTransport):
+    """A transport that keeps what the kernel does not take at once. Subclasses say how it is sent (``_send_backlog``).
+
+    ``write`` and what it calls may run in another thread than the loop's, as long as the two don't run at the same time:
+    then nothing is gathered, and the protocol is resumed by the loop.
     """
 
-    _loop: Scheduler
-    _reactor: Reactor
-    _context: contextvars.Context
-    _protocol: Any
+    _kind = ""  # of transport, in messages
 
-    def _start_empty(self) -> None:
-        self._backlog: list[Any] = []
-        self._backlog_size = 0
+    def _start(self, loop: Scheduler, context: contextvars.Context, interest: int) -> None:
+        BaseTransport._start(self, loop, context, interest)
+        self._backlog: list[Any] = []  # what is written and not sent; the same list for good
+        self._backlog_size = 0  # its bytes
         self._high_water = DEFAULT_HIGH_WATER
         self._low_water = DEFAULT_HIGH_WATER // 4
-        self._protocol_paused = False
-        self._closing = False
-        self._lost = 0  # connection_lost is called or will be; how many writes came after that
+        self._protocol_paused = False  # pause_writing was called, and resume_writing not yet
+        self._sending = False  # what destructors and signal handlers write in the middle of it is only appended
+        self._lost_writes = 0  # what was written after the end
+
+    # Sending
 
     def _send(self) -> None:
-        """Send as much of the backlog as the kernel takes."""
+        # Send as much of the backlog as the kernel takes.
+        if self._sending:
+            self._reactor.mark(self)
+            return
+        self._sending = True
+        self._reactor.stirred = True
+        try:
+            self._send_backlog()
+        except INTERRUPTIONS:
+            self._reactor.mark(self)  # the rest leaves when the loop runs again
+            raise
+        except BaseException as exc:
+            self._sending = False
+            if self._state < base.LOST:  # else it was aborted meanwhile, and there was nothing to send any more
+                self._fatal_error(exc, f"Fatal write error on {self._kind} transport")
+            return
+        finally:
+            self._sending = False
+        if not self._backlog:
+            self._emptied()
+
+    def _send_backlog(self) -> None:
+        """Send and drop the backlog until it is empty or the kernel takes no more: then call ``_wait_for_room``."""
         raise NotImplementedError
+
+    def _drop_sent(self, count: int, chunks: int) -> int:
+        # ``count`` bytes of the first ``chunks`` chunks have left; how many whole chunks they were.
+        # No list takes the other's place: to make one may run a destructor that writes.
+        if self._state >= base.LOST:
+            return chunks  # aborted meanwhile
+        self._backlog_size -= count
+        if self._backlog_size == 0:
+            interpreter.drop_first(self._backlog, chunks)
+            return chunks
+        return drop_sent(self._backlog, count)
+
+    def _wait_for_room(self) -> None:
+        # The kernel takes no more: it is to tell when there is room again (rule 4).
+        self.writable = False
+        if self.added and not self.interest & calls.INTEREST_WRITE:
+            self._reactor.rearm(self, self._interest | calls.INTEREST_WRITE)
+
+    def _use_room(self) -> None:
+        # The channel is writable: called by ``on_ready``.
+        if self._backlog:
+            if not self.marked:
+                self._send()
+                if self._protocol_paused:
+                    self._maybe_resume_protocol()
+        elif not self.readable and self.interest & calls.INTEREST_WRITE and self.added:
+            # Woken for nothing: that is when disarming is worth a system call (rule 4).
+            self._reactor.rearm(self, self._interest)
 
     def _emptied(self) -> None:
-        """All that was written has left: what waited for that can go on, the end too."""
-        raise NotImplementedError
-
-    def _release(self) -> None:
-        """Give the socket back."""
-        raise NotImplementedError
+        # All that was written has left: what waited for that can go on, the end too.
+        if self._state == base.CLOSING:
+            self._force_close(None)
 
     def flush(self) -> None:
         """Send what was gathered, and tell the protocol if there is room again."""
@@ -97,6 +147,8 @@ class WriteHalf(Channel):
             self._send()
             if self._protocol_paused:
                 self._reactor.mark(self)
+
+    # Flow control
 
     def get_write_buffer_size(self) -> int:
         """How many bytes the kernel has not taken, after an attempt to send what was gathered.
@@ -139,63 +191,33 @@ class WriteHalf(Channel):
         except BaseException as exc:
             self._report(exc, "protocol.resume_writing() failed")
 
-    def _report(self, exc: BaseException, message: str) -> None:
-        # What the protocol raised, or a call of ours. SystemExit and KeyboardInterrupt leave the loop instead.
-        raise_interruption(exc)
-        self._loop._report_within(
-            self._context, {"message": message, "exception": exc, "transport": self, "protocol": self._protocol}
-        )
-
     # The end
 
     def is_closing(self) -> bool:
-        """Whether the transport closes or is closed. What was gathered leaves: asyncio's ``drain`` asks this."""
+        """Return True if the transport closes or is closed. What was gathered leaves: asyncio's ``drain`` asks this."""
         self.push()
-        return self._closing
+        return self._state != base.OPEN
 
     def close(self) -> None:
         """Stop reading, send what was written, then call ``connection_lost(None)``."""
-        if self._closing:
+        if self._state != base.OPEN:
             return
-        self._closing = True
+        self._state = base.CLOSING
         if not self._backlog:
             self._emptied()
         elif self.writable:
             self._send()
+        else:
+            try:
+                self._number()
+            except Exception as exc:  # its owner has closed it: nothing will ever tell that there is room
+                self._fatal_error(exc, f"Fatal write error on {self._kind} transport")
 
-    def _lose_when_closing(self) -> None:
-        # All is sent: a transport that closes is done.
-        if self._closing and not self._lost:
-            self._lost += 1
-            self._loop.call_soon(self._call_connection_lost, None, context=self._context)
-
-    def _force_close(self, exc: BaseException | None) -> None:
-        lost = self._lost > 0
-        if not lost:
-            self._closing = True
-            self._lost += 1
-        # Also of a connection that is lost already: nothing may be left to be offered to a descriptor that is gone.
+    def _drop_unsent(self) -> None:
         self._backlog_size = 0
         self._backlog.clear()  # the same list: a ``_send`` that is under way goes on with it
-        if not lost:
-            self._loop.call_soon(self._call_connection_lost, exc, context=self._context)
 
-    def _fatal_error(self, exc: BaseException, message: str = "Fatal error on transport") -> None:
-        raise_interruption(exc)
-        if isinstance(exc, OSError):
-            if self._loop._debug:
-                stdlib.logger().debug("%r: %s", self, message, exc_info=exc)
-        else:
-            self._report(exc, message)
-        self._force_close(exc)
-
-    def _call_connection_lost(self, exc: BaseException | None) -> None:
-        try:
-            self._protocol.connection_lost(exc)
-        finally:
-            self._release()
-
-    def _count_lost_write(self) -> None:
-        if self._lost >= stdlib.LOG_THRESHOLD_FOR_CONNLOST_WRITES:
-            stdlib.logger().warning("socket.send() raised exception.")
-        self._lost += 1
+    def _count_lost_write(self, message: str) -> None:
+        if self._lost_writes >= stdlib.LOG_THRESHOLD_FOR_CONNLOST_WRITES:
+            stdlib.logger().warning(message)
+        self._lost_writes += 1

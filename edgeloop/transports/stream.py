@@ -1,24 +1,33 @@
-"""The stream transport: TCP and Unix stream sockets. asyncio doc: Transports and Protocols."""
+"""The stream transport: TCP and Unix stream sockets, one connection in one file.
+
+asyncio doc: Transports and Protocols.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import contextvars
 import socket
-import warnings
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from .. import stdlib
 from ..core.reactor import Channel
 from ..core.schedule import Scheduler
 from ..kernel import calls, interpreter, sockets
-from ..kernel.connection_socket import ConnectionSocket
+from ..kernel.connection_socket import ConnectionSocket, new_socket
 from ..kernel.short_reads import FLAGGED, NOTHING, short_reads_of, short_reads_of_kind
-from .stream_sending import StreamSender
+from . import base
+from .flow import WriteHalf
 
 # Where the last read brought that many bytes, the next is made straight into the bytes object: to copy them costs more than
 # to make one of READ_SIZE and cut it.
 MUCH = 32768
+# Where writes are gathered (rule 5), not more than this is held back.
+SEND_AT_ONCE = 65536
+# A large write goes at once, with what waits before it: it has little to gain, and held back its memory is not free for
+# the next connection's. With many connections the heap grew and shrank in each turn, which cost more than the sending.
+LARGE_WRITE = 4096
 
 
 class _StreamFace(asyncio.Transport):
@@ -27,13 +36,15 @@ class _StreamFace(asyncio.Transport):
     __slots__ = ()
 
 
-class StreamTransport(StreamSender):
+class StreamTransport(WriteHalf):
     """One connection, from the moment its socket is connected.
 
-    ``begin`` tells the protocol and starts reading. ``sock`` is None for a connection the listener took: its socket
-    object is made when somebody asks for it.
+    ``begin`` tells the protocol and starts reading. Without ``sock``, as for a connection that the listener took, the
+    transport owns the descriptor, until somebody asks for the socket object: that owns it from then on, and is closed at
+    the end. A ``sock`` that was given is closed too, but may be its owner's to close or detach before.
     """
 
+    _kind = "socket"
     _start_tls_compatible = True  # how asyncio's transports say that start_tls() takes them; aiohttp looks too
 
     def __init__(
@@ -49,18 +60,24 @@ class StreamTransport(StreamSender):
     ) -> None:
         Channel.__init__(self, -1)
         interpreter.attributes_on_demand(self)
-        self._loop = loop
-        self._reactor = loop.reactor
-        self._context = context
-        self._server = server
-        self._sock = sock
-        self._start_sending()
+        self._start(loop, context, calls.INTEREST_STREAM)
+        self._lost_writes = 1  # as on asyncio, where the loss of a socket counts as one
+        # Where no thread is named, only the loop's changes it.
+        self._server = server  # set once, None once closed: it counts its connections
+        self._sock: Any = sock  # None: there is no object yet; set by whoever needs one
+        # Set once: somebody else has the socket, and may do with it what we don't see: nothing is gathered.
         self._given = sock is not None and not isinstance(sock, ConnectionSocket)
         self._transport_socket: stdlib.TransportSocket | None = None  # the same object whenever asked
-        self._peername = peername
-        self._sockname: Any = None
-        self._family = 0
-        self.short_read = NOTHING  # until ``use_family`` says what an accepted one is
+        self._peername = peername  # set once
+        self._sockname: Any = None  # set once it is known
+        self._family = 0  # this and the next: set by use_family
+        self.short_read = NOTHING  # until ``use_family`` says what an accepted one is; NOTHING again under kernel TLS
+        self._buffered = False  # by set_protocol: the protocol is a BufferedProtocol
+        self._ended = False  # the peer's end came: nothing more is read
+        self._much = False  # the last read brought so much that it is better not copied
+        self._eof_written = False  # by write_eof, from any thread that may write
+        self._empty_waiter: asyncio.Future[None] | None = None  # by sendfile, which lets nobody write meanwhile
+        self._sender: Callable[[], object] | None = None  # by sendfile: called when there is room
         if sock is not None:
             says = short_reads_of(sock) if self._given else short_reads_of_kind(sock.family, sock.proto)
             self.use_family(sock.family, says)
@@ -68,11 +85,7 @@ class StreamTransport(StreamSender):
                 self._sockname = sock.getsockname()  # now: its owner may close it
             except OSError:
                 pass
-        self._extra = extra
-        self._protocol = None
-        self._paused = False
-        self._ended = False  # the peer's end came: nothing more is read
-        self._much = False  # the last read brought so much that it is better not copied
+        self._extra = extra  # set once: what get_extra_info knows besides
         self.set_protocol(protocol)
         if server is not None:
             server._attach(self)
@@ -81,6 +94,8 @@ class StreamTransport(StreamSender):
     @property  # type: ignore[misc]
     def __class__(self) -> type[asyncio.Transport]:  # type: ignore[override]
         return _StreamFace
+
+    # The socket
 
     def use_family(self, family: int, short_read: int) -> None:
         """What kind of socket it is, and what a short read says: ``short_reads_of_kind``."""
@@ -95,53 +110,37 @@ class StreamTransport(StreamSender):
         self.short_read = NOTHING
 
     def is_gone(self) -> bool:
-        """Whether the socket was closed or detached by its owner: the number is no longer ours (rule 9)."""
+        """Return True if the socket was closed or detached by its owner: the number is no longer ours (rule 9)."""
         return self._ask is not None and self._ask() != self.fd
 
-    def begin(self, waiter: asyncio.Future[None] | None = None) -> None:
-        """Call ``connection_made``, start reading, then tell the waiter. Runs in the transport's context."""
-        try:
-            self._protocol.connection_made(self)
-        except BaseException as exc:
-            self._report(exc, "Fatal error: protocol.connection_made() call failed.")
-        finally:  # after KeyboardInterrupt too: the connection goes on when the loop runs again
-            self._register()
-            if waiter is not None and not waiter.done():
-                waiter.set_result(None)
+    def _use_socket(self, sock: socket.socket) -> None:
+        self._sock = sock
+        # Kept: to look the method up for each call costs more than to call it.
+        self._ask = sock.belong_to(self) if isinstance(sock, ConnectionSocket) else sock.fileno
 
-    def _register(self) -> None:
-        if self._lost:
-            return
-        interest = calls.INTEREST_STREAM
-        if not self.writable:
-            interest |= calls.INTEREST_WRITE
-        try:
-            self._number()
-            self._reactor.add(self, interest)
-        except OSError as exc:
-            self._fatal_error(exc, "Fatal error: epoll refused the socket")
+    def open_socket(self) -> socket.socket:
+        """The socket object; it owns the descriptor from now on."""
+        if self._sock is None:
+            sock = new_socket(-1, -1, -1, self.fd)  # what it is the kernel tells
+            sock.setblocking(False)
+            self._use_socket(sock)
+        return self._sock  # type: ignore[no-any-return]
 
     # Reading
 
     def on_ready(self) -> None:
         """The reactor has news, or this channel had more to do."""
-        if self.readable and not self._paused and not self._ended and not self._closing:
+        if self.readable and not self._paused and not self._ended and self._state == base.OPEN:
             if self._buffered:
                 # Within the context as a whole: to enter it for each of the protocol's two methods costs more.
                 interpreter.call_one(self._context, _READ_INTO, self)
             else:
                 self._read()
         if self.writable:
-            if self._backlog:
-                if not self.marked:
-                    self._send()
-                    if self._protocol_paused:
-                        self._maybe_resume_protocol()
-            elif self._sender is not None:
+            if self._sender is not None and not self._backlog:
                 self._sender()
-            elif not self.readable and self.interest & calls.INTEREST_WRITE and self.added:
-                # Woken for nothing: that is when disarming is worth a system call (rule 4).
-                self._reactor.rearm(self, calls.INTEREST_STREAM)
+            elif self._backlog or self.interest & calls.INTEREST_WRITE:
+                self._use_room()
 
     def _read(self) -> None:
         more = False
@@ -206,7 +205,7 @@ class StreamTransport(StreamSender):
         except BaseException as exc:
             self._fatal_error(exc, "Fatal error: protocol.get_buffer() call failed.")
             return
-        if self._closing or not self.readable:
+        if self._state != base.OPEN or not self.readable:
             return  # get_buffer has closed
         try:
             fd = self._number()
@@ -246,53 +245,186 @@ class StreamTransport(StreamSender):
         if not keep_open:
             self.close()
 
-    def is_reading(self) -> bool:
-        """Whether data goes to the protocol now."""
-        return not self._closing and not self._paused
+    # Writing
 
-    def pause_reading(self) -> None:
-        """Stop handing data to the protocol. Does nothing if reading is paused or the transport closes."""
-        if self._closing or self._paused:
-            return
-        self._paused = True  # no system call (rule 7): what arrives meanwhile waits in the kernel
-        if self._loop._debug:
-            stdlib.logger().debug("%r pauses reading", self)
+    def write(self, data: bytes | bytearray | memoryview) -> None:
+        """Send the data, after what was written before. Never blocks; never calls the protocol's connection_lost.
 
-    def resume_reading(self) -> None:
-        """Undo ``pause_reading``. Does nothing if reading isn't paused or the transport closes."""
-        if self._closing or not self._paused:
+        Raises TypeError for anything but bytes, bytearray, memoryview; RuntimeError after ``write_eof``.
+        """
+        if type(data) is not bytes:
+            if not isinstance(data, (bytes, bytearray, memoryview)):
+                raise TypeError(f"data argument must be a bytes-like object, not {type(data).__name__!r}")
+            data = bytes(
+                memoryview(data)
+            )  # it may leave later, and its owner change it before; items may have any size
+        if self._eof_written:
+            raise RuntimeError("Cannot call write() after write_eof()")
+        if self._empty_waiter is not None:
+            raise RuntimeError("unable to write; sendfile is in progress")
+        if not data:
             return
-        self._paused = False
-        if self.readable and self.added:
+        if self._state >= base.LOST:
+            self._count_lost_write("socket.send() raised exception.")
+            return
+        size = len(data)
+        self._backlog.append(data)
+        self._backlog_size += size
+        if (
+            size < LARGE_WRITE
+            and self.writable
+            and self._backlog_size <= self._high_water
+            and self._backlog_size <= SEND_AT_ONCE
+            and self._reactor.may_gather(self)
+        ):
+            self._reactor.mark(self)  # as most are: the pure edition is spared a call
+        else:
+            self._leave(size)
+
+    def writelines(self, list_of_data: Iterable[bytes | bytearray | memoryview]) -> None:
+        """Send all the chunks with one system call. Raises as ``write`` does."""
+        self._check_writelines()
+        chunks = list(list_of_data)
+        for data in chunks:
+            if not isinstance(data, (bytes, bytearray, memoryview)):
+                raise TypeError(f"data argument must be a bytes-like object, not {type(data).__name__!r}")
+        owned = [data if type(data) is bytes else bytes(memoryview(data)) for data in chunks]
+        self._check_writelines()  # again: what made the chunks, and gave their bytes, may have ended the connection
+        if self._state >= base.LOST:
+            if owned:
+                self._count_lost_write("socket.send() raised exception.")
+            return
+        size = self._backlog_size
+        for data in owned:
+            if data:
+                self._backlog.append(data)
+                self._backlog_size += len(data)
+        if self._backlog:
+            self._leave(self._backlog_size - size)
+
+    def _check_writelines(self) -> None:
+        if self._eof_written:
+            raise RuntimeError("Cannot call writelines() after write_eof()")
+        if self._empty_waiter is not None:
+            raise RuntimeError("unable to writelines; sendfile is in progress")
+
+    def _leave(self, size: int) -> None:
+        # At once, unless it is little, and the connection has earned that more is gathered first (rule 5).
+        if self.writable:
+            if size >= LARGE_WRITE or self._backlog_size >= SEND_AT_ONCE or self._backlog_size > self._high_water:
+                self._send()
+                if self._protocol_paused:
+                    self._have_resumed()
+            elif self._reactor.may_gather(self):
+                self._reactor.mark(self)
+            else:
+                self._send()
+                if self._protocol_paused:
+                    self._have_resumed()
+                elif self._reactor.thread and not self._given and self._reactor.may_send():
+                    self._reactor.mark(self)  # to earn it
+        if self._backlog_size > self._high_water:
+            self._maybe_pause_protocol()
+
+    def _have_resumed(self) -> None:
+        # The reactor resumes the protocol, when the callback has ended or the loop runs again.
+        self._reactor.mark(self)
+        if not self._reactor.may_send():
+            self._reactor.wake()  # written from another thread
+
+    def _send_backlog(self) -> None:
+        fd = self._number()
+        while self._backlog:
+            chunks = len(self._backlog)
+            if chunks == 1:
+                count = sockets.send(fd, self._sock, self._backlog[0])
+            else:
+                count = sockets.send_many(fd, self._sock, self._backlog)
+            if count < 0 or self._drop_sent(count, chunks) < min(chunks, calls.MOST_CHUNKS):
+                self._wait_for_room()
+                return
+
+    def _emptied(self) -> None:
+        if self._empty_waiter is not None and not self._empty_waiter.done():
+            self._empty_waiter.set_result(None)
+        if self._state != base.OPEN:
+            WriteHalf._emptied(self)
+        elif self._eof_written:
+            self._shutdown_write()
+
+    def write_eof(self) -> None:
+        """Close our half once what was written has left: the peer reads the end, and we read on."""
+        if self._state != base.OPEN or self._eof_written:
+            return
+        self._eof_written = True
+        if not self._backlog:
+            self._shutdown_write()
+        elif self.writable:
+            self._send()
+
+    def can_write_eof(self) -> bool:
+        """True: a stream socket has two halves."""
+        return True
+
+    def _shutdown_write(self) -> None:
+        try:
+            self.open_socket().shutdown(socket.SHUT_WR)
+        except OSError as exc:
+            self._fatal_error(exc, "Fatal error on shutting down the sending half")
+
+    # A file in between, by sendfile(2)
+
+    def make_empty_waiter(self) -> asyncio.Future[None]:
+        """A future that is done when what was written has left. RuntimeError for a second one.
+
+        Until ``reset_empty_waiter`` is called, ``write`` raises RuntimeError.
+        """
+        if self._empty_waiter is not None:
+            raise RuntimeError("Empty waiter is already set")
+        self.push()
+        waiter: asyncio.Future[None] = self._loop.create_future()
+        self._empty_waiter = waiter
+        if not self._backlog:
+            waiter.set_result(None)
+        return waiter
+
+    def reset_empty_waiter(self) -> None:
+        """Let ``write`` work again."""
+        self._empty_waiter = None
+
+    def set_sender(self, sender: Callable[[], object] | None) -> None:
+        """Call ``sender()`` in each turn in which the socket has room, and once after its end; None to stop that."""
+        self._sender = sender
+        if sender is not None and self.writable and self.added:
             self._reactor.defer(self)
-        if self._loop._debug:
-            stdlib.logger().debug("%r resumes reading", self)
+
+    def wait_for_room(self) -> None:
+        """The socket has taken all it can: ask the kernel to tell when there is room (rule 4)."""
+        self.writable = False
+        if self.added:
+            self._reactor.rearm(self, calls.INTEREST_STREAM | calls.INTEREST_WRITE)
 
     # The end
 
-    def _release(self) -> None:
-        fd = self.fd
-        if fd < 0:
-            return
-        if self._sockname is None:
-            self._sockname = self.get_extra_info("sockname")
-        # Changed first, dropped last: the ends of what is dropped may run any code.
-        protocol = self._protocol
+    def abort(self) -> None:
+        """Close without waiting: what the kernel won't take at once is lost."""
+        if self._backlog and self.writable and self._state < base.LOST and not self._sending:
+            try:
+                # Gathered: the stdlib's loop has sent it by now.
+                sockets.send_many(self._number(), self._sock, self._backlog)
+            except OSError:
+                pass  # whoever aborts doesn't ask
+        self._force_close(None)
+
+    def _on_release(self) -> None:
         server = self._server
         self._server = None
-        self._reactor.remove(self)
-        self.fd = -1
-        self._protocol = None
-        try:
-            if self._empty_waiter is not None and not self._empty_waiter.done():
-                self._empty_waiter.set_exception(ConnectionError("Connection is closed by peer"))
-            if self._sender is not None:
-                self._sender()
-            if server is not None:
-                server._detach(self)
-        finally:
-            self._give_back(fd)
-            del protocol
+        if self._empty_waiter is not None and not self._empty_waiter.done():
+            self._empty_waiter.set_exception(ConnectionError("Connection is closed by peer"))
+        if self._sender is not None:
+            self._sender()
+        if server is not None:
+            server._detach(self)
 
     def _give_back(self, fd: int) -> None:
         if self._sock is not None:
@@ -300,28 +432,15 @@ class StreamTransport(StreamSender):
         else:
             calls.close(fd)
 
-    def __del__(self) -> None:
-        fd = self.fd
-        if self._loop is not None and fd >= 0:
-            try:
-                warnings.warn(f"unclosed transport {self!r}", ResourceWarning, source=self, stacklevel=2)
-            finally:
-                self.fd = -1
-                self._give_back(fd)
-
     # Who and what
 
     def set_protocol(self, protocol: asyncio.BaseProtocol) -> None:
         """Hand the connection to another protocol."""
         buffered = isinstance(protocol, asyncio.BufferedProtocol)
-        former = self._protocol
+        former = self._protocol  # dropped at the end, when its destructor finds the new one here
         self._protocol = protocol
         self._buffered = buffered
-        del former  # whose end may run any code
-
-    def get_protocol(self) -> asyncio.BaseProtocol:
-        """The protocol in charge; None when the connection is over."""
-        return self._protocol  # type: ignore[no-any-return]
+        del former
 
     def get_extra_info(self, name: str, default: Any = None) -> Any:
         """``socket`` (an asyncio TransportSocket), ``peername``, ``sockname``, or what the server added."""
@@ -350,11 +469,11 @@ class StreamTransport(StreamSender):
         words = ["StreamTransport"]
         if self.fd < 0:
             words.append("closed")
-        elif self._closing:
+        elif self._state != base.OPEN:
             words.append("closing")
         words.append(f"fd={self.fd}")
         if self.fd >= 0:
-            words.append(f"read={'idle' if self._paused or self._ended or self._closing else 'polling'}")
+            words.append(f"read={'polling' if self.is_reading() and not self._ended else 'idle'}")
             words.append(f"write=<{'polling' if self._backlog else 'idle'}, bufsize={self._backlog_size}>")
         return f"<{' '.join(words)}>"
 
