@@ -1,4 +1,4 @@
-"""Builds the compiled edition: the hot rooms, by Cython, from the very .py files the pure edition runs.
+"""Builds the compiled edition: the compiled modules, by Cython, from the very .py files the pure edition runs.
 
 With ``EDGELOOP_PURE=1`` in the environment, or without a C compiler, the package installs as the pure edition.
 Everything that is not about the extension modules stands in pyproject.toml.
@@ -21,7 +21,7 @@ if not sys.platform.startswith("linux"):
 # Before it, the code that Cython makes lets go of an attribute's old value first, and what runs then finds it there.
 OLDEST_CYTHON = (3, 3, 1)
 
-# Hot rooms only: what works once per connection or once per loop stays plain Python.
+# Compiled modules only: what works once per connection or once per loop stays plain Python.
 COMPILED = (
     "kernel/calls.pyx",
     "kernel/interpreter.pyx",
@@ -69,8 +69,8 @@ class BuildIfThereIsACompiler(build_ext):
             self.extensions = []  # or the wheel would look for what they should have become
 
 
-def room_headers_changed() -> bool:
-    """Whether a header of the kernel room is younger than a C file made with it.
+def kernel_headers_changed() -> bool:
+    """Whether a header of the kernel package is younger than a C file made with it.
 
     Cython looks after the other headers. It doesn't see those that are taken whole: ``from edgeloop.kernel cimport calls``.
     """
@@ -80,7 +80,7 @@ def room_headers_changed() -> bool:
 
 
 def extensions() -> list[Extension]:
-    """The extension modules, one for each hot room."""
+    """The extension modules, one for each compiled module."""
     try:
         if runpy.run_path("edgeloop/_pure.py")["is_asked_for"]():
             return []
@@ -106,7 +106,7 @@ def extensions() -> list[Extension]:
     return cythonize(  # type: ignore[no-any-return]
         modules,
         build_dir="build/cython",
-        force=room_headers_changed(),
+        force=kernel_headers_changed(),
         compiler_directives={
             "language_level": 3,
             "annotation_typing": False,  # C types come from the .pxd files alone

@@ -2,14 +2,14 @@
 #include <stddef.h>
 #include <stdlib.h>
 
-enum { MOST_SAMPLES = 1 << 20 };
+enum { MAX_SAMPLES = 1 << 20 };
 
-struct samples { float taken[MOST_SAMPLES]; size_t count; };
+struct samples { float taken[MAX_SAMPLES]; size_t count; };
 
 /* What is too many is left out: no load is so fast that a round has more. */
 static void add_sample(struct samples *samples, double microseconds)
 {
-    if (samples->count < MOST_SAMPLES)
+    if (samples->count < MAX_SAMPLES)
         samples->taken[samples->count++] = microseconds;
 }
 

@@ -1,7 +1,7 @@
 """Which edition runs: decided here, before anything else of the package is imported.
 
-The hot rooms lie side by side as ``reactor.py`` and, compiled, ``reactor.cpython-*.so``, and the import system prefers the
-latter. The pure edition is had by a finder for this package's folders that knows source files only. It runs where
+The compiled modules lie side by side as ``reactor.py`` and, compiled, ``reactor.cpython-*.so``, and the import system prefers
+the latter. The pure edition is had by a finder for this package's folders that knows source files only. It runs where
 ``EDGELOOP_PURE`` asks for it; where it runs because there is no other, a RuntimeWarning says why and what helps.
 """
 
@@ -16,7 +16,7 @@ from pathlib import Path
 
 from . import _pure
 
-HOT_ROOMS = (
+COMPILED_MODULES = (
     "kernel.calls",
     "kernel.interpreter",
     "kernel.epoll",
@@ -53,13 +53,13 @@ HOME = Path(__file__).parent
 _KEPT = {__name__, _pure.__name__}
 
 
-def _is_compiled(room: str, home: Path = HOME) -> bool:
-    stem = room.replace(".", "/")
+def _is_compiled(module: str, home: Path = HOME) -> bool:
+    stem = module.replace(".", "/")
     return any((home / (stem + suffix)).exists() for suffix in importlib.machinery.EXTENSION_SUFFIXES)
 
 
 def _find_sources_only() -> None:
-    for folder in {HOME, *((HOME / room.replace(".", "/")).parent for room in HOT_ROOMS)}:
+    for folder in {HOME, *((HOME / module.replace(".", "/")).parent for module in COMPILED_MODULES)}:
         sys.path_importer_cache[str(folder)] = importlib.machinery.FileFinder(
             str(folder),
             (importlib.machinery.SourceFileLoader, importlib.machinery.SOURCE_SUFFIXES),
@@ -82,19 +82,19 @@ def _hidden_installation() -> Path | None:
     """Return the folder of a compiled edgeloop further down sys.path, None if there is none."""
     for entry in sys.path:
         home = Path(entry or ".") / "edgeloop"
-        if home.exists() and not home.samefile(HOME) and all(_is_compiled(room, home) for room in HOT_ROOMS):
+        if home.exists() and not home.samefile(HOME) and all(_is_compiled(module, home) for module in COMPILED_MODULES):
             return home
     return None
 
 
 def _why_not_compiled() -> str | None:
-    """Return what is missing, None if all rooms are compiled. All or none: they call their neighbours through C."""
-    missing = [room for room in HOT_ROOMS if not _is_compiled(room)]
+    """Return what is missing, None if all modules are compiled. All or none: they call their neighbours through C."""
+    missing = [module for module in COMPILED_MODULES if not _is_compiled(module)]
     if not missing:
         return None
-    if len(missing) < len(HOT_ROOMS):
-        return f"{len(missing)} of its {len(HOT_ROOMS)} modules are not compiled, {missing[0]} is one"
-    if others := sorted(HOME.glob(f"{HOT_ROOMS[0]}.*.so".replace(".", "/", 1))):
+    if len(missing) < len(COMPILED_MODULES):
+        return f"{len(missing)} of its {len(COMPILED_MODULES)} modules are not compiled, {missing[0]} is one"
+    if others := sorted(HOME.glob(f"{COMPILED_MODULES[0]}.*.so".replace(".", "/", 1))):
         return f"it is compiled for another Python ({others[0].name}), not for this one ({_tag()})"
     return f"nothing is compiled in {HOME}"
 
@@ -118,12 +118,12 @@ def _remedy() -> str:
 
 
 def _import_compiled() -> str | None:
-    """Import the rooms. Return why that failed, None if they are there; after a failure nothing of them is left."""
+    """Import the modules. Return why that failed, None if they are there; after a failure nothing of them is left."""
     package = sys.modules[__package__]
     try:
-        for name in ("loop", "streams"):  # these two import every room, in an order that works
+        for name in ("loop", "streams"):  # these two import every module, in an order that works
             importlib.import_module(f"{__package__}.{name}")
-    except Exception as exc:  # an ImportError, or what Cython raises where two rooms don't fit together
+    except Exception as exc:  # an ImportError, or what Cython raises where two modules don't fit together
         for name in [name for name in sys.modules if name.startswith(f"{__package__}.") and name not in _KEPT]:
             del sys.modules[name]
             vars(package).pop(name.rpartition(".")[2], None)

@@ -1,4 +1,4 @@
-"""No class of the hot rooms crashes the interpreter, whatever Python asks of an object that was never initialised."""
+"""No class of the compiled modules crashes the interpreter, whatever Python asks of an object that was never initialised."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from pathlib import Path
 import pytest
 
 import edgeloop
-from edgeloop._edition import HOT_ROOMS
+from edgeloop._edition import COMPILED_MODULES
 
 pytestmark = pytest.mark.edgeloop_only
 
 CLASSES = [
-    (f"edgeloop.{room}", name)
-    for room in HOT_ROOMS
-    if room in ("handles", "schedule", "tasks", "kernel_timers", "kernel", "reactor", "watch")
-    for name, cls in sorted(vars(importlib.import_module(f"edgeloop.{room}")).items())
-    if inspect.isclass(cls) and cls.__module__ == f"edgeloop.{room}"
+    (f"edgeloop.{module}", name)
+    for module in COMPILED_MODULES
+    if module in ("handles", "schedule", "tasks", "kernel_timers", "kernel", "reactor", "watch")
+    for name, cls in sorted(vars(importlib.import_module(f"edgeloop.{module}")).items())
+    if inspect.isclass(cls) and cls.__module__ == f"edgeloop.{module}"
 ]
 
 

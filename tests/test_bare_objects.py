@@ -1,4 +1,4 @@
-"""Objects of the hot rooms that were made without their initialiser raise; compiled, they must not crash.
+"""Objects of the compiled modules that were made without their initialiser raise; compiled, they must not crash.
 
 uvloop #706, #538, #760: crashes where a type error was due.
 """

@@ -19,9 +19,9 @@ WHICH = "import edgeloop; print(edgeloop.EDITION, edgeloop.EventLoop.create_task
 
 
 def is_built() -> bool:
-    from edgeloop._edition import HOT_ROOMS, _is_compiled
+    from edgeloop._edition import COMPILED_MODULES, _is_compiled
 
-    return all(map(_is_compiled, HOT_ROOMS))
+    return all(map(_is_compiled, COMPILED_MODULES))
 
 
 needs_the_build = pytest.mark.skipif(not is_built(), reason="nothing is compiled in this checkout")
@@ -109,9 +109,9 @@ def test_modules_of_another_python_are_named(site: Path) -> None:
 
 
 @needs_the_build
-@pytest.mark.parametrize("room", ["kernel", "handles", "stream_cores", "transports/tls"])
-def test_a_module_that_does_not_load_leaves_no_others_behind(site: Path, room: str) -> None:
-    (file,) = [file for file in compiled_files(site) if str(file).startswith(f"{site}/edgeloop/{room}.")]
+@pytest.mark.parametrize("module", ["kernel", "handles", "stream_cores", "transports/tls"])
+def test_a_module_that_does_not_load_leaves_no_others_behind(site: Path, module: str) -> None:
+    (file,) = [file for file in compiled_files(site) if str(file).startswith(f"{site}/edgeloop/{module}.")]
     file.write_bytes(b"not a library")
     assert "can't be imported (ImportError: " in pure_with_a_warning(site)
 

@@ -49,7 +49,7 @@ def test_a_new_value_is_stored_before_the_old_one_is_let_go(tmp_path: Path) -> N
     assert LETS_GO_FIRST.findall(code) == []
 
 
-def test_the_rooms_own_code_stores_before_it_lets_go() -> None:
+def test_the_package_s_own_code_stores_before_it_lets_go() -> None:
     made = list(Path("build/cython").rglob("*.c"))
     if not made:
         pytest.skip("nothing was compiled here")

@@ -136,7 +136,7 @@ def test_a_server_that_fails_to_start_leaves_nothing_open(
     loop: asyncio.AbstractEventLoop, run: Run, tmp_path: Path
 ) -> None:
     async def warm() -> None:
-        (await loop.create_server(asyncio.Protocol, "127.0.0.1", 0)).close()  # the loop's reserve descriptor
+        (await loop.create_server(asyncio.Protocol, "127.0.0.1", 0)).close()  # the loop's spare descriptor
 
     run(warm())
     backlog: Any = "many"

@@ -1,4 +1,5 @@
-"""The kernel's rooms and the transports, called with what they were not made for: they raise; compiled, they must not crash.
+"""The modules of the kernel package and the transports, called with what they were not made for: they raise; compiled, they
+must not crash.
 
 In a process of its own, which would not come back from a crash. uvloop #706, #538, #760 were of this kind.
 """
@@ -99,9 +100,9 @@ CALLS = {
 }
 
 
-@pytest.mark.parametrize("room", CALLS)
-def test_wrong_arguments_raise(room: str) -> None:
-    script = textwrap.dedent(SETTING) + textwrap.dedent(CALLS[room])
+@pytest.mark.parametrize("module", CALLS)
+def test_wrong_arguments_raise(module: str) -> None:
+    script = textwrap.dedent(SETTING) + textwrap.dedent(CALLS[module])
     done = subprocess.run(
         [sys.executable, "-X", "faulthandler", "-W", "ignore", "-c", script],
         stdin=subprocess.DEVNULL,

@@ -17,10 +17,10 @@ ROOT = Path(__file__).parent.parent
 pytestmark = pytest.mark.edgeloop_only
 
 
-def hot_rooms() -> list[str]:
-    from edgeloop._edition import HOT_ROOMS
+def compiled_modules() -> list[str]:
+    from edgeloop._edition import COMPILED_MODULES
 
-    return ["edgeloop/" + room.replace(".", "/") for room in HOT_ROOMS]
+    return ["edgeloop/" + module.replace(".", "/") for module in COMPILED_MODULES]
 
 
 def output(*command: str, directory: Path, **environment: str) -> str:
@@ -101,8 +101,8 @@ def test_sdist_is_complete(sdist: Path) -> None:
 def test_wheel_is_compiled_and_complete(sdist: Path, tmp_path: Path) -> None:
     wheel = build(sdist, tmp_path, CFLAGS="-O0")  # it need not be fast
     contents = names(wheel)
-    for room in hot_rooms():
-        assert any(name.startswith(room + ".cpython-") and name.endswith(".so") for name in contents), room
+    for module in compiled_modules():
+        assert any(name.startswith(module + ".cpython-") and name.endswith(".so") for name in contents), module
     assert "edgeloop/py.typed" in contents
     assert "edgeloop/transports/stream.py" in contents  # the pure edition of the same installation
     assert edition(tmp_path) == "compiled"
@@ -130,7 +130,7 @@ def test_pure_wheel(sdist: Path, tmp_path: Path, environment: dict[str, str]) ->
 
 
 def test_a_half_compiled_installation_runs_pure(tmp_path: Path) -> None:
-    """A compiled room calls its neighbours through C: one that is missing must not leave the others half connected."""
+    """A compiled module calls its neighbours through C: one that is missing must not leave the others half connected."""
     shutil.copytree(ROOT / "edgeloop", tmp_path / "site" / "edgeloop")
     missing = list((tmp_path / "site" / "edgeloop").glob("watch*.so"))
     for path in missing:

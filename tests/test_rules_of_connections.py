@@ -94,7 +94,7 @@ def test_2_data_and_fin_while_paused(run: Run) -> None:
     run(main())
 
 
-# Rule 3: one buffer each turn; what is left comes back by the leftover list.
+# Rule 3: one buffer each turn; what is left comes back by the deferred list.
 
 
 def test_3_a_flood_does_not_starve_the_others(run: Run) -> None:

@@ -12,7 +12,7 @@ import pytest
 from recording import Recorder, Run, reset
 from tls_certificates import client_context, server_context
 
-MOST = 16  # in a turn: tls_admission.MOST_BEGUN
+MAX_BEGUN = 16  # in a turn: tls_admission.MAX_BEGUN
 CLIENTS = 50
 
 
@@ -57,7 +57,7 @@ def test_a_turn_begins_a_few(run: Run) -> None:
             while len(begun) < CLIENTS:
                 await asyncio.sleep(0)
                 turn += 1
-        assert max(begun.count(number) for number in begun) <= MOST
+        assert max(begun.count(number) for number in begun) <= MAX_BEGUN
         assert begun == sorted(begun)
 
     run(main())

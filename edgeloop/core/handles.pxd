@@ -15,7 +15,7 @@ cdef class Handle:
     @cython.locals(handle=Handle, args=tuple)
     cpdef cancel(self)
     cpdef report(self, exc)
-    cdef settle(self)
+    cdef record_source(self)
 
 
 cdef class SharedHandle(Handle):
@@ -32,15 +32,15 @@ cdef class TimerHandle(Handle):
 cdef class HandleSource:
     cdef public bint _debug
     cdef Py_ssize_t _cancelled_timers
-    cdef list _spares
-    cdef list _spare_timers
-    cdef Py_ssize_t _spare_room
-    cdef Py_ssize_t _spare_count
-    cdef Py_ssize_t _spare_timer_count
+    cdef list _freelist
+    cdef list _timer_freelist
+    cdef Py_ssize_t _freelist_limit
+    cdef Py_ssize_t _freelist_size
+    cdef Py_ssize_t _timer_freelist_size
     @cython.locals(handle=Handle)
     cdef Handle _handle(self, callback, tuple args, context)
     @cython.locals(timer=TimerHandle)
     cdef TimerHandle _timer(self, double when, callback, tuple args, context)
     cdef _keep(self, Handle handle)
-    cdef _drop_spares(self)
+    cdef _drop_freelists(self)
     cdef _timer_cancelled(self)

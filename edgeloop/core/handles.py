@@ -21,13 +21,13 @@ from ..kernel import interpreter
 MAKERS = [os.path.join(os.path.dirname(__file__), name) for name in ("handles.py", "schedule.py", "stdlib.py")]
 
 
-class _HandleFace(asyncio.Handle):
+class _AsyncioHandle(asyncio.Handle):
     """What ``isinstance`` sees of a Handle: a compiled class can't inherit from asyncio's."""
 
     __slots__ = ()
 
 
-class _TimerHandleFace(asyncio.TimerHandle):
+class _AsyncioTimerHandle(asyncio.TimerHandle):
     """What ``isinstance`` sees of a TimerHandle."""
 
     __slots__ = ()
@@ -53,11 +53,11 @@ class Handle:
         self._repr: str | None = None
         self._source_traceback: traceback.StackSummary | None = None
         if loop._debug:
-            self.settle()
+            self.record_source()
 
     @property  # type: ignore[misc]
     def __class__(self) -> type[asyncio.Handle]:  # type: ignore[override]
-        return _HandleFace
+        return _AsyncioHandle
 
     def cancel(self) -> None:
         """Keep the callback from running; what has run already is not undone."""
@@ -114,7 +114,7 @@ class Handle:
             context["source_traceback"] = self._source_traceback
         self._loop.call_exception_handler(context)
 
-    def settle(self) -> None:
+    def record_source(self) -> None:
         """Debug mode: remember who scheduled the callback."""
         stack = stdlib.extract_stack()
         while stack and stack[-1].filename in MAKERS:
@@ -180,7 +180,7 @@ class TimerHandle(Handle):
 
     @property  # type: ignore[misc]
     def __class__(self) -> type[asyncio.TimerHandle]:  # type: ignore[override]
-        return _TimerHandleFace
+        return _AsyncioTimerHandle
 
     def when(self) -> float:
         """The time it is due, in seconds of ``loop.time()``."""
@@ -238,11 +238,11 @@ class HandleSource:
         self._debug = stdlib.debug_by_default()
         self._cancelled_timers = 0  # of those that wait
         # Handles that have run and that nobody refers to, to be used again: the first so many places of each list.
-        self._spares: list[Any] = [None] * interpreter.SPARE_HANDLES
-        self._spare_timers: list[Any] = [None] * interpreter.SPARE_HANDLES
-        self._spare_room = interpreter.SPARE_HANDLES  # none once the loop is closed
-        self._spare_count = 0
-        self._spare_timer_count = 0
+        self._freelist: list[Any] = [None] * interpreter.FREELIST_LIMIT
+        self._timer_freelist: list[Any] = [None] * interpreter.FREELIST_LIMIT
+        self._freelist_limit = interpreter.FREELIST_LIMIT  # none once the loop is closed
+        self._freelist_size = 0
+        self._timer_freelist_size = 0
 
     def call_exception_handler(self, context: dict[str, Any]) -> None:
         """Report what nobody can catch; the loop says how."""
@@ -251,9 +251,9 @@ class HandleSource:
     def _handle(
         self, callback: Callable[..., object], args: tuple[Any, ...], context: contextvars.Context | None
     ) -> Handle:
-        if self._spare_count:
-            self._spare_count -= 1
-            handle: Handle = interpreter.swap_out(self._spares, self._spare_count)
+        if self._freelist_size:
+            self._freelist_size -= 1
+            handle: Handle = interpreter.swap_out(self._freelist, self._freelist_size)
             handle._cancelled = False
         else:
             # By __new__: compiled, a call of the class would pack the arguments into a tuple first.
@@ -266,7 +266,7 @@ class HandleSource:
         handle._args = args
         handle._context = interpreter.copy_context() if context is None else context
         if self._debug:
-            handle.settle()
+            handle.record_source()
         return handle
 
     def _timer(
@@ -275,9 +275,9 @@ class HandleSource:
         when = float(when)
         if when != when:
             raise ValueError(f"a timer needs a number of seconds, not {when!r}")
-        if self._spare_timer_count:
-            self._spare_timer_count -= 1
-            timer: TimerHandle = interpreter.swap_out(self._spare_timers, self._spare_timer_count)
+        if self._timer_freelist_size:
+            self._timer_freelist_size -= 1
+            timer: TimerHandle = interpreter.swap_out(self._timer_freelist, self._timer_freelist_size)
             timer._cancelled = False
         else:
             timer = TimerHandle.__new__(TimerHandle)
@@ -289,7 +289,7 @@ class HandleSource:
         timer._args = args
         timer._context = interpreter.copy_context() if context is None else context
         if self._debug:
-            timer.settle()
+            timer.record_source()
         timer._when = when
         timer._scheduled = True
         return timer
@@ -304,18 +304,18 @@ class HandleSource:
         handle._args = None
         handle._context = None  # type: ignore[assignment]  # nobody sees it until it has another one
         if type(handle) is Handle:
-            if self._spare_count < self._spare_room and interpreter.unshared(handle):
-                interpreter.swap_in(self._spares, self._spare_count, handle)
-                self._spare_count += 1
+            if self._freelist_size < self._freelist_limit and interpreter.unshared(handle):
+                interpreter.swap_in(self._freelist, self._freelist_size, handle)
+                self._freelist_size += 1
         elif type(handle) is TimerHandle:
-            if self._spare_timer_count < self._spare_room and interpreter.unshared(handle):
-                interpreter.swap_in(self._spare_timers, self._spare_timer_count, handle)
-                self._spare_timer_count += 1
+            if self._timer_freelist_size < self._freelist_limit and interpreter.unshared(handle):
+                interpreter.swap_in(self._timer_freelist, self._timer_freelist_size, handle)
+                self._timer_freelist_size += 1
 
     def _timer_cancelled(self) -> None:
         self._cancelled_timers += 1
 
-    def _drop_spares(self) -> None:
-        self._spare_room = self._spare_count = self._spare_timer_count = 0
-        self._spares = []
-        self._spare_timers = []
+    def _drop_freelists(self) -> None:
+        self._freelist_limit = self._freelist_size = self._timer_freelist_size = 0
+        self._freelist = []
+        self._timer_freelist = []

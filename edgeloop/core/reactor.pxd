@@ -4,7 +4,7 @@ from edgeloop.kernel cimport calls, interpreter
 from edgeloop.kernel.epoll cimport Poller
 
 
-cdef double UNSURE_SECONDS
+cdef double MAX_UNVERIFIED_SECONDS
 cdef double SHORT_SECONDS
 cdef double LONG_SECONDS
 cdef int EARNED
@@ -16,19 +16,20 @@ cdef class Channel:
     cdef readonly int fd
     cdef readonly bint readable
     cdef readonly bint writable
-    cdef readonly bint hung
+    cdef readonly bint hangup
     cdef readonly bint urgent
     cdef bint deferred
-    cdef bint marked
+    cdef bint flush_queued
+    cdef bint rearm_queued
     cdef readonly bint added
     cdef int interest
-    cdef unsigned long long born
+    cdef unsigned long long registered_in
     cdef readonly int credit
     cdef object __weakref__
     cdef on_ready(self)
     cdef flush(self)
     cdef push(self)
-    cdef on_called(self)
+    cdef after_callbacks(self)
     cdef on_closed(self)
 
 
@@ -36,53 +37,54 @@ cdef class Reactor:
     cdef Poller poller
     cdef readonly list channels
     cdef bint woken
-    cdef bint foreign
+    cdef bint forked
     cdef bint usable
     cdef readonly int forks
-    cdef readonly unsigned long long batch
-    cdef public bint stirred
+    cdef readonly unsigned long long iteration
+    cdef bint needs_poll
     cdef bint skipped
-    cdef int heard
-    cdef int told
-    cdef public bint unsure
+    cdef int num_events
+    cdef int next_event
+    cdef public bint unverified
     cdef readonly bint idle
     cdef readonly dict companions
     cdef public unsigned long thread
-    cdef list leftover
-    cdef list marked
-    cdef double marked_at
+    cdef list deferred
+    cdef list flush_queue
+    cdef double flush_queued_at
     cdef Py_ssize_t judged
     cdef double judged_at
     cdef int cautious
     cdef bint late
-    cdef list queued
+    cdef list rearm_queue
     cdef object __weakref__
     @cython.locals(channel=Channel)
     cpdef close(self)
     @cython.locals(fd=int)
     cpdef add(self, Channel channel, int interest)
     cpdef rearm(self, Channel channel, int interest)
-    cpdef look_again(self, Channel channel, int interest)
+    cpdef rearm_if_open(self, Channel channel, int interest)
     @cython.locals(fd=int, companion=Channel)
     cpdef remove(self, Channel channel)
     cpdef defer(self, Channel channel)
     cdef bint may_gather(self, Channel channel)
     cdef bint may_send(self)
-    cpdef mark(self, Channel channel)
+    cpdef schedule_flush(self, Channel channel)
     @cython.locals(channel=Channel, now=double, elapsed=double, waited=double)
     cdef callback_ended(self)
     @cython.locals(channel=Channel)
     cpdef push(self)
-    cpdef mark_queued(self, Channel channel)
-    @cython.locals(channel=Channel, queued=list, done=Py_ssize_t)
-    cpdef look_again_at_queued(self)
+    cpdef schedule_rearm(self, Channel channel)
+    @cython.locals(channel=Channel, rearm_queue=list, done=Py_ssize_t)
+    cpdef process_rearm_queue(self)
     cpdef Channel find(self, int fd)
     cpdef wake(self)
-    @cython.locals(channel=Channel, marked=list, index=Py_ssize_t)
+    @cython.locals(channel=Channel, flush_queue=list, index=Py_ssize_t)
     cpdef flush(self)
+    cpdef void request_poll(self) noexcept
     cdef bint may_skip(self)
     cpdef wait(self, double timeout)
-    @cython.locals(channel=Channel, leftover=list, channels=list, poller=Poller, fd=int, mask=int, index=int,
+    @cython.locals(channel=Channel, deferred=list, channels=list, poller=Poller, fd=int, mask=int, index=int,
                    done=Py_ssize_t)
     cpdef dispatch(self)
     @cython.locals(channel=Channel, dropped=Poller, fd=int)

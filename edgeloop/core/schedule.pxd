@@ -12,12 +12,12 @@ cdef bint _HANDLES_ARE_SHARED
 cdef class Scheduler(HandleSource):
     cdef readonly Reactor reactor
     cdef public list _ready
-    cdef list _news
+    cdef list _fired
     cdef TimerHeap _timers
     cdef list _new_timers
-    cdef list _emptied
+    cdef list _spare_list
     cdef object _inbox
-    cdef bint _posted
+    cdef bint _inbox_dirty
     cdef public bint _closed
     cdef public bint _stopping
     cdef public object _thread_id
@@ -29,7 +29,7 @@ cdef class Scheduler(HandleSource):
     cdef public double slow_callback_duration
     cdef object __weakref__
     cdef double _now(self) except? -1
-    cdef _look(self)
+    cdef _find_overrides(self)
     @cython.locals(timer=TimerHandle, timeout=double)
     cdef double _wait_time(self) except? -2
     @cython.locals(timer=TimerHandle, timers=TimerHeap, cancelled=list)
@@ -44,7 +44,7 @@ cdef class Scheduler(HandleSource):
     cdef _run_only(self)
     @cython.locals(handle=Handle, batch=list, following=list, size=Py_ssize_t,
                    done=Py_ssize_t, start=double)
-    cdef _run_batch(self, bint news)
+    cdef _run_batch(self, bint fired)
     cdef _warn_if_slow(self, Handle handle, double elapsed)
     @cython.locals(reactor=Reactor, due=bint, now=double)
     cdef _turn(self)

@@ -38,16 +38,17 @@ class Scheduler(HandleSource):
         HandleSource.__init__(self)
         self.reactor = Reactor()
         self._ready: list[Handle] = []  # what call_soon was given
-        self._news: list[Handle] = []  # callbacks of readers, writers and timers, for this turn
-        self._emptied: list[Any] | None = None  # a batch that was run, to be filled again
+        self._fired: list[Handle] = []  # callbacks of readers, writers and timers, for this turn
+        self._spare_list: list[Any] | None = None  # a batch that was run, to be filled again
         self._timers = TimerHeap()
         self._new_timers: list[TimerHandle] = []  # of this turn: many are cancelled before the heap has to know them
         self._inbox: deque[Handle] = deque()  # append and popleft are atomic: no lock
-        self._posted = False  # something may be in the inbox: set after it was put there
+        self._inbox_dirty = False  # something may be in the inbox: set after it was put there
         self._closed = False
         self._stopping = False
         self._thread_id: int | None = None
-        # What somebody has put in place of ours, in a subclass, on the class or on the loop itself, before or later: _look.
+        # What somebody has put in place of ours, in a subclass, on the class or on the loop itself, before or later:
+        # _find_overrides.
         self._version = -1
         self._replaced = False
         self._own_clock = False
@@ -64,12 +65,12 @@ class Scheduler(HandleSource):
 
     def _now(self) -> float:
         if self._replaced or interpreter.type_version(self) != self._version or interpreter.has_dict(self):
-            self._look()
+            self._find_overrides()
         if self._own_clock:
             return float(self.time())
         return calls.now()
 
-    def _look(self) -> None:
+    def _find_overrides(self) -> None:
         # Whether somebody has put something in place of ours. Tools do, also while the loop runs, and asyncio looks its own
         # methods up for each call; here the class is looked at again when it has changed.
         own = type(self)
@@ -88,7 +89,7 @@ class Scheduler(HandleSource):
         if self._debug:
             self._check_thread()
             self._check_callback(callback, "call_soon")
-        if self._posted:
+        if self._inbox_dirty:
             self._collect_inbox()  # first come, first served, from whatever thread
         handle = self._handle(callback, args, context)
         self._ready.append(handle)
@@ -112,7 +113,7 @@ class Scheduler(HandleSource):
             self._ready.append(handle)
         else:
             self._inbox.append(handle)
-            self._posted = True
+            self._inbox_dirty = True
         self.reactor.wake()
         return given  # type: ignore[no-any-return]
 
@@ -128,7 +129,7 @@ class Scheduler(HandleSource):
             self._check_thread()
             self._check_callback(callback, "call_at")  # the stdlib's call_later goes through call_at, and says so
         if self._replaced or interpreter.type_version(self) != self._version or interpreter.has_dict(self):
-            self._look()
+            self._find_overrides()
             if self._own_call_at:
                 return self.call_at(self.time() + delay, callback, *args, context=context)
             timer = self._timer(self.time() + delay, callback, args, context)
@@ -208,9 +209,9 @@ class Scheduler(HandleSource):
     def _discard(self) -> None:
         # The loop closes: what still waits never runs.
         self._ready.clear()
-        self._news.clear()
-        self._drop_spares()
-        self._emptied = None
+        self._fired.clear()
+        self._drop_freelists()
+        self._spare_list = None
         self._timers.clear()
         self._new_timers.clear()
         self._inbox.clear()
@@ -218,7 +219,7 @@ class Scheduler(HandleSource):
     def _queue_from_signal(self, handle: Handle) -> None:
         # From a signal handler, at any point of the code: the inbox alone can take that.
         self._inbox.append(handle)
-        self._posted = True
+        self._inbox_dirty = True
         self.reactor.wake()
 
     # The turn
@@ -236,7 +237,7 @@ class Scheduler(HandleSource):
         if not self._ready or not reactor.may_skip():
             reactor.wait(self._wait_time())
         interpreter.check_signals()
-        if self._posted:
+        if self._inbox_dirty:
             self._collect_inbox()
         due = False
         now = 0.0
@@ -249,32 +250,32 @@ class Scheduler(HandleSource):
                 self._run_only()
             else:
                 self._run_batch(False)
-        if reactor.told < reactor.heard or reactor.leftover:
+        if reactor.next_event < reactor.num_events or reactor.deferred:
             reactor.dispatch()
         if due:
             self._collect_due(now)
-        if self._news:
+        if self._fired:
             self._run_batch(True)
-        if reactor.queued:
-            reactor.look_again_at_queued()
-        if reactor.marked:
+        if reactor.rearm_queue:
+            reactor.process_rearm_queue()
+        if reactor.flush_queue:
             reactor.flush()
 
     def _run_turns(self) -> None:
         """Turn until ``stop`` is called."""
         self.reactor.flush()  # what was written while the loop wasn't running
-        self.reactor.stirred = True
+        self.reactor.request_poll()
         while True:
             if self._replaced or interpreter.type_version(self) != self._version or interpreter.has_dict(self):
-                self._look()
+                self._find_overrides()
             if self._own_run_once:
                 self._run_once()
             else:
                 self._turn()
             if self._stopping:
                 break
-        while self.reactor.queued:
-            self.reactor.look_again_at_queued()  # nothing is left half done between two runs
+        while self.reactor.rearm_queue:
+            self.reactor.process_rearm_queue()  # nothing is left half done between two runs
 
     def _wait_time(self) -> float:
         # Seconds the turn may sleep; negative: until something happens.
@@ -282,11 +283,11 @@ class Scheduler(HandleSource):
             self._sort_new_timers()
         timeout = -1.0
         timer: Any = None
-        if not (self._ready or self._news or self._posted or self._stopping):
+        if not (self._ready or self._fired or self._inbox_dirty or self._stopping):
             while self._timers.size:
                 timer = self._timers.first()
                 if not timer._cancelled:
-                    # The time of day is read as late as can be; epoll_pwait2 or the rounding up in the kernel room make
+                    # The time of day is read as late as can be; epoll_pwait2 or the rounding up in the kernel package make
                     # sure that it is not early (rule 12).
                     timeout = self._timers.first_when() - self._now()
                     if not timeout > 0.0:
@@ -297,12 +298,12 @@ class Scheduler(HandleSource):
                 self._cancelled_timers -= 1
         # Last of all: the end of a timer, and a clock that is not ours, may have run code that scheduled.
         timer = None
-        if self._ready or self._news or self._posted or self._stopping or self._new_timers:
+        if self._ready or self._fired or self._inbox_dirty or self._stopping or self._new_timers:
             return 0.0
         return timeout
 
     def _collect_inbox(self) -> None:
-        self._posted = False  # before the last look: who posts after that sets it again
+        self._inbox_dirty = False  # before the last look: who posts after that sets it again
         while self._inbox:
             self._ready.append(self._inbox.popleft())
 
@@ -340,7 +341,7 @@ class Scheduler(HandleSource):
             if timer._cancelled:
                 self._cancelled_timers -= 1
             else:
-                self._news.append(timer)
+                self._fired.append(timer)
 
     def _run_only(self) -> None:
         # What _run_batch does, for one: no other list has to take the place of the one that is run. Not one method for
@@ -355,17 +356,17 @@ class Scheduler(HandleSource):
                 self._warn_if_slow(handle, calls.now() - start)
             if interpreter.unshared(handle):
                 self._keep(handle)
-            if self.reactor.marked:
+            if self.reactor.flush_queue:
                 self.reactor.callback_ended()
         finally:
             del handle  # as in _run_batch
 
-    def _run_batch(self, news: bool) -> None:
-        batch: list[Any] = self._news if news else self._ready
-        following = [] if self._emptied is None else self._emptied
-        self._emptied = None
-        if news:
-            self._news = following
+    def _run_batch(self, fired: bool) -> None:
+        batch: list[Any] = self._fired if fired else self._ready
+        following = [] if self._spare_list is None else self._spare_list
+        self._spare_list = None
+        if fired:
+            self._fired = following
         else:
             self._ready = following
         size = len(batch)
@@ -384,14 +385,14 @@ class Scheduler(HandleSource):
                     self._warn_if_slow(handle, calls.now() - start)
                 if interpreter.unshared(handle):
                     self._keep(handle)
-                if self.reactor.marked:
+                if self.reactor.flush_queue:
                     self.reactor.callback_ended()
         finally:
             if done == size:
                 interpreter.empty(batch)
-                self._emptied = batch
-            elif news:  # SystemExit or KeyboardInterrupt: the others keep their place
-                self._news[:0] = batch[done:]
+                self._spare_list = batch
+            elif fired:  # SystemExit or KeyboardInterrupt: the others keep their place
+                self._fired[:0] = batch[done:]
             else:
                 self._ready[:0] = batch[done:]
             # A traceback that a task keeps of its exception refers to this frame: it must not lead back to the task.

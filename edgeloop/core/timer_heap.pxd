@@ -3,7 +3,7 @@ cdef class TimerHeap:
     cdef list _timers
     cdef double* _whens
     cdef unsigned long long* _numbers
-    cdef Py_ssize_t _room
+    cdef Py_ssize_t _capacity
     cdef unsigned long long _count
     cpdef push(self, double when, timer)
     cpdef first(self)
@@ -12,6 +12,6 @@ cdef class TimerHeap:
     cpdef list timers(self)
     cpdef list purge(self)
     cpdef clear(self)
-    cdef int _make_room(self) except -1
+    cdef int _grow(self) except -1
     cdef void _rise(self, Py_ssize_t place) noexcept
     cdef void _sink(self, Py_ssize_t place) noexcept

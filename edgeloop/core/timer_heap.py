@@ -1,6 +1,6 @@
 """The timers that wait, for the pure edition; ``timer_heap.pyx`` is the same interface for the compiled one.
 
-A part of the kernel room, though it makes no system call: the compiled heap holds C numbers, which no Python source says.
+A part of the kernel package, though it makes no system call: the compiled heap holds C numbers, which no Python source says.
 """
 
 from __future__ import annotations

@@ -13,7 +13,7 @@ cdef extern from "Python.h":
         PyObject** ob_item
 
 cdef enum:
-    FIRST_ROOM = 64
+    FIRST_CAPACITY = 64
 
 
 cdef class TimerHeap:
@@ -21,7 +21,7 @@ cdef class TimerHeap:
         self._timers = []
         self._whens = NULL
         self._numbers = NULL
-        self._room = 0
+        self._capacity = 0
         self._count = 0
         self.size = 0
 
@@ -31,8 +31,8 @@ cdef class TimerHeap:
 
     cpdef push(self, double when, timer):
         cdef Py_ssize_t place = self.size
-        if place == self._room:
-            self._make_room()
+        if place == self._capacity:
+            self._grow()
         self._timers.append(timer)
         self.size += 1
         self._count += 1
@@ -92,17 +92,17 @@ cdef class TimerHeap:
         self._timers = []
         del timers
 
-    cdef int _make_room(self) except -1:
-        cdef Py_ssize_t room = 2 * self._room if self._room else FIRST_ROOM
-        cdef void* memory = PyMem_Realloc(self._whens, room * sizeof(double))
+    cdef int _grow(self) except -1:
+        cdef Py_ssize_t capacity = 2 * self._capacity if self._capacity else FIRST_CAPACITY
+        cdef void* memory = PyMem_Realloc(self._whens, capacity * sizeof(double))
         if memory == NULL:
             raise MemoryError()
         self._whens = <double*>memory
-        memory = PyMem_Realloc(self._numbers, room * sizeof(unsigned long long))
+        memory = PyMem_Realloc(self._numbers, capacity * sizeof(unsigned long long))
         if memory == NULL:
             raise MemoryError()
         self._numbers = <unsigned long long*>memory
-        self._room = room
+        self._capacity = capacity
         return 0
 
     cdef void _rise(self, Py_ssize_t place) noexcept:

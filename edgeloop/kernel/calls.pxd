@@ -17,7 +17,7 @@ cdef int INTEREST_URGENT
 cdef int INTEREST_STREAM
 cdef int INTEREST_HANGUP
 cdef Py_ssize_t READ_SIZE
-cdef Py_ssize_t MOST_CHUNKS
+cdef Py_ssize_t MAX_CHUNKS
 
 cpdef double now() noexcept
 cpdef close(int fd)

@@ -27,7 +27,7 @@ INTEREST_HANGUP = select.EPOLLRDHUP  # HUP and ERR are told unasked
 # As asyncio. It is over the 128 KiB from which glibc maps each block apart (mmap(2), page faults, munmap(2)), which would
 # treble the CPU time of a 1 KiB echo, but a loop has raised that limit: KEPT_HEAP in event_loop.py.
 READ_SIZE = 262144
-MOST_CHUNKS = 1024  # IOV_MAX
+MAX_CHUNKS = 1024  # IOV_MAX
 
 # An object of its own: freezegun puts its frozen clock wherever a module has time.monotonic itself, and a loop whose clock
 # stands still never wakes up. The compiled edition's clock can't be reached so either.

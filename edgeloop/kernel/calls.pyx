@@ -27,7 +27,7 @@ INTEREST_URGENT = EPOLLPRI
 INTEREST_STREAM = INTEREST_READ | INTEREST_URGENT  # urgent data cuts reads short at its mark (rule 2)
 INTEREST_HANGUP = EPOLLRDHUP  # HUP and ERR are told unasked
 READ_SIZE = BUFFER_SIZE
-MOST_CHUNKS = VECTOR_SIZE  # IOV_MAX
+MAX_CHUNKS = VECTOR_SIZE  # IOV_MAX
 
 
 cpdef double now() noexcept:

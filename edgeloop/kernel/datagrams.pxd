@@ -1,4 +1,4 @@
-cdef int MOST_DATAGRAMS
+cdef int MAX_DATAGRAMS
 
 cpdef list recv_datagrams(int fd, int family, sock)
 cpdef bint send_datagram(int fd, int family, sock, bytes data, address) except -1

@@ -12,32 +12,32 @@ from typing import Any
 
 Message = tuple[bytes, Any]
 
-MOST_DATAGRAMS = 64  # received with one call; a longer list to send is cut into as many at a time
+MAX_DATAGRAMS = 64  # received with one call; a longer list to send is cut into as many at a time
 DATAGRAM_SIZE = 262144  # as the stdlib's: UDP has 65,527 bytes at most, a Unix socket what SO_SNDBUF allows
 # A socket that was given may have been set to block again by its owner.
 _FLAGS = socket.MSG_NOSIGNAL | socket.MSG_DONTWAIT
 
 
-class _Room(threading.local):
+class _Scratch(threading.local):
     """Where datagrams land: ``recvfrom`` would have the largest size allocated, and given back, for each."""
 
     def __init__(self) -> None:
         self.view = memoryview(bytearray(DATAGRAM_SIZE))
 
 
-_room = _Room()
+_scratch = _Scratch()
 
 
 def recv_datagrams(fd: int, family: int, sock: socket.socket) -> list[Any]:
-    """What has arrived, at most MOST_DATAGRAMS: fewer mean that the next call would have blocked, or has failed.
+    """What has arrived, at most MAX_DATAGRAMS: fewer mean that the next call would have blocked, or has failed.
 
     One after the other: the data of a message, its sender's address, the data of the next. An error, which the kernel tells
     once, stands in its place among the data, with None for the address: the last.
     """
     arrived: list[Any] = []
-    view = _room.view
+    view = _scratch.view
     try:
-        while len(arrived) < 2 * MOST_DATAGRAMS:
+        while len(arrived) < 2 * MAX_DATAGRAMS:
             count, address = sock.recvfrom_into(view, 0, socket.MSG_DONTWAIT)
             arrived.append(view[:count].tobytes())
             arrived.append(address)

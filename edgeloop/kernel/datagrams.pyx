@@ -32,20 +32,20 @@ cdef extern from "Python.h":
 
 cdef enum:
     BATCH = 64
-    MOST_BYTES = 262144
+    MAX_BYTES = 262144
     # Not a power of two: the messages of a batch, small for the most part, are not to share the same few cache lines.
     STRIDE = 262144 + 320
     PATH_SIZE = 108
     FAMILY_SIZE = 2  # unix(7): the length of an address counts the family field
     KNOWN = 1024
 
-MOST_DATAGRAMS = BATCH
+MAX_DATAGRAMS = BATCH
 
 # A socket that was given may have been set to block again by its owner.
 cdef int SEND_FLAGS = MSG_NOSIGNAL | MSG_DONTWAIT
 
 # Shared by every loop of the process. Pages that no datagram has reached cost nothing.
-cdef char room[BATCH * STRIDE]
+cdef char scratch[BATCH * STRIDE]
 cdef mmsghdr incoming[BATCH]
 cdef iovec incoming_data[BATCH]
 cdef sockaddr_storage incoming_names[BATCH]
@@ -68,8 +68,8 @@ cdef Known targets[KNOWN]
 cdef void prepare() noexcept:
     cdef int i
     for i in range(BATCH):
-        incoming_data[i].iov_base = room + i * STRIDE
-        incoming_data[i].iov_len = MOST_BYTES
+        incoming_data[i].iov_base = scratch + i * STRIDE
+        incoming_data[i].iov_len = MAX_BYTES
         incoming[i].msg_hdr.msg_iov = &incoming_data[i]
         incoming[i].msg_hdr.msg_iovlen = 1
         incoming[i].msg_hdr.msg_name = &incoming_names[i]
@@ -118,7 +118,7 @@ cdef object peer_of(int fd, sockaddr_storage* name, socklen_t length):
 
 
 cpdef list recv_datagrams(int fd, int family, sock):
-    """What has arrived, at most MOST_DATAGRAMS: fewer mean that the next call would have blocked, or has failed.
+    """What has arrived, at most MAX_DATAGRAMS: fewer mean that the next call would have blocked, or has failed.
 
     One after the other: the data of a message, its sender's address, the data of the next. An error, which the kernel tells
     once, stands in its place among the data, with None for the address: the last.
@@ -148,7 +148,7 @@ cdef list recv_batch(int fd):
     arrived = []
     try:
         for i in range(count):
-            arrived.append(PyBytes_FromStringAndSize(room + i * STRIDE, incoming[i].msg_len))
+            arrived.append(PyBytes_FromStringAndSize(scratch + i * STRIDE, incoming[i].msg_len))
             arrived.append(peer_of(fd, &incoming_names[i], incoming[i].msg_hdr.msg_namelen))
     finally:
         for i in range(count):
@@ -160,7 +160,7 @@ cdef list recv_by_object(sock):
     cdef list arrived = []
     try:
         while len(arrived) < 2 * BATCH:
-            arrived.extend(sock.recvfrom(MOST_BYTES, MSG_DONTWAIT))
+            arrived.extend(sock.recvfrom(MAX_BYTES, MSG_DONTWAIT))
     except BlockingIOError:
         pass
     except OSError as exc:
@@ -277,7 +277,7 @@ cpdef bint send_datagram(int fd, int family, sock, bytes data, address) except -
             return False
 
 
-cdef struct Letters:
+cdef struct SendBatch:
     mmsghdr headers[BATCH]
     iovec data[BATCH]
     sockaddr_storage names[BATCH]
@@ -293,24 +293,24 @@ cpdef tuple send_datagrams(int fd, int family, sock, list messages, Py_ssize_t f
     cdef Py_ssize_t index = first
     cdef int sent
     # Not on the stack: a thread's may be small, threading.stack_size().
-    cdef Letters* letters = <Letters*>malloc(sizeof(Letters))
-    if letters == NULL:
+    cdef SendBatch* batch = <SendBatch*>malloc(sizeof(SendBatch))
+    if batch == NULL:
         return index, MemoryError()
-    letters.count = 0
+    batch.count = 0
     try:
         if index < 0:
             raise IndexError("the first message's index is negative")
         while index < len(messages):
-            gather(family, messages, index, letters)
-            if letters.count < 2:
-                let_go(letters)
+            gather(family, messages, index, batch)
+            if batch.count < 2:
+                free_batch(batch)
                 message = messages[index]
                 if not send_datagram(fd, family, sock, data_of(message), message[1]):
                     break
                 index += 1
                 continue
-            sent = sendmmsg(fd, letters.headers, letters.count, SEND_FLAGS)
-            let_go(letters)
+            sent = sendmmsg(fd, batch.headers, batch.count, SEND_FLAGS)
+            free_batch(batch)
             if sent > 0:
                 # Fewer than asked: the next one's error is lost, sendmmsg(2); tried again as the first, it tells.
                 index += sent
@@ -323,8 +323,8 @@ cpdef tuple send_datagrams(int fd, int family, sock, list messages, Py_ssize_t f
     except BaseException as exc:
         return index, exc
     finally:
-        let_go(letters)
-        free(letters)
+        free_batch(batch)
+        free(batch)
     return index, None
 
 
@@ -334,16 +334,16 @@ cdef bytes data_of(message):
     return (<tuple>message)[0]
 
 
-cdef void let_go(Letters* letters) noexcept:
+cdef void free_batch(SendBatch* batch) noexcept:
     cdef int error = errno
-    while letters.count:
-        letters.count -= 1
-        Py_DECREF(<object>letters.held[letters.count])
+    while batch.count:
+        batch.count -= 1
+        Py_DECREF(<object>batch.held[batch.count])
     (&errno)[0] = error
 
 
-cdef int gather(int family, list messages, Py_ssize_t first, Letters* letters) except -1:
-    """Prepare a sendmmsg of the messages from the first on. ``let_go`` comes after it, also when it raises.
+cdef int gather(int family, list messages, Py_ssize_t first, SendBatch* batch) except -1:
+    """Prepare a sendmmsg of the messages from the first on. ``free_batch`` comes after it, also when it raises.
 
     None to a connected socket's peer: an ICMP answer to one of them fails the next, which is then not sent; sendmmsg(2)
     would swallow that error. One by one, each error finds its message, and costs no more where it was measured.
@@ -358,19 +358,19 @@ cdef int gather(int family, list messages, Py_ssize_t first, Letters* letters) e
         address = (<tuple>message)[1]
         if address is None:
             break
-        length = name_of(family, address, &letters.names[count])
+        length = name_of(family, address, &batch.names[count])
         if length == 0:
             break
-        letters.data[count].iov_base = PyBytes_AS_STRING(data)
-        letters.data[count].iov_len = PyBytes_GET_SIZE(data)
-        header = &letters.headers[count].msg_hdr
+        batch.data[count].iov_base = PyBytes_AS_STRING(data)
+        batch.data[count].iov_len = PyBytes_GET_SIZE(data)
+        header = &batch.headers[count].msg_hdr
         memset(header, 0, sizeof(msghdr))
-        header.msg_name = &letters.names[count]
+        header.msg_name = &batch.names[count]
         header.msg_namelen = length
-        header.msg_iov = &letters.data[count]
+        header.msg_iov = &batch.data[count]
         header.msg_iovlen = 1
         Py_INCREF(data)
-        letters.held[count] = <PyObject*>data
+        batch.held[count] = <PyObject*>data
         count += 1
-        letters.count = count
+        batch.count = count
     return 0

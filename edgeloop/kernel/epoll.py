@@ -10,7 +10,7 @@ from collections.abc import Callable
 from . import calls
 
 # One turn's events; the kernel keeps what does not fit and gives it next time, the longest waiting first.
-MOST_EVENTS = 1024
+MAX_EVENTS = 1024
 
 # Closed without a word to us, the number names another file (one that epoll may refuse) or none: the kernel has dropped
 # what was registered already.
@@ -81,7 +81,7 @@ class Poller:
         # the loop is woken all the same: by its wake-up descriptor, which the signal has written to.
         if timeout > 86400:
             timeout = 86400  # as the stdlib: wake once a day rather than overflow a time field
-        events = self._epoll.poll(timeout, MOST_EVENTS)
+        events = self._epoll.poll(timeout, MAX_EVENTS)
         if events:
             self.fds = [event[0] for event in events]
             self.masks = [event[1] for event in events]

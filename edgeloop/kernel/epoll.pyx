@@ -49,25 +49,25 @@ cdef extern from *:
     };
     _Static_assert(sizeof(struct edgeloop_timespec) == 16, "the kernel's timespec has 64 bits for each");
 
-    static int edgeloop_epoll_pwait2(int epfd, struct epoll_event *events, int most, struct edgeloop_timespec *timeout) {
-        return (int)syscall(SYS_epoll_pwait2, epfd, events, most, timeout, NULL, 0);
+    static int edgeloop_epoll_pwait2(int epfd, struct epoll_event *events, int maxevents, struct edgeloop_timespec *timeout) {
+        return (int)syscall(SYS_epoll_pwait2, epfd, events, maxevents, timeout, NULL, 0);
     }
     """
     struct edgeloop_timespec:
         int64_t tv_sec
         int64_t tv_nsec
-    int edgeloop_epoll_pwait2(int epfd, epoll_event* events, int most, edgeloop_timespec* timeout) nogil
+    int edgeloop_epoll_pwait2(int epfd, epoll_event* events, int maxevents, edgeloop_timespec* timeout) nogil
 
 # One turn's events; the kernel keeps what does not fit and gives it next time, the longest waiting first.
 cdef enum:
-    MOST_EVENTS = 1024
+    MAX_EVENTS = 1024
 
 
 # The kernel may let a sleep last that much longer, as a part of it, when that is more than the thread's own slack; and never
 # more than 100 ms (fs/select.c, which epoll asks).
 cdef enum:
     SLACK_PARTS = 1000
-cdef double MOST_SLACK = 0.1
+cdef double MAX_SLACK = 0.1
 
 
 cdef double without_slack(double timeout, double slack) noexcept nogil:
@@ -79,8 +79,8 @@ cdef double without_slack(double timeout, double slack) noexcept nogil:
     cdef double shorter = timeout - slack
     if timeout * (1.0 / (SLACK_PARTS + 1)) > slack:
         shorter = timeout * (<double>SLACK_PARTS / (SLACK_PARTS + 1))
-        if timeout - shorter > MOST_SLACK:
-            shorter = timeout - MOST_SLACK
+        if timeout - shorter > MAX_SLACK:
+            shorter = timeout - MAX_SLACK
     return shorter if shorter > 0 else timeout
 
 
@@ -96,10 +96,10 @@ cdef class Poller:
     def __cinit__(self):
         self._fd = self._waker = -1
         self._slack = -1
-        self._size = MOST_EVENTS
-        self._events = malloc(MOST_EVENTS * sizeof(epoll_event))
-        self.fds = <int*>malloc(MOST_EVENTS * sizeof(int))
-        self.masks = <int*>malloc(MOST_EVENTS * sizeof(int))
+        self._size = MAX_EVENTS
+        self._events = malloc(MAX_EVENTS * sizeof(epoll_event))
+        self.fds = <int*>malloc(MAX_EVENTS * sizeof(int))
+        self.masks = <int*>malloc(MAX_EVENTS * sizeof(int))
         if self._events == NULL or self.fds == NULL or self.masks == NULL:
             raise MemoryError
         self._fd = epoll_create1(EPOLL_CLOEXEC)

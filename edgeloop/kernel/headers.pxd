@@ -1,4 +1,4 @@
-"""What the C library's headers say of sockets: declarations for the rooms that call it, and no code."""
+"""What the C library's headers say of sockets: declarations for the modules that call it, and no code."""
 
 from libc.stdint cimport uint32_t
 

@@ -140,7 +140,7 @@ cdef inline bint has_own(owner, str name) except -1:
     return has_dict(owner) and name in <dict>get_dict(owner)
 
 
-cdef Py_ssize_t SPARE_HANDLES
+cdef Py_ssize_t FREELIST_LIMIT
 
 cpdef attributes_on_demand(owner)
 cpdef check_signals()

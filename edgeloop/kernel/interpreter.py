@@ -7,7 +7,7 @@ from collections.abc import Callable
 from threading import get_ident
 from typing import Any
 
-SPARE_HANDLES = 0  # here the reference counts can't be known
+FREELIST_LIMIT = 0  # here the reference counts can't be known
 this_thread = get_ident
 copy_context = contextvars.copy_context
 take_last = list.pop

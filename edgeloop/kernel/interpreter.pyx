@@ -6,7 +6,7 @@
 from cpython.exc cimport PyErr_CheckSignals
 
 # Kept by a loop; the free list that Cython knows is not to be had from a .pxd.
-SPARE_HANDLES = 0 if plain() else 1024
+FREELIST_LIMIT = 0 if plain() else 1024
 
 
 cpdef attributes_on_demand(owner):

@@ -16,7 +16,7 @@ import termios
 import threading
 from typing import Any
 
-from .calls import MOST_CHUNKS, READ_SIZE
+from .calls import MAX_CHUNKS, READ_SIZE
 
 terminal_gone = errno.EIO
 """The errno of read(2) on a terminal whose other side was closed: its way to say end of file."""
@@ -25,18 +25,18 @@ _NOWAIT: int = getattr(os, "RWF_NOWAIT", 0)  # musl has it from 1.2.5 on
 # Not for this file, not in this kernel, or not in this sandbox.
 _REFUSED = frozenset((errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL, errno.EPERM))
 # What poll(2) promises room for: a pipe that has any takes so many bytes at once, pipe(7); a terminal far less.
-_ROOM = select.PIPE_BUF
-_DEVICE_ROOM = 256
+_WRITE_SIZE = select.PIPE_BUF
+_DEVICE_WRITE_SIZE = 256
 
 
-class _Landing(threading.local):
+class _Scratch(threading.local):
     """Where data lands: preadv(2) has no other way."""
 
     def __init__(self) -> None:
         self.view = memoryview(bytearray(READ_SIZE))
 
 
-_landing = _Landing()
+_scratch = _Scratch()
 
 
 def _is_ready(fd: int, event: int) -> bool:
@@ -50,7 +50,7 @@ def read(fd: int, device: bool) -> bytes | None:
     try:
         if _NOWAIT and not device:
             try:
-                view = _landing.view
+                view = _scratch.view
                 count = os.preadv(fd, [view], -1, _NOWAIT)
                 return view[:count].tobytes()
             except OSError as exc:
@@ -78,14 +78,14 @@ def write_many(fd: int, device: bool, chunks: list[Any]) -> int:
     try:
         if _NOWAIT and not device:
             try:
-                return os.pwritev(fd, chunks[:MOST_CHUNKS], -1, _NOWAIT)
+                return os.pwritev(fd, chunks[:MAX_CHUNKS], -1, _NOWAIT)
             except OSError as exc:
                 if exc.errno not in _REFUSED:
                     raise
         if not os.get_blocking(fd):
-            return os.writev(fd, chunks[:MOST_CHUNKS])
+            return os.writev(fd, chunks[:MAX_CHUNKS])
         if not _is_ready(fd, select.POLLOUT):
             return -1
-        return os.write(fd, memoryview(chunks[0])[: _DEVICE_ROOM if device else _ROOM])
+        return os.write(fd, memoryview(chunks[0])[: _DEVICE_WRITE_SIZE if device else _WRITE_SIZE])
     except BlockingIOError:
         return -1

@@ -69,8 +69,8 @@ cdef extern from *:
 cdef enum:
     LOOKED_SIZE = 65536  # read after a look: what a pipe holds as a rule
     # What poll(2) promises room for: a pipe that has any takes so many bytes at once, pipe(7); a terminal far less.
-    ROOM = 4096
-    DEVICE_ROOM = 256
+    WRITE_SIZE = 4096
+    DEVICE_WRITE_SIZE = 256
 
 # Shared by every loop of the process: it is only used with the GIL held, between a read and the copy of what came.
 cdef char buffer_of_all[BUFFER_SIZE]
@@ -187,7 +187,7 @@ cdef Py_ssize_t write_pieces(int fd, bint device, iovec* pieces, int count) exce
         elif count == 0 or not is_ready(fd, POLLOUT):
             return -1
         else:
-            size = min(pieces[0].iov_len, <size_t>(DEVICE_ROOM if device else ROOM))
+            size = min(pieces[0].iov_len, <size_t>(DEVICE_WRITE_SIZE if device else WRITE_SIZE))
             with nogil:
                 written = posix_write(fd, pieces[0].iov_base, size)
         if written >= 0:

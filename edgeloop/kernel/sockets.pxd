@@ -6,7 +6,7 @@ cpdef Py_ssize_t recv_into(int fd, sock, buffer) except -2
 cpdef closed_by_owner()
 cpdef Py_ssize_t byte_size(buffer) except -1
 cdef Py_ssize_t recv_flagged(int fd, msghdr* message) except -2
-cdef void into(msghdr* message, iovec* piece, void* room, Py_ssize_t size) noexcept
+cdef void into(msghdr* message, iovec* piece, void* buffer, Py_ssize_t size) noexcept
 cpdef recv_message(int fd, sock)
 cpdef recv_message_into(int fd, sock, buffer)
 cpdef object_for(int fd, sock, int family)

@@ -12,7 +12,7 @@ import select
 import socket
 from typing import Any
 
-from .calls import MOST_CHUNKS, READ_SIZE
+from .calls import MAX_CHUNKS, READ_SIZE
 from .connection_socket import new_socket
 
 exhausted = frozenset((errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM))
@@ -106,7 +106,7 @@ def send(fd: int, sock: socket.socket, data: Any) -> int:
 def send_many(fd: int, sock: socket.socket, chunks: list[Any]) -> int:
     """Write the first IOV_MAX of the buffers in one call: the count, -1 if the call would block."""
     try:
-        return sock.sendmsg(chunks[:MOST_CHUNKS], (), socket.MSG_DONTWAIT)
+        return sock.sendmsg(chunks[:MAX_CHUNKS], (), socket.MSG_DONTWAIT)
     except BlockingIOError:
         return -1
 

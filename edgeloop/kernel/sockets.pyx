@@ -123,11 +123,11 @@ cdef Py_ssize_t recv_flagged(int fd, msghdr* message) except -2:
             return -1
 
 
-cdef void into(msghdr* message, iovec* piece, void* room, Py_ssize_t size) noexcept:
+cdef void into(msghdr* message, iovec* piece, void* buffer, Py_ssize_t size) noexcept:
     # Without room for control messages: the kernel closes the descriptors that come, and MSG_CTRUNC tells of them, as it
     # does of a writer's credentials, SO_PASSCRED in unix(7). Both end a read.
     memset(message, 0, sizeof(msghdr))
-    piece.iov_base = room
+    piece.iov_base = buffer
     piece.iov_len = size
     message.msg_iov = piece
     message.msg_iovlen = 1

@@ -1,4 +1,4 @@
-"""The buffers of one writev(2) or sendmsg(2), for the rooms that make these calls."""
+"""The buffers of one writev(2) or sendmsg(2), for the modules that make these calls."""
 
 from cpython.buffer cimport PyBUF_SIMPLE, PyBuffer_Release, PyObject_GetBuffer
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE

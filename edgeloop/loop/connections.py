@@ -69,7 +69,7 @@ def _bind_local(sock: socket.socket, family: int, candidates: list[AddressInfo])
 
 
 class Connections(SocketCalls):
-    """Clients, as a theme of AbstractEventLoop."""
+    """Clients, as a mixin of EventLoop."""
 
     async def create_connection(
         self,

@@ -59,7 +59,7 @@ def _share_port(sock: socket.socket) -> None:
 
 
 class Datagrams(Servers):
-    """Datagram endpoints, as a theme of AbstractEventLoop."""
+    """Datagram endpoints, as a mixin of EventLoop."""
 
     async def create_datagram_endpoint(
         self,

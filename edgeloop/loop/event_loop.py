@@ -1,4 +1,4 @@
-"""``EventLoop``: the themes put together, with running, closing and the exception handler. asyncio doc: Event Loop."""
+"""``EventLoop``: the mixins put together, with running, closing and the exception handler. asyncio doc: Event Loop."""
 
 from __future__ import annotations
 
@@ -162,11 +162,11 @@ class EventLoop(Datagrams, Signals, Subprocesses, SendFiles, asyncio.AbstractEve
         if executor is not None:
             executor.shutdown(wait=False)
         self._close_resolver()
-        self._reserve.give_up()
+        self._spare_descriptor.give_up()
         self.reactor.close()
 
     def __del__(self) -> None:
-        if getattr(self, "_reserve", None) is not None and not self.is_closed():
+        if getattr(self, "_spare_descriptor", None) is not None and not self.is_closed():
             warnings.warn(f"unclosed event loop {self!r}", ResourceWarning, source=self, stacklevel=2)
             if not self.is_running():
                 self.close()

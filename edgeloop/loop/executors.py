@@ -17,7 +17,7 @@ Ts = TypeVarTuple("Ts")
 
 
 class Executors(Tasks):
-    """Executors, as a theme of AbstractEventLoop."""
+    """Executors, as a mixin of EventLoop."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -72,14 +72,14 @@ class Executors(Tasks):
             thread.join()
 
     def _shut_executor_down(self, executor: concurrent.futures.Executor, done: asyncio.Future[None]) -> None:
-        def tell(setter: Callable[..., None], *args: Any) -> None:
+        def finish(setter: Callable[..., None], *args: Any) -> None:
             if not done.done():
                 setter(*args)
 
         try:
             executor.shutdown(wait=True)
             if not self._closed:
-                self.call_soon_threadsafe(tell, done.set_result, None)
+                self.call_soon_threadsafe(finish, done.set_result, None)
         except Exception as exc:
             if not self._closed and not done.cancelled():
-                self.call_soon_threadsafe(tell, done.set_exception, exc)
+                self.call_soon_threadsafe(finish, done.set_exception, exc)

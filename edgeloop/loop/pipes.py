@@ -12,7 +12,7 @@ from .servers import Servers
 
 
 class Pipes(Servers):
-    """Pipes, as a theme of AbstractEventLoop."""
+    """Pipes, as a mixin of EventLoop."""
 
     async def connect_read_pipe(
         self, protocol_factory: ProtocolFactory, pipe: Any

@@ -130,7 +130,7 @@ def _is_literal(host: object, port: object) -> bool:
 
 
 class Resolver(Executors):
-    """Name resolution, as a theme of AbstractEventLoop."""
+    """Name resolution, as a mixin of EventLoop."""
 
     def __init__(self) -> None:
         super().__init__()

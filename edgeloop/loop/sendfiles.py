@@ -18,7 +18,7 @@ from ..transports.stream import StreamTransport
 from .servers import Servers
 
 # One system call sends no more than that, so that a fast peer does not keep the others waiting (rule 3).
-MOST_AT_ONCE = 1 << 20
+MAX_AT_ONCE = 1 << 20
 READ_SIZE = 262144  # of the fallback
 
 
@@ -67,7 +67,7 @@ class _Sending:
 
         OSError (EBADF) if the socket was closed, ValueError, as all its methods, if the file was.
         """
-        size = MOST_AT_ONCE if self._left is None else min(self._left - self.sent, MOST_AT_ONCE)
+        size = MAX_AT_ONCE if self._left is None else min(self._left - self.sent, MAX_AT_ONCE)
         file_fd = self._file.fileno()
         fd = self._sock.fileno()
         if fd < 0:
@@ -102,7 +102,7 @@ class _FallbackProtocol(asyncio.Protocol):
     def __init__(self, transport: Any) -> None:
         self._transport = transport
         self._protocol = transport.get_protocol()
-        self._room: asyncio.Future[None] | None = None
+        self._resumed: asyncio.Future[None] | None = None
         self._was_reading = transport.is_reading()
         transport.pause_reading()
         transport.set_protocol(self)
@@ -113,31 +113,31 @@ class _FallbackProtocol(asyncio.Protocol):
         if self._was_reading:
             self._transport.resume_reading()
 
-    async def room(self) -> None:
+    async def wait_writable(self) -> None:
         """Wait until the transport would not ask to pause. ConnectionError if it closes."""
         if self._transport.is_closing():
             raise ConnectionError("Connection closed by peer")
         if self._transport.get_write_buffer_size() > self._transport.get_write_buffer_limits()[1]:
-            self._room = asyncio.get_running_loop().create_future()
+            self._resumed = asyncio.get_running_loop().create_future()
             try:
-                await self._room
+                await self._resumed
             finally:
-                self._room = None
+                self._resumed = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         raise RuntimeError("Invalid state: connection should have been established already.")
 
     def connection_lost(self, exc: Exception | None) -> None:
-        if self._room is not None and not self._room.done():
-            self._room.set_exception(exc or ConnectionError("Connection is closed by peer"))
+        if self._resumed is not None and not self._resumed.done():
+            self._resumed.set_exception(exc or ConnectionError("Connection is closed by peer"))
         self._protocol.connection_lost(exc)
 
     def pause_writing(self) -> None:
         self._protocol.pause_writing()
 
     def resume_writing(self) -> None:
-        if self._room is not None and not self._room.done():
-            self._room.set_result(None)
+        if self._resumed is not None and not self._resumed.done():
+            self._resumed.set_result(None)
         self._protocol.resume_writing()
 
     def data_received(self, data: bytes) -> None:
@@ -148,7 +148,7 @@ class _FallbackProtocol(asyncio.Protocol):
 
 
 class SendFiles(Servers):
-    """Sending files, as a theme of AbstractEventLoop."""
+    """Sending files, as a mixin of EventLoop."""
 
     async def sock_sendfile(
         self, sock: socket.socket, file: Any, offset: int = 0, count: int | None = None, *, fallback: bool | None = True
@@ -254,7 +254,7 @@ class SendFiles(Servers):
                 else:
                     transport.set_sender(send_on)  # the rest in another turn
             except BlockingIOError:
-                transport.wait_for_room()
+                transport.wait_writable()
                 transport.set_sender(send_on)
             except (SystemExit, KeyboardInterrupt):
                 raise
@@ -271,9 +271,9 @@ class SendFiles(Servers):
         protocol = _FallbackProtocol(transport)
 
         async def write(data: memoryview) -> None:
-            await protocol.room()
+            await protocol.wait_writable()
             transport.write(data)
-            await protocol.room()
+            await protocol.wait_writable()
 
         try:
             return await self._copy(file, offset, count, write)
@@ -289,11 +289,11 @@ class SendFiles(Servers):
         sent = 0
         try:
             while count is None or sent < count:
-                room = buffer if count is None else buffer[: count - sent]
-                size = await self.run_in_executor(None, file.readinto, room)
+                chunk = buffer if count is None else buffer[: count - sent]
+                size = await self.run_in_executor(None, file.readinto, chunk)
                 if not size:
                     break
-                await write(room[:size])
+                await write(chunk[:size])
                 sent += size
             return sent
         finally:

@@ -13,10 +13,10 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from .. import stdlib
-from ..serving.listener import Connect, Reserve
+from ..serving.listener import Connect, SpareDescriptor
 from ..serving.server import Server
 from ..transports.stream import StreamTransport
-from ..transports.tls.admission import Admission
+from ..transports.tls.admission import HandshakeLimiter
 from ..transports.tls.protocol import TLSProtocol, check_timeouts
 from .connections import Connections, ProtocolFactory, check_tls_timeouts
 from .resolver import AddressInfo
@@ -117,11 +117,11 @@ def _unlinker(sock: socket.socket) -> Callable[[], None] | None:
 
 
 class Servers(Connections):
-    """Servers, as a theme of AbstractEventLoop."""
+    """Servers, as a mixin of EventLoop."""
 
     def __init__(self) -> None:
         super().__init__()
-        self._reserve = Reserve()
+        self._spare_descriptor = SpareDescriptor()
 
     async def create_server(
         self,
@@ -262,7 +262,7 @@ class Servers(Connections):
         try:
             unlink = _unlinker(sockets[0]) if cleanup else None
             connect = self._tls_connect(ssl, handshake_timeout, shutdown_timeout) if ssl else None
-            server = Server(self, sockets, protocol_factory, backlog, self._reserve, connect, unlink, ssl or None)
+            server = Server(self, sockets, protocol_factory, backlog, self._spare_descriptor, connect, unlink, ssl or None)
             if start_serving:
                 await server.start_serving()
         except BaseException:
@@ -281,7 +281,7 @@ class Servers(Connections):
     def _tls_connect(self, ssl: Any, handshake_timeout: float | None, shutdown_timeout: float | None) -> Connect:
         """What the listener gives an accepted connection: a transport with TLS on it, and nobody who waits for it."""
         check_timeouts(handshake_timeout, shutdown_timeout)
-        admission = Admission(self)  # type: ignore[arg-type]
+        handshake_limiter = HandshakeLimiter(self)  # type: ignore[arg-type]
 
         def connect(
             peername: Any, protocol: asyncio.BaseProtocol, context: contextvars.Context, server: Any
@@ -295,7 +295,7 @@ class Servers(Connections):
                 ssl_handshake_timeout=handshake_timeout,
                 ssl_shutdown_timeout=shutdown_timeout,
                 server=server,
-                admission=admission,
+                handshake_limiter=handshake_limiter,
             )
             return StreamTransport(self, -1, None, tls, context, peername)  # type: ignore[arg-type]
 

@@ -26,7 +26,7 @@ PIPE_SIZE = 65536  # pipe(7): what a pipe takes unless it is told otherwise
 
 
 class Signals(Servers):
-    """Unix signals, as a theme of AbstractEventLoop."""
+    """Unix signals, as a mixin of EventLoop."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -35,7 +35,7 @@ class Signals(Servers):
         self._signal_pipe_pid = 0  # of the process that opened it
         self._has_wakeup_fd = False  # signal.set_wakeup_fd is ours at this moment
         # By our Python handler, and how often; the byte that says so too is yet to be read, or even to be written.
-        self._signals_heard: Counter[int] = Counter()
+        self._signals_handled: Counter[int] = Counter()
 
     def add_signal_handler(self, sig: int, callback: Callable[..., object], *args: Any) -> None:
         """Call ``callback(*args)`` on the loop when the signal comes. Only from the main thread.
@@ -87,7 +87,7 @@ class Signals(Servers):
 
     def _handle_signal(self, sig: int, frame: FrameType | None = None) -> None:
         if self._has_wakeup_fd:
-            self._signals_heard[sig] += 1
+            self._signals_handled[sig] += 1
         self._deliver_signal(sig)
 
     def _deliver_signal(self, sig: int) -> None:
@@ -158,16 +158,16 @@ class Signals(Servers):
         # The C handler, in whatever thread, first asks for the Python handler and then writes the byte: the one may have
         # run already, or not yet.
         interpreter.check_signals()
-        heard = self._signals_heard
-        unheard = set()
+        handled = self._signals_handled
+        unhandled = set()
         for sig in came:
-            if heard[sig] > 0:
-                heard[sig] -= 1
+            if handled[sig] > 0:
+                handled[sig] -= 1
             else:
-                unheard.add(sig)
+                unhandled.add(sig)
         if len(came) == PIPE_SIZE:
-            heard.clear()  # it was full: bytes are missing
-        for sig in sorted(unheard):
+            handled.clear()  # it was full: bytes are missing
+        for sig in sorted(unhandled):
             self._deliver_signal(sig)
 
     def _close_signals(self) -> None:

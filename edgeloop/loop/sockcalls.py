@@ -46,7 +46,7 @@ def check_not_tls(sock: Any) -> None:
 
 
 class SocketCalls(Resolver):
-    """Descriptors and sockets of the user's, as a theme of AbstractEventLoop."""
+    """Descriptors and sockets of the user's, as a mixin of EventLoop."""
 
     # Readers and writers
 
@@ -219,7 +219,7 @@ class SocketCalls(Resolver):
     async def sock_sendall(self, sock: socket.socket, data: Any) -> None:
         """Send all of the data. After an exception nothing says how much of it went."""
         self._check_socket(sock)
-        self.reactor.stirred = True
+        self.reactor.request_poll()
         try:
             sent = sock.send(data)
         except (BlockingIOError, InterruptedError):
@@ -243,7 +243,7 @@ class SocketCalls(Resolver):
     async def sock_sendto(self, sock: socket.socket, data: Any, address: Any) -> int:
         """Send a datagram; the count of bytes."""
         self._check_socket(sock)
-        self.reactor.stirred = True
+        self.reactor.request_poll()
         try:
             return sock.sendto(data, address)
         except (BlockingIOError, InterruptedError):
@@ -259,7 +259,7 @@ class SocketCalls(Resolver):
         if sock.family in (socket.AF_INET, socket.AF_INET6):
             infos = await self._resolve(address, family=sock.family, type=sock.type, proto=sock.proto)
             address = infos[0][4]
-        self.reactor.stirred = True
+        self.reactor.request_poll()
         pause = BACKLOG_SECONDS
         while True:
             try:

@@ -35,7 +35,7 @@ def _describe(stream: Any) -> str:
 
 
 class Subprocesses(Pipes):
-    """Child processes, as a theme of AbstractEventLoop."""
+    """Child processes, as a mixin of EventLoop."""
 
     async def subprocess_exec(
         self,

@@ -24,7 +24,7 @@ _future_names: dict[str, Any] = vars(stdlib.futures)
 
 
 class Tasks(Scheduler):
-    """Tasks and futures, as a theme of AbstractEventLoop."""
+    """Tasks and futures, as a mixin of EventLoop."""
 
     def __init__(self) -> None:
         Scheduler.__init__(self)

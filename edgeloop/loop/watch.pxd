@@ -21,11 +21,11 @@ cdef class Watch(Channel):
     cdef int _short_reads
     cdef object _sending
     cdef object _send
-    cdef unsigned long long _emptied_in
+    cdef unsigned long long _drained_in
     cdef int _turns_kept
-    cdef int _turns_unsure
+    cdef int _turns_unverified
     cdef on_ready(self)
-    cdef on_called(self)
+    cdef after_callbacks(self)
     cpdef bint waits(self)
     cpdef bint is_empty(self, sock)
     cpdef receive(self, sock, call, tuple args, Py_ssize_t full, str message)
@@ -34,11 +34,11 @@ cdef class Watch(Channel):
     cpdef lose(self, int error)
     cdef _keep(self, sock)
     @cython.locals(reactor=Reactor, closed=bint)
-    cdef _be_sure(self)
+    cdef _verify_registration(self)
     cdef _received(self, done)
     cdef _sent(self, done)
     cdef on_closed(self)
-    @cython.locals(count=Py_ssize_t, tells=bint)
+    @cython.locals(count=Py_ssize_t, conclusive=bint)
     cdef _receive_again(self)
     cdef _receive_message(self)
     cdef _send_again(self)
@@ -47,5 +47,5 @@ cdef class Watch(Channel):
     @cython.locals(reactor=Reactor, fd=int)
     cpdef forget(self)
     cdef int _interest(self)
-    cdef _look(self)
-    cdef _look_less(self)
+    cdef _update_registration(self)
+    cdef _narrow_registration(self)

@@ -29,7 +29,7 @@ from ..kernel.short_reads import ALL, FLAGGED, NOTHING, short_reads_of
 TURNS_KEPT = 3
 
 # So many turns without an event, or a sleep that brought none, and a registration that was kept is looked at again.
-TURNS_UNSURE = 16
+MAX_UNVERIFIED_TURNS = 16
 
 # What ``receive`` is told where the count of bytes does not say whether more is waiting.
 UNKNOWN = -1
@@ -62,43 +62,43 @@ class Watch(Channel):
         self._short_reads = NOTHING  # what they say: asked when a registration is kept
         self._sending: asyncio.Future[Any] | None = None
         self._send: Any = None
-        self._emptied_in = 0  # the turn in which a short read showed that there is nothing left
+        self._drained_in = 0  # the turn in which a short read showed that there is nothing left
         self._turns_kept = 0
-        self._turns_unsure = 0  # turns in which a call has waited on a registration that was kept; 0: on none
+        self._turns_unverified = 0  # turns in which a call has waited on a registration that was kept; 0: on none
 
     def on_ready(self) -> None:
         """Queue the callbacks of the directions that are ready, and look again when they have run; repeat what waits."""
         if self.readable:
             if self.reader is not None:
                 self.readable = False
-                self._loop._news.append(self.reader)
-                self._loop.reactor.mark_queued(self)
+                self._loop._fired.append(self.reader)
+                self._loop.reactor.schedule_rearm(self)
             elif self._receiving is not None:
                 self._receive_again()
         if self.writable:
             if self.writer is not None:
                 self.writable = False
-                self._loop._news.append(self.writer)
-                self._loop.reactor.mark_queued(self)
+                self._loop._fired.append(self.writer)
+                self._loop.reactor.schedule_rearm(self)
             elif self._sending is not None:
                 self._send_again()
 
-    def on_called(self) -> None:
+    def after_callbacks(self) -> None:
         """The callbacks ran: what they left unread is to be told again. Who waits no longer is forgotten in a while."""
         if not self.added:
             return
         if self.reader is not None or self.writer is not None:
-            if self._turns_unsure:
-                self._turns_unsure = TURNS_UNSURE  # the callback needs a look now anyway
-                self._be_sure()
+            if self._turns_unverified:
+                self._turns_unverified = MAX_UNVERIFIED_TURNS  # the callback needs a look now anyway
+                self._verify_registration()
             else:
-                self._loop.reactor.look_again(self, self._interest())
-        elif self._turns_unsure and self.waits():
-            self._be_sure()
+                self._loop.reactor.rearm_if_open(self, self._interest())
+        elif self._turns_unverified and self.waits():
+            self._verify_registration()
         elif not self.waits():
             self._turns_kept += 1
             if self._turns_kept < TURNS_KEPT:
-                self._loop.reactor.mark_queued(self)
+                self._loop.reactor.schedule_rearm(self)
             else:
                 self.forget()
 
@@ -112,7 +112,7 @@ class Watch(Channel):
         before, self.reader = self.reader, handle
         self._receiving = None
         try:
-            self._look()
+            self._update_registration()
         except BaseException:
             self.reader = None
             self._give_up()
@@ -128,7 +128,7 @@ class Watch(Channel):
         before, self.writer = self.writer, handle
         self._sending = None
         try:
-            self._look()
+            self._update_registration()
         except BaseException:
             self.writer = None
             self._give_up()
@@ -144,7 +144,7 @@ class Watch(Channel):
             return False
         before, self.reader = self.reader, None
         self._receiving = None
-        self._look_less()
+        self._narrow_registration()
         if before is not None:
             before.cancel()
         return True
@@ -155,7 +155,7 @@ class Watch(Channel):
             return False
         before, self.writer = self.writer, None
         self._sending = None
-        self._look_less()
+        self._narrow_registration()
         if before is not None:
             before.cancel()
         return True
@@ -169,13 +169,13 @@ class Watch(Channel):
     def is_empty(self, sock: Any) -> bool:
         """Whether ``sock`` had nothing left when it was read a moment ago: then there is no use in trying.
 
-        In this turn or the one before: what has come since is among the news that is dispatched next.
+        In this turn or the one before: what has come since is among the events that are dispatched next.
         """
         return (
             self.owner is sock
             and self.added
             and not self.readable
-            and self._emptied_in + 1 >= self._loop.reactor.batch
+            and self._drained_in + 1 >= self._loop.reactor.iteration
             and self._receiving is None
             and self.reader is None
         )
@@ -196,7 +196,7 @@ class Watch(Channel):
         self._receive_arguments = args
         self._full = full
         self._message = message
-        self.readable = False  # what comes from now on is news
+        self.readable = False  # what comes from now on is a new event
         try:
             self._keep(sock)
         except BaseException:
@@ -210,7 +210,7 @@ class Watch(Channel):
     def send(self, sock: Any, call: Callable[[], Any]) -> asyncio.Future[Any]:
         """What ``call()`` returns or raises, once that no longer would block. Replaces as ``receive`` does."""
         if self.added and not self.waits():
-            # Afresh, so that news of before the call is not taken for an answer to it: for connect(2) it would be one.
+            # Afresh, so that an event of before the call is not taken for an answer to it: for connect(2) it would be one.
             self.forget()
         done = self._loop.create_future()
         before, self.writer = self.writer, None
@@ -263,21 +263,21 @@ class Watch(Channel):
         elif self.added and not self._interest() & ~self.interest:
             if self._short_reads == _NOT_ASKED:
                 self._short_reads = short_reads_of(sock)
-            self._turns_unsure = 1
-            self._loop.reactor.unsure = True
-            self._loop.reactor.mark_queued(self)
+            self._turns_unverified = 1
+            self._loop.reactor.unverified = True
+            self._loop.reactor.schedule_rearm(self)
             return
-        self._look()
+        self._update_registration()
 
-    def _be_sure(self) -> None:
+    def _verify_registration(self) -> None:
         # A call waits on a registration that was there before it: is the file still the one that is registered?
         reactor = self._loop.reactor
-        if self._turns_unsure < TURNS_UNSURE and not (reactor.idle and self._turns_unsure > 1):
-            self._turns_unsure += 1
-            reactor.unsure = True
-            reactor.mark_queued(self)
+        if self._turns_unverified < MAX_UNVERIFIED_TURNS and not (reactor.idle and self._turns_unverified > 1):
+            self._turns_unverified += 1
+            reactor.unverified = True
+            reactor.schedule_rearm(self)
             return
-        self._turns_unsure = 0
+        self._turns_unverified = 0
         try:
             closed = self.owner is not None and self.owner.fileno() != self.number
             if not closed:
@@ -292,15 +292,15 @@ class Watch(Channel):
         done = self._receiving
         if done is None or done.done():
             return
-        tells = self._full != UNKNOWN and self._short_reads == ALL
+        conclusive = self._full != UNKNOWN and self._short_reads == ALL
         try:
             if self._message and self._short_reads == FLAGGED:
-                result, tells = self._receive_message()
+                result, conclusive = self._receive_message()
             else:
                 result = self._receive(*self._receive_arguments)
         except BlockingIOError:
             self.readable = False
-            self.hung = False
+            self.hangup = False
             return
         except (SystemExit, KeyboardInterrupt, InterruptedError) as exc:
             self._loop.reactor.defer(self)  # there is no second edge for what is there, or for the room that is left
@@ -314,11 +314,11 @@ class Watch(Channel):
                 done.set_exception(exc)
         else:
             dropped = self._received(done)
-            if tells and not self.hung:
+            if conclusive and not self.hangup:
                 count = result if type(result) is int else len(result)
                 if count < self._full:
                     self.readable = False
-                    self._emptied_in = self._loop.reactor.batch
+                    self._drained_in = self._loop.reactor.iteration
             if not done.done():
                 done.set_result(result)
         # A traceback that the task keeps of its exception refers to this frame: it must not lead back to the future.
@@ -343,14 +343,14 @@ class Watch(Channel):
         self._receiving = None
         self._receive = None
         self._receive_arguments = ()
-        self._turns_unsure = 0
+        self._turns_unverified = 0
         return dropped
 
     def _send_again(self) -> None:
         done = self._sending
         if done is None or done.done():
             return
-        self._loop.reactor.stirred = True
+        self._loop.reactor.request_poll()
         try:
             result = self._send()
         except BlockingIOError:
@@ -381,7 +381,7 @@ class Watch(Channel):
         dropped = self._send
         self._sending = None
         self._send = None
-        self._turns_unsure = 0
+        self._turns_unverified = 0
         return dropped
 
     def _forget_soon(self) -> None:
@@ -390,10 +390,10 @@ class Watch(Channel):
                 self.forget()
             else:
                 self._turns_kept = 0
-                self._loop.reactor.mark_queued(self)
+                self._loop.reactor.schedule_rearm(self)
         elif self.interest & ~self._interest() & calls.INTEREST_WRITE:
-            # A Unix socket has news of room whenever its peer reads (rule 4).
-            self._loop.reactor.look_again(self, self._interest())
+            # A Unix socket gets an event whenever its peer reads (rule 4).
+            self._loop.reactor.rearm_if_open(self, self._interest())
 
     def _give_up(self) -> None:
         if not self.waits():
@@ -406,7 +406,7 @@ class Watch(Channel):
         self._receive = None
         self._receive_arguments = ()
         self._send = None
-        self._turns_unsure = 0
+        self._turns_unverified = 0
         reactor = self._loop.reactor
         reactor.remove(self)
         if self.fd != self.number and self.fd >= 0:
@@ -439,17 +439,17 @@ class Watch(Channel):
             interest |= calls.INTEREST_WRITE
         return interest
 
-    def _look(self) -> None:
+    def _update_registration(self) -> None:
         interest = self._interest()
-        self._turns_unsure = 0
+        self._turns_unverified = 0
         if not self.added:
             self._loop.reactor.add(self, interest)
         else:
             self._loop.reactor.rearm(self, interest)
 
-    def _look_less(self) -> None:
+    def _narrow_registration(self) -> None:
         interest = self._interest()
         if interest:
-            self._loop.reactor.look_again(self, interest)
+            self._loop.reactor.rearm_if_open(self, interest)
         else:
             self.forget()

@@ -6,7 +6,7 @@ from edgeloop.core.schedule cimport Scheduler
 from edgeloop.transports.stream cimport StreamTransport
 
 
-cdef class Reserve:
+cdef class SpareDescriptor:
     cdef int _fd
     cpdef take(self)
     cpdef give_up(self)
@@ -19,7 +19,7 @@ cdef class Listener(Channel):
     cdef object _server
     cdef object _context
     cdef object _connect
-    cdef Reserve _reserve
+    cdef SpareDescriptor _spare_descriptor
     cdef int _family
     cdef int _short_read
     cdef double _silent_until
@@ -27,5 +27,5 @@ cdef class Listener(Channel):
     cdef on_ready(self)
     cdef _drain(self)
     @cython.locals(transport=StreamTransport)
-    cdef _welcome(self, int fd, peername)
+    cdef _on_accepted(self, int fd, peername)
     cdef bint _exhausted(self, exc) except -1

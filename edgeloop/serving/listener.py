@@ -26,7 +26,7 @@ REPORT_SECONDS = 5.0  # one report of it in that time
 Connect = Callable[[Any, asyncio.BaseProtocol, contextvars.Context, Any], StreamTransport]
 
 
-class Reserve:
+class SpareDescriptor:
     """One descriptor held back, so that there is one left to tell a client that there are none."""
 
     def __init__(self) -> None:
@@ -67,7 +67,7 @@ class Listener(Channel):
         sock: socket.socket,
         protocol_factory: Callable[[], asyncio.BaseProtocol],
         server: Any,
-        reserve: Reserve,
+        spare_descriptor: SpareDescriptor,
         connect: Connect | None = None,
     ) -> None:
         Channel.__init__(self, sock.fileno())
@@ -77,12 +77,12 @@ class Listener(Channel):
         self._server = server
         self._context = interpreter.copy_context()
         self._connect = connect
-        self._reserve = reserve
+        self._spare_descriptor = spare_descriptor
         self._family = sock.family
         self._short_read = short_reads_of_kind(sock.family, sock.proto)
         self._silent_until = 0.0
         self._retry: asyncio.TimerHandle | None = None
-        reserve.take()
+        spare_descriptor.take()
         if sock.family in (socket.AF_INET, socket.AF_INET6):
             # tcp(7): an accepted socket inherits it, which saves a system call for each connection.
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -115,12 +115,12 @@ class Listener(Channel):
             if accepted is None:
                 self.readable = False
                 return
-            self._welcome(accepted[0], accepted[1])
+            self._on_accepted(accepted[0], accepted[1])
             if not self.added:
                 return  # what we called has closed the server
         self._loop.reactor.defer(self)
 
-    def _welcome(self, fd: int, peername: Any) -> None:
+    def _on_accepted(self, fd: int, peername: Any) -> None:
         # The descriptor is ours until the transport has it; ``connection_made`` comes in the next turn, as on asyncio, after
         # what the factory has scheduled.
         context = self._context.copy()
@@ -150,7 +150,7 @@ class Listener(Channel):
             self.stop()
             return False
         self._report_seldom(exc)
-        if self._reserve.give_up():
+        if self._spare_descriptor.give_up():
             # Turned away at once, a client can try elsewhere; left in the backlog, it would hang.
             accepted = None
             try:
@@ -160,7 +160,7 @@ class Listener(Channel):
                 pass  # still none: another thread took the one we gave up
             if accepted is not None:
                 calls.close(accepted[0])
-            if self._reserve.take():
+            if self._spare_descriptor.take():
                 return self.readable
         # No descriptor to give up, or another thread was faster: no edge will tell when there is one again.
         self._retry = self._loop.call_later(RETRY_SECONDS, self._try_again)
@@ -168,7 +168,7 @@ class Listener(Channel):
 
     def _try_again(self) -> None:
         self._retry = None
-        self._reserve.take()
+        self._spare_descriptor.take()
         if self.added:
             self._loop.reactor.defer(self)
 

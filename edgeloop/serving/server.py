@@ -10,7 +10,7 @@ from typing import Any
 
 from .. import stdlib
 from ..core.schedule import Scheduler
-from .listener import Connect, Listener, Reserve
+from .listener import Connect, Listener, SpareDescriptor
 
 # wait_closed waits for the connections too since 3.12.1; before, it came back at once from a closed server.
 _WAITS_FOR_CONNECTIONS = sys.version_info >= (3, 12, 1)
@@ -27,7 +27,7 @@ class Server(asyncio.AbstractServer):
         sockets: list[socket.socket],
         protocol_factory: Callable[[], asyncio.BaseProtocol],
         backlog: int,
-        reserve: Reserve,
+        spare_descriptor: SpareDescriptor,
         connect: Connect | None = None,
         unlink: Callable[[], None] | None = None,
         ssl_context: Any = None,
@@ -36,7 +36,7 @@ class Server(asyncio.AbstractServer):
         self._sockets: list[socket.socket] | None = sockets
         self._protocol_factory = protocol_factory
         self._backlog = backlog
-        self._reserve = reserve
+        self._spare_descriptor = spare_descriptor
         self._connect = connect
         self._unlink = unlink
         self._ssl_context = ssl_context  # asyncio's name for it: some look here to know which scheme they serve
@@ -88,7 +88,7 @@ class Server(asyncio.AbstractServer):
             for sock in self._sockets:
                 sock.listen(self._backlog)
                 self._listeners.append(
-                    Listener(self._loop, sock, self._protocol_factory, self, self._reserve, self._connect)
+                    Listener(self._loop, sock, self._protocol_factory, self, self._spare_descriptor, self._connect)
                 )
         except BaseException:
             self._stop_listening()  # all or none, and it can be tried again

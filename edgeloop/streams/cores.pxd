@@ -3,15 +3,15 @@ cimport cython
 from edgeloop.transports cimport base
 from edgeloop.transports.stream cimport StreamTransport
 
-cdef Py_ssize_t MOST
+cdef Py_ssize_t MAX_SIZE
 cdef bint _TAKES_TUPLES
 
 
 cdef class ReaderCore:
     cdef public object _loop
     cdef object _limit_given
-    cdef Py_ssize_t _most_of_a_line
-    cdef Py_ssize_t _most_kept
+    cdef Py_ssize_t _max_line
+    cdef Py_ssize_t _max_kept
     cdef bytes _chunk
     cdef Py_ssize_t _start
     cdef bytearray _array

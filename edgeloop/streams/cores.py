@@ -16,7 +16,7 @@ from ..transports import base
 from ..transports.stream import StreamTransport
 
 DEFAULT_LIMIT = 65536
-MOST = sys.maxsize
+MAX_SIZE = sys.maxsize
 
 # readuntil takes a tuple of separators from 3.13 on.
 _TAKES_TUPLES = sys.version_info >= (3, 13)
@@ -57,8 +57,8 @@ class ReaderCore:
     def _limit(self, limit: int) -> None:
         # Any number will do, infinity too; and programs are known to set it later.
         self._limit_given = limit
-        self._most_of_a_line = MOST if limit > MOST else int(limit)
-        self._most_kept = MOST if limit > MOST // 2 else int(2 * limit)
+        self._max_line = MAX_SIZE if limit > MAX_SIZE else int(limit)
+        self._max_kept = MAX_SIZE if limit > MAX_SIZE // 2 else int(2 * limit)
 
     @property
     def _buffer(self) -> bytearray:
@@ -123,7 +123,7 @@ class ReaderCore:
         else:
             self._all_in_array().extend(data)
         self._wake()
-        if self._unread() > self._most_kept and self._transport is not None and not self._paused:
+        if self._unread() > self._max_kept and self._transport is not None and not self._paused:
             self._paused = True
             try:
                 self._transport.pause_reading()
@@ -159,7 +159,7 @@ class ReaderCore:
     def _change_transport(self, transport: Any) -> bytes:
         # For start_tls: the bytes that were not read belong to the old one.
         self._paused = False
-        unread = self._take(MOST)
+        unread = self._take(MAX_SIZE)
         self._transport = transport
         return unread
 
@@ -167,7 +167,7 @@ class ReaderCore:
         self._resume_if_few()
 
     def _resume_if_few(self) -> None:
-        if self._paused and self._unread() <= self._most_of_a_line:
+        if self._paused and self._unread() <= self._max_line:
             self._resume()
 
     def _rest(self, count: int) -> bytes:
@@ -175,7 +175,7 @@ class ReaderCore:
         try:
             return self._take(count)
         except OverflowError:
-            return self._take(MOST)
+            return self._take(MAX_SIZE)
 
     def _take(self, count: int) -> bytes:
         # The first of the unread bytes, all of them if they are not more than that.
@@ -205,14 +205,14 @@ class ReaderCore:
         if self._exception is not None:
             raise self._exception
         try:
-            most = count
+            size = count
         except OverflowError:  # C's numbers have an end
-            most = MOST
-        if most <= 0:
-            return None if most else b""
+            size = MAX_SIZE
+        if size <= 0:
+            return None if size else b""
         if self._unread() == 0 and not self._eof:
             return None
-        return self._take(most)
+        return self._take(size)
 
     def _exactly(self, count: int, waited: bool) -> bytes | None:
         # For readexactly(count).
@@ -226,7 +226,7 @@ class ReaderCore:
         try:
             size = count
         except OverflowError:
-            size = MOST
+            size = MAX_SIZE
         if self._unread() >= size:
             return self._take(size)
         if self._eof:
@@ -261,11 +261,11 @@ class ReaderCore:
                         found = place
                         end = place + len(one)
             if found >= 0:
-                if found > self._most_of_a_line:
+                if found > self._max_line:
                     raise asyncio.LimitOverrunError("Separator is found, but chunk is longer than limit", found)
                 return self._take(end)
             offset = max(0, unread + 1 - longest)
-            if offset > self._most_of_a_line:
+            if offset > self._max_line:
                 raise asyncio.LimitOverrunError("Separator is not found, and chunk exceed the limit", offset)
         if self._eof:
             raise asyncio.IncompleteReadError(self._drop_all(), None)
@@ -290,7 +290,7 @@ class ReaderCore:
         # Without resuming the transport: this is for the end of the stream.
         paused = self._paused
         self._paused = False
-        data = self._take(MOST)
+        data = self._take(MAX_SIZE)
         self._paused = paused
         return data
 

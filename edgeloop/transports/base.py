@@ -70,7 +70,7 @@ class BaseTransport(Channel):
             self._number()
             self._reactor.add(self, interest)
         except PermissionError:
-            # epoll refuses what has no poll: a file that never blocks, such as /dev/null. The leftover list serves.
+            # epoll refuses what has no poll: a file that never blocks, such as /dev/null. The deferred list serves.
             self.added = True
             self.readable = True
             self._reactor.defer(self)

@@ -43,11 +43,11 @@ cdef class DatagramTransport(WriteHalf):
     cdef _send_first(self, bytes data, addr)
     cdef _send_overdue(self)
     @cython.locals(done=Py_ssize_t)
-    cdef _send_backlog(self)
+    cdef _send_write_buffer(self)
     cdef bint _is_closed_by_owner(self) except -1
     @cython.locals(size=Py_ssize_t, left=Py_ssize_t)
     cdef _drop_messages(self, Py_ssize_t count)
-    cdef _wait_for_room(self)
+    cdef _wait_writable(self)
     cdef _refused(self, exc)
     cdef _on_release(self)
     cdef _give_back(self, int fd)

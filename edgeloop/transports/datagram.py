@@ -29,14 +29,14 @@ EARNED = 64  # so many messages of turns that send several have left one by one:
 FORFEITED = -1000  # one was late: so many leave one by one until answers are gathered again
 # After which a Unix socket looks whether another's full queue has room: each time twice as long, up to the second.
 FIRST_RETRY_SECONDS = 0.0001
-MOST_RETRY_SECONDS = 0.01
+MAX_RETRY_SECONDS = 0.01
 
 # From 3.13 on asyncio sends empty datagrams, and counts a header for each that waits.
 _SENDS_EMPTY = sys.version_info >= (3, 13)
 _HEADER_SIZE = 8 if _SENDS_EMPTY else 0
 
 
-class _DatagramFace(asyncio.Transport, asyncio.DatagramTransport):
+class _AsyncioDatagramTransport(asyncio.Transport, asyncio.DatagramTransport):
     """What ``isinstance`` sees of a DatagramTransport: a compiled class can't inherit from asyncio's."""
 
     __slots__ = ()
@@ -97,7 +97,7 @@ class DatagramTransport(WriteHalf):
 
     @property  # type: ignore[misc]
     def __class__(self) -> type[asyncio.DatagramTransport]:  # type: ignore[override]
-        return _DatagramFace
+        return _AsyncioDatagramTransport
 
     def _waits_for_room(self) -> bool:
         return not self.writable and self._retry is None
@@ -105,10 +105,10 @@ class DatagramTransport(WriteHalf):
     # Reading
 
     def on_ready(self) -> None:
-        """The reactor has news, or this channel had more to do."""
+        """The reactor has an event, or this channel had more to do."""
         if self.readable or self._arrived:
             self._read()
-        if self.writable and (self._backlog or self.interest & calls.INTEREST_WRITE):
+        if self.writable and (self._write_buffer or self.interest & calls.INTEREST_WRITE):
             self._use_room()
 
     def _read(self) -> None:
@@ -134,16 +134,16 @@ class DatagramTransport(WriteHalf):
         except BaseException as exc:
             self._fatal_error(exc, "Fatal read error on datagram transport")
             return
-        if self._has_end and self.hung:
+        if self._has_end and self.hangup:
             self._cut_end()
         count = len(self._arrived)
         if count == 0:
             self.readable = False
-            self.hung = False
+            self.hangup = False
         elif (
             self._certain
-            and count < 2 * datagrams.MOST_DATAGRAMS
-            and not self.hung
+            and count < 2 * datagrams.MAX_DATAGRAMS
+            and not self.hangup
             and type(self._arrived[count - 2]) is bytes
         ):
             self.readable = False
@@ -155,7 +155,7 @@ class DatagramTransport(WriteHalf):
             del arrived[-2:]
         if arrived and arrived[-2] == b"":
             self.readable = False
-            self.hung = False
+            self.hangup = False
 
     def _deliver(self) -> None:
         # In the transport's context, entered once for all. What is delivered is taken out first: the protocol may do
@@ -223,13 +223,13 @@ class DatagramTransport(WriteHalf):
             exc = TypeError("sendto() needs an address: the socket is not connected")
             self._fatal_error(exc, "Fatal write error on datagram transport")
             return
-        if not self._backlog and self.writable and not self._may_gather():
+        if not self._write_buffer and self.writable and not self._may_gather():
             self._send_first(data, addr)
             return
         self._keep(data, addr)
         if self.writable:
             self._gather()
-        if self._backlog_size > self._high_water:
+        if self._write_buffer_size > self._high_water:
             self._maybe_pause_protocol()
 
     def _may_gather(self) -> bool:
@@ -237,8 +237,8 @@ class DatagramTransport(WriteHalf):
             if self.credit < 0:
                 self.credit += 1
                 return False
-        elif self._turn != self._reactor.batch:
-            self._turn = self._reactor.batch
+        elif self._turn != self._reactor.iteration:
+            self._turn = self._reactor.iteration
             return False
         elif self.credit < EARNED:
             self.credit += 1
@@ -247,25 +247,25 @@ class DatagramTransport(WriteHalf):
         return self._reactor.thread == interpreter.this_thread()
 
     def _keep(self, data: bytes, addr: Any) -> None:
-        self._backlog.append((data, addr))
-        self._backlog_size += len(data) + _HEADER_SIZE
+        self._write_buffer.append((data, addr))
+        self._write_buffer_size += len(data) + _HEADER_SIZE
 
     def _gather(self) -> None:
         # There is room: the message waits only for others to come along.
         if not self._gathered_at:
             self._gathered_at = calls.now()
-            self._reactor.mark(self)
+            self._reactor.schedule_flush(self)
         elif (
-            len(self._backlog) >= SEND_AT_ONCE
-            or self._backlog_size > self._high_water
+            len(self._write_buffer) >= SEND_AT_ONCE
+            or self._write_buffer_size > self._high_water
             or calls.now() - self._gathered_at > reactor.SHORT_SECONDS
         ):
             self._send()
         if self._protocol_paused:
-            self._reactor.mark(self)
+            self._reactor.schedule_flush(self)
 
     def _send_first(self, data: bytes, addr: Any) -> None:
-        self._reactor.stirred = True
+        self._reactor.request_poll()
         try:
             if datagrams.send_datagram(self._number(), self._family, self._sock, data, addr):
                 return
@@ -273,15 +273,15 @@ class DatagramTransport(WriteHalf):
             self._refused(exc)
             return
         self._keep(data, addr)
-        self._wait_for_room()
-        if self._backlog_size > self._high_water:
+        self._wait_writable()
+        if self._write_buffer_size > self._high_water:
             self._maybe_pause_protocol()
 
     def _send_overdue(self) -> None:
         if calls.now() - self._gathered_at > reactor.SHORT_SECONDS:
             self.push()
 
-    def _send_backlog(self) -> None:
+    def _send_write_buffer(self) -> None:
         if self._gathered_at:
             if calls.now() - self._gathered_at > reactor.LONG_SECONDS:
                 self.credit = FORFEITED
@@ -289,12 +289,12 @@ class DatagramTransport(WriteHalf):
         done = 0
         try:
             if self._is_closed_by_owner():
-                done = len(self._backlog)
-            while done < len(self._backlog):
-                done, error = datagrams.send_datagrams(self.fd, self._family, self._sock, self._backlog, done)
+                done = len(self._write_buffer)
+            while done < len(self._write_buffer):
+                done, error = datagrams.send_datagrams(self.fd, self._family, self._sock, self._write_buffer, done)
                 if error is None:
-                    if done < len(self._backlog) and self._state < base.LOST:
-                        self._wait_for_room()
+                    if done < len(self._write_buffer) and self._state < base.LOST:
+                        self._wait_writable()
                     break
                 raise_interruption(error)
                 done += 1  # that one alone; the others go on
@@ -306,7 +306,7 @@ class DatagramTransport(WriteHalf):
         try:
             self._number()
         except OSError as exc:
-            for _ in self._backlog:
+            for _ in self._write_buffer:
                 self._refused(exc)
             return True
         return False
@@ -316,28 +316,28 @@ class DatagramTransport(WriteHalf):
         # that sends is behind the first ``count``, as long as ``_sending`` keeps it from leaving before they are dropped.
         if count:
             self._retry_seconds = FIRST_RETRY_SECONDS
-        size = self._backlog_size
-        if count < len(self._backlog):
+        size = self._write_buffer_size
+        if count < len(self._write_buffer):
             size = 0
             left = count
-            for data, _ in self._backlog:
+            for data, _ in self._write_buffer:
                 if not left:
                     break
                 left -= 1
                 size += len(data) + _HEADER_SIZE
         if self._state < base.LOST:  # else it was aborted meanwhile, and has nothing any more
-            self._backlog_size -= size
-        interpreter.drop_first(self._backlog, count)
+            self._write_buffer_size -= size
+        interpreter.drop_first(self._write_buffer, count)
 
-    def _wait_for_room(self) -> None:
+    def _wait_writable(self) -> None:
         self.writable = False
         if self._family == socket.AF_UNIX and not self._connected:
             # The other's queue is full. EPOLLOUT speaks of our own room, and each failed attempt raises it anew.
             if self._retry is None:
                 self._retry = self._loop.call_later(self._retry_seconds, self._try_again)
-                self._retry_seconds = min(2 * self._retry_seconds, MOST_RETRY_SECONDS)
+                self._retry_seconds = min(2 * self._retry_seconds, MAX_RETRY_SECONDS)
         else:
-            WriteHalf._wait_for_room(self)
+            WriteHalf._wait_writable(self)
 
     def _try_again(self) -> None:
         self._retry = None
@@ -345,26 +345,26 @@ class DatagramTransport(WriteHalf):
             self.writable = True
             self._send()
             if self._protocol_paused:
-                self._reactor.mark(self)
+                self._reactor.schedule_flush(self)
 
     def _refused(self, exc: BaseException) -> None:
         # One message could not be sent. The protocol is told in a turn of its own, never from within sendto().
         if isinstance(exc, OSError):
-            self._loop.call_soon(self._tell_error, exc, context=self._context)
+            self._loop.call_soon(self._call_error_received, exc, context=self._context)
         else:
             self._fatal_error(exc, "Fatal write error on datagram transport")
 
-    def _tell_error(self, exc: OSError) -> None:
+    def _call_error_received(self, exc: OSError) -> None:
         if self._protocol is not None:
             self._protocol.error_received(exc)
 
     def abort(self) -> None:
         """Close without waiting: what the kernel won't take at once is lost."""
-        if self._backlog and self.writable and self._state < base.LOST and not self._sending:
+        if self._write_buffer and self.writable and self._state < base.LOST and not self._sending:
             # Gathered: the stdlib's loop has sent it by now. Whoever aborts does not ask what came of it.
             self._sending = True
             try:
-                datagrams.send_datagrams(self._number(), self._family, self._sock, self._backlog, 0)
+                datagrams.send_datagrams(self._number(), self._family, self._sock, self._write_buffer, 0)
             except OSError:
                 pass
             finally:
@@ -417,7 +417,7 @@ class DatagramTransport(WriteHalf):
         words.append(f"fd={self.fd}")
         if self.fd >= 0:
             words.append(f"read={'paused' if self._paused else 'polling'}")
-            words.append(f"write=<{'polling' if self._backlog else 'idle'}, bufsize={self._backlog_size}>")
+            words.append(f"write=<{'polling' if self._write_buffer else 'idle'}, bufsize={self._write_buffer_size}>")
         return f"<{' '.join(words)}>"
 
     # The stream's half of asyncio.Transport, which asyncio's own is as well: there is none.

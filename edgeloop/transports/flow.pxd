@@ -8,12 +8,12 @@ from edgeloop.transports.base cimport BaseTransport
 
 
 @cython.locals(size=Py_ssize_t, done=Py_ssize_t)
-cdef Py_ssize_t drop_sent(list backlog, Py_ssize_t count) except -1
+cdef Py_ssize_t drop_sent(list write_buffer, Py_ssize_t count) except -1
 
 
 cdef class WriteHalf(BaseTransport):
-    cdef list _backlog
-    cdef Py_ssize_t _backlog_size
+    cdef list _write_buffer
+    cdef Py_ssize_t _write_buffer_size
     cdef Py_ssize_t _high_water
     cdef Py_ssize_t _low_water
     cdef bint _protocol_paused
@@ -21,10 +21,10 @@ cdef class WriteHalf(BaseTransport):
     cdef Py_ssize_t _lost_writes
     cdef _start(self, Scheduler loop, context, int interest)
     cdef _send(self)
-    cdef _send_backlog(self)
+    cdef _send_write_buffer(self)
     cdef Py_ssize_t _drop_sent(self, Py_ssize_t count, Py_ssize_t chunks) except -1
-    cdef _wait_for_room(self)
-    cdef _emptied(self)
+    cdef _wait_writable(self)
+    cdef _on_drained(self)
     cdef _use_room(self)
     cdef flush(self)
     cdef push(self)

@@ -34,26 +34,26 @@ def water_marks(high: int | None, low: int | None, default_high: int = DEFAULT_H
     return int(min(high, sys.maxsize)), int(min(low, sys.maxsize))
 
 
-def drop_sent(backlog: list[Any], count: int) -> int:
-    """Take the ``count`` bytes that went from the front of the backlog; how many whole chunks they were."""
+def drop_sent(write_buffer: list[Any], count: int) -> int:
+    """Take the ``count`` bytes that went from the front of the write buffer; how many whole chunks they were."""
     done = 0
-    for chunk in backlog:
+    for chunk in write_buffer:
         size = len(chunk)
         if count < size:
             break
         count -= size
         done += 1
-    if count and done < len(backlog):  # else a destructor has aborted
-        first = backlog[done]
+    if count and done < len(write_buffer):  # else a destructor has aborted
+        first = write_buffer[done]
         rest = memoryview(first)[count:]
-        if done < len(backlog) and backlog[done] is first:
-            backlog[done] = rest
-    interpreter.drop_first(backlog, done)
+        if done < len(write_buffer) and write_buffer[done] is first:
+            write_buffer[done] = rest
+    interpreter.drop_first(write_buffer, done)
     return done
 
 
 class WriteHalf(BaseTransport):
-    """A transport that keeps what the kernel does not take at once. Subclasses say how it is sent (``_send_backlog``).
+    """A transport that keeps what the kernel does not take at once. Subclasses say how it is sent (``_send_write_buffer``).
 
     ``write`` and what it calls may run in another thread than the loop's, as long as the two don't run at the same time:
     then nothing is gathered, and the protocol is resumed by the loop.
@@ -63,8 +63,8 @@ class WriteHalf(BaseTransport):
 
     def _start(self, loop: Scheduler, context: contextvars.Context, interest: int) -> None:
         BaseTransport._start(self, loop, context, interest)
-        self._backlog: list[Any] = []  # what is written and not sent; the same list for good
-        self._backlog_size = 0  # its bytes
+        self._write_buffer: list[Any] = []  # what is written and not sent; the same list for good
+        self._write_buffer_size = 0  # its bytes
         self._high_water = DEFAULT_HIGH_WATER
         self._low_water = DEFAULT_HIGH_WATER // 4
         self._protocol_paused = False  # pause_writing was called, and resume_writing not yet
@@ -74,16 +74,16 @@ class WriteHalf(BaseTransport):
     # Sending
 
     def _send(self) -> None:
-        # Send as much of the backlog as the kernel takes.
+        # Send as much of the write buffer as the kernel takes.
         if self._sending:
-            self._reactor.mark(self)
+            self._reactor.schedule_flush(self)
             return
         self._sending = True
-        self._reactor.stirred = True
+        self._reactor.request_poll()
         try:
-            self._send_backlog()
+            self._send_write_buffer()
         except INTERRUPTIONS:
-            self._reactor.mark(self)  # the rest leaves when the loop runs again
+            self._reactor.schedule_flush(self)  # the rest leaves when the loop runs again
             raise
         except BaseException as exc:
             self._sending = False
@@ -92,11 +92,11 @@ class WriteHalf(BaseTransport):
             return
         finally:
             self._sending = False
-        if not self._backlog:
-            self._emptied()
+        if not self._write_buffer:
+            self._on_drained()
 
-    def _send_backlog(self) -> None:
-        """Send and drop the backlog until it is empty or the kernel takes no more: then call ``_wait_for_room``."""
+    def _send_write_buffer(self) -> None:
+        """Send and drop the write buffer until it is empty or the kernel takes no more: then call ``_wait_writable``."""
         raise NotImplementedError
 
     def _drop_sent(self, count: int, chunks: int) -> int:
@@ -104,13 +104,13 @@ class WriteHalf(BaseTransport):
         # No list takes the other's place: to make one may run a destructor that writes.
         if self._state >= base.LOST:
             return chunks  # aborted meanwhile
-        self._backlog_size -= count
-        if self._backlog_size == 0:
-            interpreter.drop_first(self._backlog, chunks)
+        self._write_buffer_size -= count
+        if self._write_buffer_size == 0:
+            interpreter.drop_first(self._write_buffer, chunks)
             return chunks
-        return drop_sent(self._backlog, count)
+        return drop_sent(self._write_buffer, count)
 
-    def _wait_for_room(self) -> None:
+    def _wait_writable(self) -> None:
         # The kernel takes no more: it is to tell when there is room again (rule 4).
         self.writable = False
         if self.added and not self.interest & calls.INTEREST_WRITE:
@@ -118,8 +118,8 @@ class WriteHalf(BaseTransport):
 
     def _use_room(self) -> None:
         # The channel is writable: called by ``on_ready``.
-        if self._backlog:
-            if not self.marked:
+        if self._write_buffer:
+            if not self.flush_queued:
                 self._send()
                 if self._protocol_paused:
                     self._maybe_resume_protocol()
@@ -127,14 +127,14 @@ class WriteHalf(BaseTransport):
             # Woken for nothing: that is when disarming is worth a system call (rule 4).
             self._reactor.rearm(self, self._interest)
 
-    def _emptied(self) -> None:
+    def _on_drained(self) -> None:
         # All that was written has left: what waited for that can go on, the end too.
         if self._state == base.CLOSING:
             self._force_close(None)
 
     def flush(self) -> None:
         """Send what was gathered, and tell the protocol if there is room again."""
-        if self._backlog and self.writable:
+        if self._write_buffer and self.writable:
             if self._reactor.late:
                 self.credit = 0
             self._send()
@@ -143,10 +143,10 @@ class WriteHalf(BaseTransport):
 
     def push(self) -> None:
         """Send what was gathered: asyncio has by now, and somebody asks, or is about to do what counts on that (rule 5)."""
-        if self._backlog and self.writable and self._reactor.may_send():
+        if self._write_buffer and self.writable and self._reactor.may_send():
             self._send()
             if self._protocol_paused:
-                self._reactor.mark(self)
+                self._reactor.schedule_flush(self)
 
     # Flow control
 
@@ -156,7 +156,7 @@ class WriteHalf(BaseTransport):
         From another thread: what waits now. Datagrams: from Python 3.13 on with 8 for each.
         """
         self.push()
-        return self._backlog_size
+        return self._write_buffer_size
 
     def get_write_buffer_limits(self) -> tuple[int, int]:
         """The low and the high water mark, in bytes."""
@@ -173,7 +173,7 @@ class WriteHalf(BaseTransport):
         self._maybe_pause_protocol()
 
     def _maybe_pause_protocol(self) -> None:
-        if self._protocol_paused or self._backlog_size <= self._high_water:
+        if self._protocol_paused or self._write_buffer_size <= self._high_water:
             return
         self._protocol_paused = True
         try:
@@ -183,7 +183,7 @@ class WriteHalf(BaseTransport):
 
     def _maybe_resume_protocol(self) -> None:
         # Called by the reactor only, outside of any context; what writes leaves it to the end of the callback.
-        if not self._protocol_paused or self._backlog_size > self._low_water or self._protocol is None:
+        if not self._protocol_paused or self._write_buffer_size > self._low_water or self._protocol is None:
             return
         self._protocol_paused = False
         try:
@@ -203,8 +203,8 @@ class WriteHalf(BaseTransport):
         if self._state != base.OPEN:
             return
         self._state = base.CLOSING
-        if not self._backlog:
-            self._emptied()
+        if not self._write_buffer:
+            self._on_drained()
         elif self.writable:
             self._send()
         else:
@@ -214,8 +214,8 @@ class WriteHalf(BaseTransport):
                 self._fatal_error(exc, f"Fatal write error on {self._kind} transport")
 
     def _drop_unsent(self) -> None:
-        self._backlog_size = 0
-        self._backlog.clear()  # the same list: a ``_send`` that is under way goes on with it
+        self._write_buffer_size = 0
+        self._write_buffer.clear()  # the same list: a ``_send`` that is under way goes on with it
 
     def _count_lost_write(self, message: str) -> None:
         if self._lost_writes >= stdlib.LOG_THRESHOLD_FOR_CONNLOST_WRITES:

@@ -41,5 +41,5 @@ cdef class WritePipeTransport(WriteHalf):
     cdef on_ready(self)
     cdef _reader_gone(self)
     @cython.locals(count=Py_ssize_t)
-    cdef _send_backlog(self)
+    cdef _send_write_buffer(self)
     cdef _give_back(self, int fd)

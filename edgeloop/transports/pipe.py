@@ -21,13 +21,13 @@ from .base import BaseTransport
 from .flow import WriteHalf
 
 
-class _ReadFace(asyncio.ReadTransport):
+class _AsyncioReadTransport(asyncio.ReadTransport):
     """What ``isinstance`` sees of a ReadPipeTransport: a compiled class can't inherit from asyncio's."""
 
     __slots__ = ()
 
 
-class _WriteFace(asyncio.Transport):
+class _AsyncioWriteTransport(asyncio.Transport):
     """What ``isinstance`` sees of a WritePipeTransport."""
 
     __slots__ = ()
@@ -137,7 +137,7 @@ class ReadPipeTransport(BaseTransport):
 
     @property  # type: ignore[misc]
     def __class__(self) -> type[asyncio.ReadTransport]:  # type: ignore[override]
-        return _ReadFace
+        return _AsyncioReadTransport
 
     @property
     def _pipe(self) -> Any:
@@ -162,13 +162,13 @@ class ReadPipeTransport(BaseTransport):
             return
         if data is None:
             self.readable = False
-            self.hung = False
+            self.hangup = False
             return
         if not data:
             if self._loop._debug:
                 stdlib.logger().info("%r was closed by peer", self)
             self._state = base.CLOSING
-            self._loop.call_soon(self._tell_end, context=self._context)
+            self._loop.call_soon(self._call_eof_received, context=self._context)
             self._force_close(None)
             return
         if emptied:
@@ -184,9 +184,9 @@ class ReadPipeTransport(BaseTransport):
         # Whether a read of that size has left nothing behind. The size alone never says so: packets, descriptors that
         # come along, urgent data and a terminal's lines each end a read (rule 2). A pipe can be asked, for one system
         # call; what else there is is read until it would block.
-        return self._file.fifo and not self.hung and 0 < size < calls.READ_SIZE and not pipes.unread(self.fd)
+        return self._file.fifo and not self.hangup and 0 < size < calls.READ_SIZE and not pipes.unread(self.fd)
 
-    def _tell_end(self) -> None:
+    def _call_eof_received(self) -> None:
         if self._protocol is not None:
             self._protocol.eof_received()
 
@@ -230,7 +230,7 @@ class WritePipeTransport(WriteHalf):
 
     @property  # type: ignore[misc]
     def __class__(self) -> type[asyncio.Transport]:  # type: ignore[override]
-        return _WriteFace
+        return _AsyncioWriteTransport
 
     @property
     def _pipe(self) -> Any:
@@ -243,7 +243,7 @@ class WritePipeTransport(WriteHalf):
 
     def on_ready(self) -> None:
         """The reader is gone, or there is room again."""
-        if self.hung and not self._file.device:
+        if self.hangup and not self._file.device:
             self._reader_gone()
         elif self.writable:
             self._use_room()
@@ -253,7 +253,7 @@ class WritePipeTransport(WriteHalf):
             return
         if self._loop._debug:
             stdlib.logger().info("%r was closed by peer", self)
-        self._force_close(BrokenPipeError() if self._backlog else None)
+        self._force_close(BrokenPipeError() if self._write_buffer else None)
 
     def write(self, data: bytes | bytearray | memoryview) -> None:
         """Send the data, after what was written before. Never blocks. TypeError for what is not bytes-like.
@@ -269,29 +269,29 @@ class WritePipeTransport(WriteHalf):
         if self._state != base.OPEN:
             self._count_lost_write("pipe closed by peer or os.write(pipe, data) raised exception.")
             return
-        self._backlog.append(data)
-        self._backlog_size += len(data)
+        self._write_buffer.append(data)
+        self._write_buffer_size += len(data)
         if self.writable:
             self._send()
             if self._protocol_paused:
-                self._reactor.mark(self)
-        if self._backlog_size > self._high_water:
+                self._reactor.schedule_flush(self)
+        if self._write_buffer_size > self._high_water:
             self._maybe_pause_protocol()
 
     def writelines(self, list_of_data: Iterable[bytes | bytearray | memoryview]) -> None:
         """Write the chunks joined to one."""
         self.write(b"".join(list_of_data))
 
-    def _send_backlog(self) -> None:
+    def _send_write_buffer(self) -> None:
         # One write by itself, since what is atomic stays so: pipe(7), PIPE_BUF. Only EAGAIN says that there is no room.
-        while self._backlog:
-            chunks = len(self._backlog)
+        while self._write_buffer:
+            chunks = len(self._write_buffer)
             if chunks > 1 and self._file.byte_stream:
-                count = pipes.write_many(self._number(), self._file.device, self._backlog)
+                count = pipes.write_many(self._number(), self._file.device, self._write_buffer)
             else:
-                count = pipes.write(self._number(), self._file.device, self._backlog[0])
+                count = pipes.write(self._number(), self._file.device, self._write_buffer[0])
             if count < 0:
-                self._wait_for_room()
+                self._wait_writable()
                 return
             self._drop_sent(count, chunks)
 
@@ -325,8 +325,8 @@ class WritePipeTransport(WriteHalf):
         raise NotImplementedError
 
     def __repr__(self) -> str:
-        state = _describe(self, bool(self._backlog))
-        return f"<WritePipeTransport fd={self.fd} {state} bufsize={self._backlog_size}>"
+        state = _describe(self, bool(self._write_buffer))
+        return f"<WritePipeTransport fd={self.fd} {state} bufsize={self._write_buffer_size}>"
 
 
 def _describe(transport: BaseTransport, polling: bool) -> str:

@@ -6,7 +6,7 @@ from edgeloop.core.schedule cimport Scheduler
 from edgeloop.transports cimport base
 from edgeloop.transports.flow cimport WriteHalf
 
-cdef Py_ssize_t MUCH
+cdef Py_ssize_t LARGE_READ
 cdef Py_ssize_t SEND_AT_ONCE
 cdef Py_ssize_t LARGE_WRITE
 cdef int NOTHING
@@ -26,8 +26,8 @@ cdef class StreamTransport(WriteHalf):
     cdef int _family
     cdef public int short_read
     cdef bint _buffered
-    cdef bint _ended
-    cdef bint _much
+    cdef bint _eof_received
+    cdef bint _large_read
     cdef bint _eof_written
     cdef object _empty_waiter
     cdef object _sender
@@ -39,7 +39,7 @@ cdef class StreamTransport(WriteHalf):
     cdef _read(self)
     cdef _read_on(self)
     cdef _read_all(self)
-    cdef _look_again(self)
+    cdef _rearm_at_urgent_mark(self)
     @cython.locals(fd=int, more=bint, count=Py_ssize_t, size=Py_ssize_t)
     cpdef _read_into(self)
     cpdef _end_of_stream(self)
@@ -47,11 +47,11 @@ cdef class StreamTransport(WriteHalf):
     cdef _leave(self, Py_ssize_t size)
     cdef _have_resumed(self)
     @cython.locals(fd=int, count=Py_ssize_t, chunks=Py_ssize_t)
-    cdef _send_backlog(self)
-    cdef _emptied(self)
+    cdef _send_write_buffer(self)
+    cdef _on_drained(self)
     cpdef make_empty_waiter(self)
     cpdef reset_empty_waiter(self)
     cpdef set_sender(self, sender)
-    cpdef wait_for_room(self)
+    cpdef wait_writable(self)
     cdef _on_release(self)
     cdef _give_back(self, int fd)

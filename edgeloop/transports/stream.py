@@ -22,7 +22,7 @@ from .flow import WriteHalf
 
 # Where the last read brought that many bytes, the next is made straight into the bytes object: to copy them costs more than
 # to make one of READ_SIZE and cut it.
-MUCH = 32768
+LARGE_READ = 32768
 # Where writes are gathered (rule 5), not more than this is held back.
 SEND_AT_ONCE = 65536
 # A large write goes at once, with what waits before it: it has little to gain, and held back its memory is not free for
@@ -30,7 +30,7 @@ SEND_AT_ONCE = 65536
 LARGE_WRITE = 4096
 
 
-class _StreamFace(asyncio.Transport):
+class _AsyncioTransport(asyncio.Transport):
     """What ``isinstance`` sees of a StreamTransport: a compiled class can't inherit from asyncio's."""
 
     __slots__ = ()
@@ -73,8 +73,8 @@ class StreamTransport(WriteHalf):
         self._family = 0  # this and the next: set by use_family
         self.short_read = NOTHING  # until ``use_family`` says what an accepted one is; NOTHING again under kernel TLS
         self._buffered = False  # by set_protocol: the protocol is a BufferedProtocol
-        self._ended = False  # the peer's end came: nothing more is read
-        self._much = False  # the last read brought so much that it is better not copied
+        self._eof_received = False  # the peer's end came: nothing more is read
+        self._large_read = False  # the last read brought so much that it is better not copied
         self._eof_written = False  # by write_eof, from any thread that may write
         self._empty_waiter: asyncio.Future[None] | None = None  # by sendfile, which lets nobody write meanwhile
         self._sender: Callable[[], object] | None = None  # by sendfile: called when there is room
@@ -93,7 +93,7 @@ class StreamTransport(WriteHalf):
 
     @property  # type: ignore[misc]
     def __class__(self) -> type[asyncio.Transport]:  # type: ignore[override]
-        return _StreamFace
+        return _AsyncioTransport
 
     # The socket
 
@@ -129,17 +129,17 @@ class StreamTransport(WriteHalf):
     # Reading
 
     def on_ready(self) -> None:
-        """The reactor has news, or this channel had more to do."""
-        if self.readable and not self._paused and not self._ended and self._state == base.OPEN:
+        """The reactor has an event, or this channel had more to do."""
+        if self.readable and not self._paused and not self._eof_received and self._state == base.OPEN:
             if self._buffered:
                 # Within the context as a whole: to enter it for each of the protocol's two methods costs more.
                 interpreter.call_one(self._context, _READ_INTO, self)
             else:
                 self._read()
         if self.writable:
-            if self._sender is not None and not self._backlog:
+            if self._sender is not None and not self._write_buffer:
                 self._sender()
-            elif self._backlog or self.interest & calls.INTEREST_WRITE:
+            elif self._write_buffer or self.interest & calls.INTEREST_WRITE:
                 self._use_room()
 
     def _read(self) -> None:
@@ -152,7 +152,7 @@ class StreamTransport(WriteHalf):
                 more = found is not None and found[1]
             else:
                 more = self.short_read == NOTHING
-                data = sockets.recv_large(fd, self._sock) if self._much else sockets.recv(fd, self._sock)
+                data = sockets.recv_large(fd, self._sock) if self._large_read else sockets.recv(fd, self._sock)
         except OSError as exc:
             self._fatal_error(exc, "Fatal read error on socket transport")
             return
@@ -162,8 +162,8 @@ class StreamTransport(WriteHalf):
         if not data:
             interpreter.call_one(self._context, _END_OF_STREAM, self)
             return
-        self._much = len(data) >= MUCH
-        if self.hung or more or len(data) == calls.READ_SIZE:
+        self._large_read = len(data) >= LARGE_READ
+        if self.hangup or more or len(data) == calls.READ_SIZE:
             self._read_on()
         else:
             self.readable = False
@@ -175,22 +175,22 @@ class StreamTransport(WriteHalf):
     def _read_on(self) -> None:
         # One buffer each turn (rule 3); with FIN in the event, read on to the end (rule 2).
         if self.urgent:
-            self._look_again()
+            self._rearm_at_urgent_mark()
         else:
             self._reactor.defer(self)
 
     def _read_all(self) -> None:
         # EAGAIN, but not for certain at the mark of urgent data: with a signal pending the kernel says so there too.
         self.readable = False
-        self.hung = False
+        self.hangup = False
         if self.urgent:
-            self._look_again()
+            self._rearm_at_urgent_mark()
 
-    def _look_again(self) -> None:
+    def _rearm_at_urgent_mark(self) -> None:
         # At the mark of urgent data one recv would skip the byte that the program may want (MSG_OOB in recv(2)), and two find
         # what is behind it. The kernel knows whether there is more, and tells: each time after something was read.
         self.readable = False
-        self.hung = False
+        self.hangup = False
         self.urgent = False
         if self.added:
             self._reactor.rearm(self, self.interest)
@@ -223,7 +223,7 @@ class StreamTransport(WriteHalf):
         if count == 0:
             self._end_of_stream()
             return
-        if self.hung or more or count == size:
+        if self.hangup or more or count == size:
             self._read_on()
         else:
             self.readable = False
@@ -236,7 +236,7 @@ class StreamTransport(WriteHalf):
         if self._loop._debug:
             stdlib.logger().debug("%r received EOF", self)
         self.readable = False
-        self._ended = True
+        self._eof_received = True
         try:
             keep_open = self._protocol.eof_received()
         except BaseException as exc:
@@ -268,16 +268,16 @@ class StreamTransport(WriteHalf):
             self._count_lost_write("socket.send() raised exception.")
             return
         size = len(data)
-        self._backlog.append(data)
-        self._backlog_size += size
+        self._write_buffer.append(data)
+        self._write_buffer_size += size
         if (
             size < LARGE_WRITE
             and self.writable
-            and self._backlog_size <= self._high_water
-            and self._backlog_size <= SEND_AT_ONCE
+            and self._write_buffer_size <= self._high_water
+            and self._write_buffer_size <= SEND_AT_ONCE
             and self._reactor.may_gather(self)
         ):
-            self._reactor.mark(self)  # as most are: the pure edition is spared a call
+            self._reactor.schedule_flush(self)  # as most are: the pure edition is spared a call
         else:
             self._leave(size)
 
@@ -294,13 +294,13 @@ class StreamTransport(WriteHalf):
             if owned:
                 self._count_lost_write("socket.send() raised exception.")
             return
-        size = self._backlog_size
+        size = self._write_buffer_size
         for data in owned:
             if data:
-                self._backlog.append(data)
-                self._backlog_size += len(data)
-        if self._backlog:
-            self._leave(self._backlog_size - size)
+                self._write_buffer.append(data)
+                self._write_buffer_size += len(data)
+        if self._write_buffer:
+            self._leave(self._write_buffer_size - size)
 
     def _check_writelines(self) -> None:
         if self._eof_written:
@@ -311,44 +311,44 @@ class StreamTransport(WriteHalf):
     def _leave(self, size: int) -> None:
         # At once, unless it is little, and the connection has earned that more is gathered first (rule 5).
         if self.writable:
-            if size >= LARGE_WRITE or self._backlog_size >= SEND_AT_ONCE or self._backlog_size > self._high_water:
+            if size >= LARGE_WRITE or self._write_buffer_size >= SEND_AT_ONCE or self._write_buffer_size > self._high_water:
                 self._send()
                 if self._protocol_paused:
                     self._have_resumed()
             elif self._reactor.may_gather(self):
-                self._reactor.mark(self)
+                self._reactor.schedule_flush(self)
             else:
                 self._send()
                 if self._protocol_paused:
                     self._have_resumed()
                 elif self._reactor.thread and not self._given and self._reactor.may_send():
-                    self._reactor.mark(self)  # to earn it
-        if self._backlog_size > self._high_water:
+                    self._reactor.schedule_flush(self)  # to earn it
+        if self._write_buffer_size > self._high_water:
             self._maybe_pause_protocol()
 
     def _have_resumed(self) -> None:
         # The reactor resumes the protocol, when the callback has ended or the loop runs again.
-        self._reactor.mark(self)
+        self._reactor.schedule_flush(self)
         if not self._reactor.may_send():
             self._reactor.wake()  # written from another thread
 
-    def _send_backlog(self) -> None:
+    def _send_write_buffer(self) -> None:
         fd = self._number()
-        while self._backlog:
-            chunks = len(self._backlog)
+        while self._write_buffer:
+            chunks = len(self._write_buffer)
             if chunks == 1:
-                count = sockets.send(fd, self._sock, self._backlog[0])
+                count = sockets.send(fd, self._sock, self._write_buffer[0])
             else:
-                count = sockets.send_many(fd, self._sock, self._backlog)
-            if count < 0 or self._drop_sent(count, chunks) < min(chunks, calls.MOST_CHUNKS):
-                self._wait_for_room()
+                count = sockets.send_many(fd, self._sock, self._write_buffer)
+            if count < 0 or self._drop_sent(count, chunks) < min(chunks, calls.MAX_CHUNKS):
+                self._wait_writable()
                 return
 
-    def _emptied(self) -> None:
+    def _on_drained(self) -> None:
         if self._empty_waiter is not None and not self._empty_waiter.done():
             self._empty_waiter.set_result(None)
         if self._state != base.OPEN:
-            WriteHalf._emptied(self)
+            WriteHalf._on_drained(self)
         elif self._eof_written:
             self._shutdown_write()
 
@@ -357,7 +357,7 @@ class StreamTransport(WriteHalf):
         if self._state != base.OPEN or self._eof_written:
             return
         self._eof_written = True
-        if not self._backlog:
+        if not self._write_buffer:
             self._shutdown_write()
         elif self.writable:
             self._send()
@@ -384,7 +384,7 @@ class StreamTransport(WriteHalf):
         self.push()
         waiter: asyncio.Future[None] = self._loop.create_future()
         self._empty_waiter = waiter
-        if not self._backlog:
+        if not self._write_buffer:
             waiter.set_result(None)
         return waiter
 
@@ -398,7 +398,7 @@ class StreamTransport(WriteHalf):
         if sender is not None and self.writable and self.added:
             self._reactor.defer(self)
 
-    def wait_for_room(self) -> None:
+    def wait_writable(self) -> None:
         """The socket has taken all it can: ask the kernel to tell when there is room (rule 4)."""
         self.writable = False
         if self.added:
@@ -408,10 +408,10 @@ class StreamTransport(WriteHalf):
 
     def abort(self) -> None:
         """Close without waiting: what the kernel won't take at once is lost."""
-        if self._backlog and self.writable and self._state < base.LOST and not self._sending:
+        if self._write_buffer and self.writable and self._state < base.LOST and not self._sending:
             try:
                 # Gathered: the stdlib's loop has sent it by now.
-                sockets.send_many(self._number(), self._sock, self._backlog)
+                sockets.send_many(self._number(), self._sock, self._write_buffer)
             except OSError:
                 pass  # whoever aborts doesn't ask
         self._force_close(None)
@@ -473,8 +473,8 @@ class StreamTransport(WriteHalf):
             words.append("closing")
         words.append(f"fd={self.fd}")
         if self.fd >= 0:
-            words.append(f"read={'polling' if self.is_reading() and not self._ended else 'idle'}")
-            words.append(f"write=<{'polling' if self._backlog else 'idle'}, bufsize={self._backlog_size}>")
+            words.append(f"read={'polling' if self.is_reading() and not self._eof_received else 'idle'}")
+            words.append(f"write=<{'polling' if self._write_buffer else 'idle'}, bufsize={self._write_buffer_size}>")
         return f"<{' '.join(words)}>"
 
 

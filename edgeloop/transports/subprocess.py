@@ -36,11 +36,11 @@ class _PipeProtocol(asyncio.Protocol):
         self.pipe = transport
 
     def data_received(self, data: bytes) -> None:
-        self._process._tell("pipe_data_received", self.number, data)
+        self._process._schedule_protocol_call("pipe_data_received", self.number, data)
 
     def connection_lost(self, exc: Exception | None) -> None:
         self.disconnected = True
-        self._process._tell("pipe_connection_lost", self.number, exc)
+        self._process._schedule_protocol_call("pipe_connection_lost", self.number, exc)
         self._process._finish_if_over()
         self._process = None
 
@@ -196,14 +196,14 @@ class SubprocessTransport(asyncio.SubprocessTransport):
         self._returncode = returncode
         if self._proc.returncode is None:
             self._proc.returncode = returncode  # or Popen would think that it still runs
-        self._tell("process_exited")
+        self._schedule_protocol_call("process_exited")
         self._finish_if_over()
         waiters, self._exit_waiters = self._exit_waiters, set()
         for waiter in waiters:
             if not waiter.done():
                 waiter.set_result(returncode)
 
-    def _tell(self, method: str, *args: Any) -> None:
+    def _schedule_protocol_call(self, method: str, *args: Any) -> None:
         self._soon(self._call_protocol, method, *args)
 
     def _call_protocol(self, method: str, *args: Any) -> None:

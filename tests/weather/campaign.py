@@ -38,7 +38,7 @@ SCENARIOS: dict[str, Scenario] = {
 
 #: A run that makes so many times the calls of the one without a fault goes round in circles.
 BUSY = 20
-MOST_EXTRA = 3000
+MAX_EXTRA = 3000
 PERMILLE = 250  # of the calls of a run at random
 
 
@@ -77,7 +77,7 @@ def perform(
         text = "" if outcome is None else repr(outcome)
         outcome = None
         stage.witnesses.clear()
-    if usual and made > BUSY * usual + MOST_EXTRA:
+    if usual and made > BUSY * usual + MAX_EXTRA:
         stage.wrong(f"made {made} system calls, {usual} without a fault: a busy loop")
     again = Stage(new_loop, calls)
     with complaints(again):

@@ -11,7 +11,7 @@
  */
 #include "failing_calls.h"
 
-static const struct { const char *name; short faults[MOST_FAULTS]; } calls[MOST_WHICH] = {
+static const struct { const char *name; short faults[MAX_FAULTS]; } calls[MAX_WHICH] = {
     [RECV] = {"recv", {EAGAIN, EINTR, SHORT, ECONNRESET, ETIMEDOUT, ENOMEM}},
     [RECVFROM] = {"recvfrom", {EAGAIN, EINTR, ECONNREFUSED, ENOMEM}},
     [RECVMSG] = {"recvmsg", {EAGAIN, EINTR, ECONNREFUSED, ECONNRESET, ENOMEM}},
@@ -59,14 +59,14 @@ static const struct { const char *name; short faults[MOST_FAULTS]; } calls[MOST_
     [PIDFD_SIGNAL] = {"pidfd_send_signal", {EPERM}},
 };
 
-static struct { int set; struct epoll_event event; } registered[MOST_FDS]; /* set: the epoll descriptor, 0 for none */
-static char is_eventfd[MOST_FDS];
+static struct { int set; struct epoll_event event; } registered[MAX_FDS]; /* set: the epoll descriptor, 0 for none */
+static char is_eventfd[MAX_FDS];
 
 static volatile long armed_by; /* the thread's id, 0 while nobody's calls are counted */
 static int paused;
 static long count, fail_at;
 static int variant, fired, fired_call, implausible;
-static unsigned char trace[MOST_CALLS];
+static unsigned char trace[MAX_CALLS];
 static uint64_t seed; /* not 0: calls fail at random, only with what a program should not notice */
 static int permille;
 static long failed_at_random;
@@ -101,12 +101,12 @@ API void weather_pause(int by) { paused += by; }
 API int weather_fired(void) { return fired; }
 API int weather_implausible(void) { return implausible; }
 API const char *weather_fired_call(void) { return calls[fired_call].name; }
-API const char *weather_call(long number) { return number < MOST_CALLS ? calls[trace[number]].name : ""; }
+API const char *weather_call(long number) { return number < MAX_CALLS ? calls[trace[number]].name : ""; }
 API long weather_failed_at_random(void) { return failed_at_random; }
 
 API int weather_faults(long number) {
     int n = 0;
-    while (number < MOST_CALLS && n < MOST_FAULTS && calls[trace[number]].faults[n]) n++;
+    while (number < MAX_CALLS && n < MAX_FAULTS && calls[trace[number]].faults[n]) n++;
     return n;
 }
 
@@ -123,8 +123,8 @@ static int keeps_messages(int fd) {
 }
 
 /* The kernel has news for fd: whoever registered it gets another edge. */
-void look_again(int fd) {
-    if (fd >= 0 && fd < MOST_FDS && registered[fd].set)
+void rearm(int fd) {
+    if (fd >= 0 && fd < MAX_FDS && registered[fd].set)
         real_syscall(SYS_epoll_ctl, registered[fd].set, EPOLL_CTL_MOD, fd, (long)&registered[fd].event, 0, 0);
 }
 
@@ -132,7 +132,7 @@ static int at_random(enum which which) {
     int n = 0, fault;
     seed = seed * 6364136223846793005u + 1442695040888963407u;
     if ((int)((seed >> 33) % 1000) >= permille) return 0;
-    while (n < MOST_FAULTS && calls[which].faults[n]) n++;
+    while (n < MAX_FAULTS && calls[which].faults[n]) n++;
     if (!n) return 0;
     seed = seed * 6364136223846793005u + 1442695040888963407u;
     fault = calls[which].faults[(seed >> 33) % n];
@@ -143,13 +143,13 @@ static int at_random(enum which which) {
 int fault_of(enum which which, int fd, int flags) {
     int n = 0, fault;
     if (!armed_by || paused || real_syscall(SYS_gettid, 0, 0, 0, 0, 0, 0) != armed_by) return 0;
-    if (count < MOST_CALLS) trace[count] = which;
+    if (count < MAX_CALLS) trace[count] = which;
     count++;
     if (seed) {
         fault = at_random(which);
     } else {
         if (count != fail_at) return 0;
-        while (n < MOST_FAULTS && calls[which].faults[n]) n++;
+        while (n < MAX_FAULTS && calls[which].faults[n]) n++;
         fault = n ? calls[which].faults[variant % n] : 0;
     }
     if (!fault) return 0;
@@ -165,20 +165,20 @@ int fault_of(enum which which, int fd, int flags) {
     fired = fault;
     fired_call = which;
     failed_at_random++;
-    if (fault == EAGAIN && fd >= 0) look_again(fd);
+    if (fault == EAGAIN && fd >= 0) rearm(fd);
     return fault;
 }
 
 /* What is known of descriptors: where they are registered (set: 0 for nowhere), and whether they are eventfds. */
 
 void note_registered(int set, int fd, const struct epoll_event *event) {
-    if (fd < 0 || fd >= MOST_FDS) return;
+    if (fd < 0 || fd >= MAX_FDS) return;
     registered[fd].set = set;
     if (set) registered[fd].event = *event;
 }
 
 void note_eventfd(int fd, int is_one) {
-    if (fd >= 0 && fd < MOST_FDS) is_eventfd[fd] = is_one;
+    if (fd >= 0 && fd < MAX_FDS) is_eventfd[fd] = is_one;
 }
 
-int is_an_eventfd(int fd) { return fd >= 0 && fd < MOST_FDS && is_eventfd[fd]; }
+int is_an_eventfd(int fd) { return fd >= 0 && fd < MAX_FDS && is_eventfd[fd]; }

@@ -27,9 +27,9 @@
 #endif
 
 #define API __attribute__((visibility("default")))
-#define MOST_CALLS 65536
-#define MOST_FDS 4096
-#define MOST_FAULTS 12
+#define MAX_CALLS 65536
+#define MAX_FDS 4096
+#define MAX_FAULTS 12
 
 enum { SHORT = 1000, ANSWERED = 2000 }; /* ANSWERED + errno: getsockopt(2) succeeds, and SO_ERROR is that */
 
@@ -38,7 +38,7 @@ enum which {
     CONNECT, SOCKET, SOCKETPAIR, BIND, LISTEN, SHUTDOWN, GETSOCKNAME, GETPEERNAME, SETSOCKOPT, SO_ERROR_ASKED,
     EPOLL_CREATE1, EPOLL_ADD, EPOLL_MOD, EPOLL_WAIT, EPOLL_PWAIT2, EVENTFD, EVENTFD_WRITE, PIPE2, OPEN, DUP, DUPFD, SETFL,
     NONBLOCK, UNREAD, CLOSE, FORK, VFORK, PIDFD_OPEN, PIDFD_SIGNAL, PREADV2, PWRITEV2,
-    MOST_WHICH
+    MAX_WHICH
 };
 
 #define REAL(name) \
@@ -46,7 +46,7 @@ enum which {
     if (!real) real = (__typeof__(name) *)dlsym(RTLD_NEXT, #name)
 
 long real_syscall(long number, long a, long b, long c, long d, long e, long f);
-void look_again(int fd);
+void rearm(int fd);
 int fault_of(enum which which, int fd, int flags);
 void note_registered(int set, int fd, const struct epoll_event *event);
 void note_eventfd(int fd, int is_one);

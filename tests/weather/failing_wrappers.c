@@ -21,7 +21,7 @@ API ssize_t recv(int fd, void *buffer, size_t size, int flags) {
     if (fault == SHORT) {
         ssize_t got = real(fd, buffer, half_of(fd, size), flags);
         int error = errno;
-        look_again(fd);
+        rearm(fd);
         errno = error;
         return got;
     }
@@ -47,7 +47,7 @@ API int recvmmsg(int fd, struct mmsghdr *messages, unsigned int most, int flags,
     int fault = fault_of(RECVMMSG, fd, flags);
     if (fault == SHORT) {
         int got = real(fd, messages, 1, flags, limit), error = errno;
-        look_again(fd);
+        rearm(fd);
         errno = error;
         return got;
     }
@@ -60,7 +60,7 @@ API ssize_t read(int fd, void *buffer, size_t size) {
     if (fault == SHORT) {
         ssize_t got = real(fd, buffer, half_of(fd, size));
         int error = errno;
-        look_again(fd);
+        rearm(fd);
         errno = error;
         return got;
     }
@@ -76,7 +76,7 @@ API ssize_t readv(int fd, const struct iovec *pieces, int n) {
         struct iovec piece = {pieces[0].iov_base, half_of(fd, pieces[0].iov_len)};
         ssize_t got = real(fd, &piece, 1);
         int error = errno;
-        look_again(fd);
+        rearm(fd);
         errno = error;
         return got;
     }
@@ -89,7 +89,7 @@ API ssize_t send(int fd, const void *buffer, size_t size, int flags) {
     if (fault == SHORT) {
         ssize_t sent = real(fd, buffer, half(size), flags);
         int error = errno;
-        look_again(fd);
+        rearm(fd);
         errno = error;
         return sent;
     }
@@ -125,7 +125,7 @@ API ssize_t sendmsg(int fd, const struct msghdr *message, int flags) {
         shorter.msg_iovlen = half_vector(message->msg_iov, message->msg_iovlen, cut);
         ssize_t sent = real(fd, &shorter, flags);
         int error = errno;
-        look_again(fd);
+        rearm(fd);
         errno = error;
         return sent;
     }
@@ -137,7 +137,7 @@ API int sendmmsg(int fd, struct mmsghdr *messages, unsigned int n, int flags) {
     int fault = fault_of(SENDMMSG, fd, flags);
     if (fault == SHORT) {
         int sent = real(fd, messages, n ? 1 : 0, flags), error = errno;
-        look_again(fd);
+        rearm(fd);
         errno = error;
         return sent;
     }
@@ -156,7 +156,7 @@ API ssize_t write(int fd, const void *buffer, size_t size) {
     if (fault == SHORT) {
         ssize_t sent = real(fd, buffer, half(size));
         int error = errno;
-        look_again(fd);
+        rearm(fd);
         errno = error;
         return sent;
     }
@@ -170,7 +170,7 @@ API ssize_t writev(int fd, const struct iovec *pieces, int n) {
         struct iovec cut[64];
         ssize_t sent = real(fd, cut, half_vector(pieces, n, cut));
         int error = errno;
-        look_again(fd);
+        rearm(fd);
         errno = error;
         return sent;
     }
@@ -184,7 +184,7 @@ API ssize_t sendfile64(int to, int from, off_t *offset, size_t size) {
     if (fault == SHORT) {
         ssize_t sent = real(to, from, offset, half(size));
         int error = errno;
-        look_again(to);
+        rearm(to);
         errno = error;
         return sent;
     }
@@ -391,7 +391,7 @@ static ssize_t without_waiting(long number, int fd, const struct iovec *pieces, 
         int some = number == SYS_preadv2 ? 1 : half_vector(pieces, n, cut);
         ssize_t count = real_syscall(number, fd, (long)cut, some, low, high, flags);
         int error = errno;
-        look_again(fd);
+        rearm(fd);
         errno = error;
         return count;
     }

@@ -21,7 +21,7 @@ T = TypeVar("T")
 
 VARIABLE: contextvars.ContextVar[object] = contextvars.ContextVar("VARIABLE")
 DEEPEST = 3  # mischief within mischief
-MOST_ACTS = 1500  # then all is quiet, so that a run ends
+MAX_ACTS = 1500  # then all is quiet, so that a run ends
 
 
 def take_one(items: list[T], chance: random.Random) -> T | None:
@@ -60,7 +60,7 @@ class Mischief:
 
     def act(self) -> None:
         """Do something, unless enough is going on."""
-        if self.over or self.acts >= MOST_ACTS or self.depth >= DEEPEST:
+        if self.over or self.acts >= MAX_ACTS or self.depth >= DEEPEST:
             return
         self.depth += 1
         self.acts += 1

@@ -11,11 +11,11 @@ if TYPE_CHECKING:
 
 # In one turn. A handshake takes as long as a hundred messages, and the others wait for the turn to end. One that has begun
 # holds 25 KB of OpenSSL's until the client's next flight, so those that have begun are finished before more begin.
-MOST_BEGUN = 16
+MAX_BEGUN = 16
 
 
-class Admission:
-    """Begins the handshakes of one server, MOST_BEGUN of them in each turn, in the order in which they came."""
+class HandshakeLimiter:
+    """Begins the handshakes of one server, MAX_BEGUN of them in each turn, in the order in which they came."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
@@ -26,7 +26,7 @@ class Admission:
     def admit(self, tls: TLSProtocol) -> bool:
         """Whether ``tls`` may begin now; else its ``begin`` is called in a later turn."""
         self._schedule()
-        if self._begun < MOST_BEGUN:
+        if self._begun < MAX_BEGUN:
             self._begun += 1
             return True
         self._waiting.append(tls)
@@ -40,7 +40,7 @@ class Admission:
     def _next_turn(self) -> None:
         self._scheduled = False
         self._begun = 0
-        while self._waiting and self._begun < MOST_BEGUN:
+        while self._waiting and self._begun < MAX_BEGUN:
             self._schedule()
             self._begun += 1
             self._waiting.popleft().begin()

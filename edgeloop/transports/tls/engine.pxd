@@ -4,7 +4,7 @@ from edgeloop.transports.tls cimport state
 
 cdef Py_ssize_t RECORD
 cdef Py_ssize_t PIECE
-cdef Py_ssize_t MOST_PLAIN
+cdef Py_ssize_t MAX_PLAINTEXT
 
 
 cdef class Engine:
@@ -18,13 +18,13 @@ cdef class Engine:
     cdef object _write_engine
     cdef object _drain_bio
     cdef Py_ssize_t _fed
-    cdef Py_ssize_t _most
+    cdef Py_ssize_t _asked
     cdef tuple _arguments
     cdef object _received
     cdef feed(self, data)
     cdef bint feed_more(self) except -1
     cdef Py_ssize_t unread(self) except -1
-    @cython.locals(size=Py_ssize_t, most=Py_ssize_t, pieces=list)
+    @cython.locals(size=Py_ssize_t, limit=Py_ssize_t, pieces=list)
     cdef read(self)
     @cython.locals(size=Py_ssize_t, filled=Py_ssize_t, count=Py_ssize_t)
     cdef Py_ssize_t read_into(self, buffer) except -1
@@ -32,4 +32,4 @@ cdef class Engine:
     cdef Py_ssize_t unsent(self) except -1
     cdef drain(self)
     cdef _read(self, tuple arguments)
-    cdef bint _is_dry(self) except -1
+    cdef bint _needs_input(self) except -1

@@ -19,18 +19,18 @@ RECORD = 16384
 PIECE = 65536
 
 # What a protocol is handed at a time: as in the standard library.
-MOST_PLAIN = 256 * 1024
+MAX_PLAINTEXT = 256 * 1024
 
 
 class Engine:
     """Encrypts and decrypts for one connection, whose handshake ``sslobj`` itself makes.
 
-    After ``read`` and ``read_into``, ``input`` says what stopped them: MORE, DRY, ENDED or FAILED of tls_state, and after
+    After ``read`` and ``read_into``, ``input`` says what stopped them: MORE, WANT_READ, EOF or FAILED of tls_state, and after
     FAILED ``error`` is the ssl.SSLError.
     """
 
     def __init__(self, sslobj: Any, incoming: ssl.MemoryBIO, outgoing: ssl.MemoryBIO) -> None:
-        self.input = state.DRY
+        self.input = state.WANT_READ
         self.error: ssl.SSLError | None = None
         self._sslobj = sslobj
         self._incoming = incoming
@@ -41,7 +41,7 @@ class Engine:
         self._write_engine: Any = sslobj.write
         self._drain_bio: Any = outgoing.read
         self._fed = 0  # bytes that came last
-        self._most = 0  # how many were asked for last, and the arguments that do so: messages are often of one size
+        self._asked = 0  # how many were asked for last, and the arguments that do so: messages are often of one size
         self._arguments: tuple[int, ...] = ()
         self._received: memoryview | None = None  # the part of what was received that is not in the BIO yet
 
@@ -72,26 +72,26 @@ class Engine:
         return self._incoming.pending + waiting
 
     def read(self) -> bytes:
-        """What there is, decrypted, up to a record more than MOST_PLAIN."""
+        """What there is, decrypted, up to a record more than MAX_PLAINTEXT."""
         # A record at a time, which is all that OpenSSL gives, into an object that is cut to its size. What came last is
         # more than what it decrypts to, unless part of a record was there before.
-        most = min(self._fed or RECORD, RECORD)
+        limit = min(self._fed or RECORD, RECORD)
         self._fed = 0
-        if most != self._most:
-            self._most = most
-            self._arguments = (most,)
+        if limit != self._asked:
+            self._asked = limit
+            self._arguments = (limit,)
         piece: bytes = self._read(self._arguments) or b""
         size = len(piece)
-        if not size or ((size < most or most == RECORD) and self._is_dry()):
+        if not size or ((size < limit or limit == RECORD) and self._needs_input()):
             return piece
         pieces = [piece]
-        while size < MOST_PLAIN:
+        while size < MAX_PLAINTEXT:
             piece = self._read((RECORD,))
             if not piece:
                 break
             pieces.append(piece)
             size += len(piece)
-            if self._is_dry():
+            if self._needs_input():
                 break
         else:
             self.input = state.MORE
@@ -126,9 +126,9 @@ class Engine:
                 if filled == size:
                     # The rest of a record can wait inside of OpenSSL, where the BIO doesn't count it.
                     more = self.unread() or self._sslobj.pending()
-                    self.input = state.MORE if more else state.DRY
+                    self.input = state.MORE if more else state.WANT_READ
                     return filled
-                if self._is_dry():
+                if self._needs_input():
                     return filled
 
     def write(self, data: bytes | memoryview) -> bool:
@@ -156,23 +156,23 @@ class Engine:
             except ssl.SSLWantReadError:
                 if self.feed_more():
                     continue
-                self.input = state.DRY
+                self.input = state.WANT_READ
             except ssl.SSLZeroReturnError:
-                self.input = state.ENDED
+                self.input = state.EOF
             except ssl.SSLError as exc:
                 self.input = state.FAILED
                 self.error = exc
             else:
                 if not found:
-                    self.input = state.ENDED
+                    self.input = state.EOF
                 return found
             return 0
 
-    def _is_dry(self) -> bool:
+    def _needs_input(self) -> bool:
         # After a read that took all of its record: whether there is no other, which spares an SSLWantReadError.
         if self._incoming.pending or self.feed_more():
             return False
-        self.input = state.DRY
+        self.input = state.WANT_READ
         return True
 
 

@@ -37,7 +37,7 @@ cdef enum:
 cdef BIO_METHOD* method = NULL
 # Shared by every loop of the process, and only used with the GIL held. A callback of the application's (for debugging, or to
 # log keys) may let it go in the middle of a record, hence ``in_use``.
-cdef char room[262144 + 16384]
+cdef char scratch[262144 + 16384]
 cdef bint in_use = False
 
 
@@ -45,9 +45,9 @@ cdef bint in_use = False
 cdef struct Wire:
     const char* unread  # in the bytes object that the engine holds
     Py_ssize_t unread_size
-    char* unsent  # this connection's own, or ``room``
+    char* unsent  # this connection's own, or ``scratch``
     Py_ssize_t unsent_size
-    Py_ssize_t unsent_room
+    Py_ssize_t unsent_capacity
 
 
 cdef int wire_read(BIO* bio, char* data, int size) noexcept nogil:
@@ -75,15 +75,15 @@ cdef int wire_write(BIO* bio, const char* data, int size) noexcept nogil:
     if size <= 0:
         return 0
     needed = wire.unsent_size + size
-    if needed > wire.unsent_room:
+    if needed > wire.unsent_capacity:
         needed += needed // 2
-        larger = <char*>realloc(NULL if wire.unsent == room else wire.unsent, needed)
+        larger = <char*>realloc(NULL if wire.unsent == scratch else wire.unsent, needed)
         if larger == NULL:
             return -1
-        if wire.unsent == room:
-            memcpy(larger, room, wire.unsent_size)
+        if wire.unsent == scratch:
+            memcpy(larger, scratch, wire.unsent_size)
         wire.unsent = larger
-        wire.unsent_room = needed
+        wire.unsent_capacity = needed
     memcpy(wire.unsent + wire.unsent_size, data, size)
     wire.unsent_size += size
     return size
@@ -146,14 +146,14 @@ cdef class OpenSSLEngine(Engine):
     cdef Py_ssize_t unread(self) except -1:
         return self._wire.unread_size
 
-    cdef bint _decrypt(self, char* where, size_t most, Py_ssize_t* size) noexcept:
-        # Adds the next record, or ``most`` bytes of it, to ``size``. Whether there is more; else ``input`` says why not.
+    cdef bint _decrypt(self, char* where, size_t limit, Py_ssize_t* size) noexcept:
+        # Adds the next record, or ``limit`` bytes of it, to ``size``. Whether there is more; else ``input`` says why not.
         cdef size_t count
-        if not openssl.SSL_read_ex(self._ssl, where, most, &count):
-            self.input = state.DRY if self._wants_read() else state.FAILED
+        if not openssl.SSL_read_ex(self._ssl, where, limit, &count):
+            self.input = state.WANT_READ if self._wants_read() else state.FAILED
             return False
         size[0] += <Py_ssize_t>count
-        self.input = state.MORE if self._wire.unread_size or openssl.SSL_pending(self._ssl) else state.DRY
+        self.input = state.MORE if self._wire.unread_size or openssl.SSL_pending(self._ssl) else state.WANT_READ
         return self.input == state.MORE
 
     cdef bint _wants_read(self) noexcept:
@@ -177,10 +177,10 @@ cdef class OpenSSLEngine(Engine):
             return self._by_module((engine.RECORD,)) or b""
         in_use = True
         try:
-            while self._decrypt(room + size, engine.RECORD, &size):
-                if size >= engine.MOST_PLAIN:
+            while self._decrypt(scratch + size, engine.RECORD, &size):
+                if size >= engine.MAX_PLAINTEXT:
                     break
-            found = PyBytes_FromStringAndSize(room, size) if size else b""
+            found = PyBytes_FromStringAndSize(scratch, size) if size else b""
         finally:
             in_use = False
         if not self._wire.unread_size:
@@ -228,16 +228,16 @@ cdef class OpenSSLEngine(Engine):
             PyBuffer_Release(&view)
             return done or self._write_by_module(data)
         in_use = True
-        self._wire.unsent = room  # it was NULL: there is memory only while something is unsent
-        self._wire.unsent_room = sizeof(room)
+        self._wire.unsent = scratch  # it was NULL: there is memory only while something is unsent
+        self._wire.unsent_capacity = sizeof(scratch)
         try:
             done = openssl.SSL_write_ex(self._ssl, view.buf, view.len, &count)
-            if self._wire.unsent == room and self._wire.unsent_size:
-                self._keep(PyBytes_FromStringAndSize(room, self._wire.unsent_size))
+            if self._wire.unsent == scratch and self._wire.unsent_size:
+                self._keep(PyBytes_FromStringAndSize(scratch, self._wire.unsent_size))
         finally:
-            if self._wire.unsent == room:
+            if self._wire.unsent == scratch:
                 self._wire.unsent = NULL
-                self._wire.unsent_size = self._wire.unsent_room = 0
+                self._wire.unsent_size = self._wire.unsent_capacity = 0
             in_use = False
             PyBuffer_Release(&view)
         return done or self._write_by_module(data)
@@ -262,10 +262,10 @@ cdef class OpenSSLEngine(Engine):
         if self._wire.unsent_size:
             self._keep(PyBytes_FromStringAndSize(self._wire.unsent, self._wire.unsent_size))
             self._wire.unsent_size = 0
-            if self._wire.unsent != room:  # else a callback of the context's asks, in the middle of a write
+            if self._wire.unsent != scratch:  # else a callback of the context's asks, in the middle of a write
                 free(self._wire.unsent)
                 self._wire.unsent = NULL
-                self._wire.unsent_room = 0
+                self._wire.unsent_capacity = 0
         self._records_size = 0
         cdef bytes record = self._record
         self._record = None

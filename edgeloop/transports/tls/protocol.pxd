@@ -10,7 +10,7 @@ cdef class TLSProtocol(TLSReader):
     cdef object _waiter
     cdef bint _server_side
     cdef object _server
-    cdef object _admission
+    cdef object _handshake_limiter
     cdef dict _extra
     cdef bint _connected
     cdef object _exception
@@ -18,7 +18,7 @@ cdef class TLSProtocol(TLSReader):
     cdef double _handshake_start
     cdef Py_ssize_t _unsent_at_timer
     cdef Py_ssize_t _discarded
-    cdef _settle(self)
+    cdef _advance(self)
     cdef _go_on_closing(self)
     cdef bint _admitted(self) except -1
     cdef _handshake(self)

@@ -31,7 +31,7 @@ SHUTDOWN_TIMEOUT = 30.0
 LINGER = 256 * 1024
 
 
-class _ProtocolFace(asyncio.Protocol):
+class _AsyncioProtocol(asyncio.Protocol):
     """What ``isinstance`` sees of a TLSProtocol: a compiled class can't inherit from asyncio's."""
 
     __slots__ = ()
@@ -61,7 +61,7 @@ class TLSProtocol(TLSReader):
         ssl_handshake_timeout: float | None = None,
         ssl_shutdown_timeout: float | None = None,
         server: Any = None,
-        admission: Any = None,
+        handshake_limiter: Any = None,
     ) -> None:
         check_timeouts(ssl_handshake_timeout, ssl_shutdown_timeout)
         self._handshake_timeout = HANDSHAKE_TIMEOUT if ssl_handshake_timeout is None else ssl_handshake_timeout
@@ -72,7 +72,7 @@ class TLSProtocol(TLSReader):
         self._waiter = waiter
         self._server_side = server_side
         self._server = server
-        self._admission = admission  # asked before the handshake begins
+        self._handshake_limiter = handshake_limiter  # asked before the handshake begins
         self._extra: dict[str, Any] = {"sslcontext": sslcontext}
         self._connected = not call_connection_made  # the application had connection_made and not connection_lost
         self._exception: BaseException | None = None  # what connection_lost will say
@@ -84,7 +84,7 @@ class TLSProtocol(TLSReader):
 
     @property  # type: ignore[misc]
     def __class__(self) -> type[asyncio.Protocol]:  # type: ignore[override]
-        return _ProtocolFace
+        return _AsyncioProtocol
 
     def __repr__(self) -> str:
         return f"<TLSProtocol {self.describe()}>"
@@ -121,7 +121,7 @@ class TLSProtocol(TLSReader):
             raise
         finally:
             self._busy -= 1
-            self._settle()
+            self._advance()
 
     def connection_lost(self, exc: BaseException | None) -> None:
         """The lower transport is gone: tell the application once, and let go of everything."""
@@ -134,7 +134,7 @@ class TLSProtocol(TLSReader):
         self._connected = False
         self._lost_writes += 1
         self._exception = None
-        self._app_protocol = self.app_transport = self._server = self._admission = None
+        self._app_protocol = self.app_transport = self._server = self._handshake_limiter = None
         self._drop_output()
         self._cancel_timer()
         try:
@@ -152,7 +152,7 @@ class TLSProtocol(TLSReader):
         self._busy += 1
         try:
             if handshaking:
-                if self._admission is not None and not self._admitted():
+                if self._handshake_limiter is not None and not self._admitted():
                     return
                 self._handshake()
                 while self._state == state.HANDSHAKE and self._engine.feed_more():
@@ -169,12 +169,12 @@ class TLSProtocol(TLSReader):
             raise
         finally:
             self._busy -= 1
-            self._settle()
+            self._advance()
 
     def _admitted(self) -> bool:
-        admission = self._admission
-        self._admission = None
-        if admission.admit(self):
+        handshake_limiter = self._handshake_limiter
+        self._handshake_limiter = None
+        if handshake_limiter.admit(self):
             return True
         self._pause_lower()
         return False
@@ -189,7 +189,7 @@ class TLSProtocol(TLSReader):
         """The lower stream ended, with or without a close_notify: asyncio treats both as the end of the data."""
         if self._loop.get_debug():
             stdlib.logger().debug("%r received EOF", self)
-        self._lower_ended = True
+        self._lower_eof = True
         try:
             if self._state == state.OPEN:
                 if self._reading_paused or self._resume_scheduled:
@@ -200,31 +200,31 @@ class TLSProtocol(TLSReader):
             elif self._state == state.SHUTDOWN:
                 self._close_lower()
         finally:
-            self._settle()
+            self._advance()
         return False
 
     def resume_writing(self) -> None:
         """The lower transport takes more."""
         self._lower_full = False
-        self._settle()
+        self._advance()
 
     def feed_early_data(self, data: bytes) -> None:
         """Bytes of the peer's handshake that somebody else has read before connection_made."""
         self._engine.feed(data)
 
-    def _settle(self) -> None:
+    def _advance(self) -> None:
         """What every call from below ends with: send what there is to send, and go on closing."""
         if self._busy or self._encrypting or self._state == state.CLOSED:
             return
-        if self._backlog or self._engine.unsent() or self._writing_paused:
-            self._send_backlog()
+        if self._write_buffer or self._engine.unsent() or self._writing_paused:
+            self._send_write_buffer()
         if self._small_writes:
             self._call_ended()
         if self._state == state.FLUSHING:
             self._go_on_closing()
 
     def _go_on_closing(self) -> None:
-        if not self._backlog:
+        if not self._write_buffer:
             self._send_close_notify()
         elif not self._write_wants_read:
             self._pause_lower()
@@ -299,7 +299,7 @@ class TLSProtocol(TLSReader):
             self._start_shutdown_timer()
             if self._encrypting:
                 return  # a callback of the context's, in the middle of a write: its end goes on
-            self._send_backlog()
+            self._send_write_buffer()
             if self._state == state.FLUSHING:
                 self._go_on_closing()
             self._lower.get_write_buffer_size()  # the program may go on with something else: it lets go of what it gathers
@@ -318,7 +318,7 @@ class TLSProtocol(TLSReader):
 
     def _send_close_notify(self) -> None:
         self._state = state.SHUTDOWN
-        if self._lower_ended:
+        if self._lower_eof:
             self._close_lower()  # as asyncio does it: who ended without a close_notify gets none
             return
         # unwrap() fails when there is data that nobody has read.
@@ -342,7 +342,7 @@ class TLSProtocol(TLSReader):
         self._discarded += self._discard()
         if self._engine.input == state.FAILED:
             self._fatal_error(self._take_input_error())
-        elif self._engine.input == state.ENDED or self._discarded > LINGER:
+        elif self._engine.input == state.EOF or self._discarded > LINGER:
             self._close_lower()
 
     def _close_lower(self) -> None:

@@ -53,13 +53,13 @@ class TLSReader(TLSWriter):
                     data = self._engine.read()
                     if data:
                         self._app_protocol.data_received(data)
-                if self._engine.input == state.DRY:
+                if self._engine.input == state.WANT_READ:
                     return
-                if self._backlog:
-                    self._send_backlog()  # an answer is not held until what comes next has been handled
+                if self._write_buffer:
+                    self._send_write_buffer()  # an answer is not held until what comes next has been handled
                 if self._engine.input == state.FAILED:
                     raise self._take_input_error()
-                if self._engine.input == state.ENDED and not self._reading_paused:
+                if self._engine.input == state.EOF and not self._reading_paused:
                     self._end_of_data()
         except Exception as exc:
             self._fatal_error(exc, "Fatal error on SSL protocol")
@@ -114,7 +114,7 @@ class TLSReader(TLSWriter):
         self._busy += 1
         try:
             self._deliver()
-            if self._lower_ended and not self._reading_paused:
+            if self._lower_eof and not self._reading_paused:
                 self._end_of_data()
         except (KeyboardInterrupt, SystemExit):
             self._interrupted()
@@ -123,7 +123,7 @@ class TLSReader(TLSWriter):
             self._busy -= 1
             if self._state == state.OPEN and not self._reading_paused:
                 self._resume_lower()
-            self._settle()
+            self._advance()
 
     def _pause_lower(self) -> None:
         if not self._lower_paused and self._lower is not None:

@@ -3,15 +3,15 @@ cimport cython
 from edgeloop.transports.tls cimport engine, state
 from edgeloop.transports.tls.engine cimport Engine
 
-cdef Py_ssize_t MOST_TAKEN
+cdef Py_ssize_t MAX_TAKEN
 
 
 cdef class TLSRecords:
     cdef object _sslobj
     cdef Engine _engine
-    cdef list _backlog
+    cdef list _write_buffer
     cdef Py_ssize_t _taken
-    cdef Py_ssize_t _backlog_size
+    cdef Py_ssize_t _write_buffer_size
     cdef bint _write_wants_read
     cdef object __weakref__
     cdef _take_input_error(self)

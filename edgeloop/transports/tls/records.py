@@ -10,8 +10,8 @@ from typing import Any
 
 from . import engine, openssl, state
 
-# Empty places at the front of a backlog, before it is worth moving the rest.
-MOST_TAKEN = 1024
+# Empty places at the front of a write buffer, before it is worth moving the rest.
+MAX_TAKEN = 1024
 
 
 class TLSRecords:
@@ -26,9 +26,9 @@ class TLSRecords:
             server_hostname = None
         self._sslobj = sslcontext.wrap_bio(incoming, outgoing, server_side=server_side, server_hostname=server_hostname)
         self._engine = openssl.engine_of(self._sslobj, incoming, outgoing)
-        self._backlog: list[Any] = []  # bytes and memoryviews; None where one was taken, from the front
+        self._write_buffer: list[Any] = []  # bytes and memoryviews; None where one was taken, from the front
         self._taken = 0
-        self._backlog_size = 0
+        self._write_buffer_size = 0
         self._write_wants_read = False
 
     def _take_input_error(self) -> ssl.SSLError:
@@ -51,20 +51,20 @@ class TLSRecords:
         # in that moment would be lost with the old.
         owned = data if type(data) is bytes else bytes(memoryview(data))
         if owned:  # a memoryview of several dimensions can have a len() and nothing in it
-            self._backlog.append(owned)
-            self._backlog_size += len(owned)
+            self._write_buffer.append(owned)
+            self._write_buffer_size += len(owned)
 
     def _encrypt(self) -> None:
-        """Encrypt one piece of the backlog; with ``_write_wants_read`` after it, the peer must speak first."""
+        """Encrypt one piece of the write buffer; with ``_write_wants_read`` after it, the peer must speak first."""
         chunk = self._take()
-        if self._backlog or len(chunk) > engine.PIECE:
+        if self._write_buffer or len(chunk) > engine.PIECE:
             chunk = self._fit(chunk)
         size = len(chunk)
-        self._backlog_size -= size  # before the call, in which a callback of the context's may drop all
+        self._write_buffer_size -= size  # before the call, in which a callback of the context's may drop all
         self._write_wants_read = not self._engine.write(chunk)
         if self._write_wants_read:
             self._put_back(chunk)
-            self._backlog_size += size
+            self._write_buffer_size += size
 
     def _fit(self, chunk: bytes | memoryview) -> bytes | memoryview:
         # Neither more than a piece, nor less than a record where there is more to send.
@@ -73,36 +73,36 @@ class TLSRecords:
             whole = memoryview(chunk)
             self._put_back(whole[engine.PIECE :])
             return whole[: engine.PIECE]
-        if not self._backlog or size + len(self._backlog[self._taken]) > engine.RECORD:
+        if not self._write_buffer or size + len(self._write_buffer[self._taken]) > engine.RECORD:
             return chunk
         small = [chunk]
-        while self._backlog and size + len(self._backlog[self._taken]) <= engine.RECORD:
+        while self._write_buffer and size + len(self._write_buffer[self._taken]) <= engine.RECORD:
             chunk = self._take()
             small.append(chunk)
             size += len(chunk)
         return b"".join(small)
 
     def _take(self) -> Any:
-        # The first of the backlog. A deque would take 760 bytes for each connection, and a method call for each message.
-        count = len(self._backlog)
+        # The first of the write buffer. A deque would take 760 bytes for each connection, and a method call for each message.
+        count = len(self._write_buffer)
         if count == 1:
-            return self._backlog.pop()
-        chunk = self._backlog[self._taken]
-        self._backlog[self._taken] = None
+            return self._write_buffer.pop()
+        chunk = self._write_buffer[self._taken]
+        self._write_buffer[self._taken] = None
         self._taken += 1
-        if self._taken == count or (self._taken >= MOST_TAKEN and 2 * self._taken >= count):
-            del self._backlog[: self._taken]
+        if self._taken == count or (self._taken >= MAX_TAKEN and 2 * self._taken >= count):
+            del self._write_buffer[: self._taken]
             self._taken = 0
         return chunk
 
     def _put_back(self, chunk: bytes | memoryview) -> None:
         if self._taken:
             self._taken -= 1
-            self._backlog[self._taken] = chunk
+            self._write_buffer[self._taken] = chunk
         else:
-            self._backlog.insert(0, chunk)
+            self._write_buffer.insert(0, chunk)
 
     def _drop_output(self) -> None:
         self._taken = 0
-        self._backlog_size = 0
-        self._backlog.clear()
+        self._write_buffer_size = 0
+        self._write_buffer.clear()

@@ -6,6 +6,6 @@ cdef int SHUTDOWN
 cdef int CLOSED
 
 cdef int MORE
-cdef int DRY
-cdef int ENDED
+cdef int WANT_READ
+cdef int EOF
 cdef int FAILED

@@ -13,6 +13,6 @@ CLOSED = 5
 
 # After decrypting: there is more, nothing yet, the peer's close_notify came, or an error.
 MORE = 0
-DRY = 1
-ENDED = 2
+WANT_READ = 1
+EOF = 2
 FAILED = 3

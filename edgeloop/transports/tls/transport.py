@@ -1,6 +1,6 @@
 """The transport an application holds when its connection is encrypted.
 
-It has no behaviour of its own: TLSProtocol is the engine, this is its asyncio face.
+It has no behaviour of its own: TLSProtocol is the engine, this is the asyncio transport in front of it.
 """
 
 from __future__ import annotations

@@ -15,7 +15,7 @@ cdef class TLSWriter(TLSRecords):
     cdef int _state
     cdef readonly object _lower
     cdef bint _lower_full
-    cdef bint _lower_ended
+    cdef bint _lower_eof
     cdef object _app_protocol
     cdef readonly object app_transport
     cdef int _busy
@@ -37,13 +37,13 @@ cdef class TLSWriter(TLSRecords):
     cdef _call_ended(self)
     cdef _let_go(self)
     cdef Py_ssize_t _unsent_here(self) except -1
-    cdef _send_backlog(self)
-    cdef _encrypt_backlog(self)
+    cdef _send_write_buffer(self)
+    cdef _encrypt_write_buffer(self)
     @cython.locals(records=bytes)
     cdef _send_outgoing(self)
     @cython.locals(size=Py_ssize_t)
     cdef _control_writing(self)
     cdef _call_app(self, name)
-    cdef _settle(self)
+    cdef _advance(self)
     cpdef close(self)
     cdef _fatal_error(self, exc, message=*)

@@ -44,7 +44,7 @@ class TLSWriter(TLSRecords):
         self._state = state.NEW
         self._lower: Any = None
         self._lower_full = False
-        self._lower_ended = False
+        self._lower_eof = False
         self._app_protocol: Any = None
         self.app_transport: Any = None
         self._busy = 0
@@ -75,11 +75,11 @@ class TLSWriter(TLSRecords):
             return
         for data in items:
             self._append(data)
-        if self._state == state.OPEN and self._backlog:
+        if self._state == state.OPEN and self._write_buffer:
             self._appended()
 
     def _appended(self) -> None:
-        if self._busy and self._backlog_size < engine.RECORD:
+        if self._busy and self._write_buffer_size < engine.RECORD:
             self._small_writes += 1
             gathers = self._prompt_calls >= self._prompt_calls_needed
             # To read the clock costs something: not for those who write once in each call, and have nothing to gather.
@@ -90,9 +90,9 @@ class TLSWriter(TLSRecords):
             if self._was_late:
                 self._let_go()  # or what waited here will wait in the lower transport, until that has learnt it too
                 return
-        self._send_backlog()
+        self._send_write_buffer()
         if self._state == state.FLUSHING:
-            self._settle()  # close() was called in the middle of it, by a callback of the context's
+            self._advance()  # close() was called in the middle of it, by a callback of the context's
 
     def _call_ended(self) -> None:
         """A call from below in which something was written ends: was it prompt?"""
@@ -113,10 +113,10 @@ class TLSWriter(TLSRecords):
     def _let_go(self) -> None:
         """Send what waits: who asks how the transport stands goes by what the kernel has, and asyncio's write() has tried."""
         if self._state == state.OPEN or self._state == state.FLUSHING:
-            if self._backlog:
-                self._send_backlog()
+            if self._write_buffer:
+                self._send_write_buffer()
                 if self._state == state.FLUSHING:
-                    self._settle()
+                    self._advance()
             self._lower.get_write_buffer_size()  # and the lower transport, what it gathers
 
     def _drop_write(self) -> None:
@@ -124,18 +124,18 @@ class TLSWriter(TLSRecords):
             stdlib.logger().warning("SSL connection is closed")
         self._lost_writes += 1
 
-    def _send_backlog(self) -> None:
-        """Encrypt the backlog and pass it on, as far as the lower transport wants it."""
+    def _send_write_buffer(self) -> None:
+        """Encrypt the write buffer and pass it on, as far as the lower transport wants it."""
         if self._encrypting:
             return  # the loop below, further up the stack, takes it along
         self._encrypting = True
         try:
-            self._encrypt_backlog()
-            while self._backlog and not self._write_wants_read and (not self._lower_full or self._lower_ended):
+            self._encrypt_write_buffer()
+            while self._write_buffer and not self._write_wants_read and (not self._lower_full or self._lower_eof):
                 if (self._state != state.OPEN and self._state != state.FLUSHING) or self._lower.is_closing():
                     self._drop_output()
                     break
-                self._encrypt_backlog()  # what somebody has written while the lower transport was given the rest
+                self._encrypt_write_buffer()  # what somebody has written while the lower transport was given the rest
         except Exception as exc:
             self._fatal_error(exc, "Fatal error on SSL protocol")
             return
@@ -143,27 +143,27 @@ class TLSWriter(TLSRecords):
             self._encrypting = False
         self._control_writing()
 
-    def _encrypt_backlog(self) -> None:
+    def _encrypt_write_buffer(self) -> None:
         if self._state == state.OPEN or self._state == state.FLUSHING:
-            while self._backlog and (not self._lower_full or self._lower_ended):
+            while self._write_buffer and (not self._lower_full or self._lower_eof):
                 self._encrypt()
                 if self._write_wants_read:
                     break
                 # Records leave together, as many as the BIO holds without growing (see PIECE).
                 if (
-                    self._backlog
-                    and self._engine.unsent() + max(len(self._backlog[self._taken]), engine.RECORD) > engine.PIECE
+                    self._write_buffer
+                    and self._engine.unsent() + max(len(self._write_buffer[self._taken]), engine.RECORD) > engine.PIECE
                 ):
                     self._send_outgoing()
                     if self._lower.is_closing():
                         # Reset: what remains has nowhere to go, and each piece of it would count as a lost write.
                         self._drop_output()
-        if self._backlog or self._state != state.FLUSHING:
+        if self._write_buffer or self._state != state.FLUSHING:
             self._send_outgoing()  # else with the close_notify, which comes next
 
     def _send_outgoing(self) -> None:
         # At the end of the lower stream this is the last chance, however full it is.
-        if not self._lower_full or self._lower_ended:
+        if not self._lower_full or self._lower_eof:
             records = self._engine.drain()
             if records:
                 self._lower.write(records)
@@ -173,7 +173,7 @@ class TLSWriter(TLSRecords):
         self._lower_full = True
 
     def _control_writing(self) -> None:
-        size = self._backlog_size
+        size = self._write_buffer_size
         if self._lower_full:
             size += self._engine.unsent()
         if not self._writing_paused:
@@ -205,7 +205,7 @@ class TLSWriter(TLSRecords):
         return self._unsent_here()
 
     def _unsent_here(self) -> int:
-        return self._backlog_size + self._engine.unsent()
+        return self._write_buffer_size + self._engine.unsent()
 
     def get_write_buffer_limits(self) -> tuple[int, int]:
         """The low and the high mark, in bytes."""
@@ -218,7 +218,7 @@ class TLSWriter(TLSRecords):
 
     # How a connection goes on and ends is for TLSProtocol to say.
 
-    def _settle(self) -> None:
+    def _advance(self) -> None:
         raise NotImplementedError
 
     def close(self) -> None:
