@@ -1,16 +1,21 @@
-"""Builds the compiled edition: the compiled modules, by Cython, from the very .py files the pure edition runs.
+"""Builds the compiled edition: one shared object, made by Cython from the very .py files the pure edition runs.
 
-With ``EDGELOOP_PURE=1`` in the environment, or without a C compiler, the package installs as the pure edition.
-Everything that is not about the extension modules stands in pyproject.toml.
+With ``EDGELOOP_PURE=1`` in the environment, or without a C compiler, the package installs as the pure edition. With
+``EDGELOOP_DEBUG=1`` the shared object keeps its symbols and has debug information, for gdb, perf and valgrind.
+Everything that is not about the shared object stands in pyproject.toml.
 """
 
 from __future__ import annotations
 
+import hashlib
 import os
 import re
 import runpy
 import sys
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 from setuptools import Extension, setup
 from setuptools.command.build_ext import build_ext
@@ -21,92 +26,80 @@ if not sys.platform.startswith("linux"):
 # Before it, the code that Cython makes lets go of an attribute's old value first, and what runs then finds it there.
 OLDEST_CYTHON = (3, 3, 1)
 
-# Compiled modules only: what works once per connection or once per loop stays plain Python.
-COMPILED = (
-    "kernel/calls.pyx",
-    "kernel/interpreter.pyx",
-    "kernel/epoll.pyx",
-    "kernel/sockets.pyx",
-    "kernel/pipes.pyx",
-    "kernel/datagrams.pyx",
-    "core/timer_heap.pyx",
-    "core/handles.py",
-    "core/reactor.py",
-    "core/schedule.py",
-    "loop/tasks.py",
-    "loop/watch.py",
-    "transports/base.py",
-    "transports/flow.py",
-    "transports/stream.py",
-    "transports/pipe.py",
-    "transports/datagram.py",
-    "transports/tls/state.py",
-    "transports/tls/engine.py",
-    "transports/tls/libssl.pyx",
-    "transports/tls/openssl.pyx",
-    "transports/tls/records.py",
-    "transports/tls/writing.py",
-    "transports/tls/reading.py",
-    "transports/tls/transport.py",
-    "transports/tls/protocol.py",
-    "serving/listener.py",
-    "streams/cores.py",
-)
+PACKAGE = Path("edgeloop")
+GENERATED = Path("build/cython")  # C files: the same ones for each Python
+OBJECTS = Path("build/objects")
+
+CHOICE: dict[str, Any] = runpy.run_path(str(PACKAGE / "_choice.py"))
+
+# Functions that Cython would put into each module. Without its memory views, which no module uses, and which are large.
+SHARED_CODE = "edgeloop._cyutility"
+UNSHARED_FEATURES = ["MemoryView"]
+
+# What Python finds in the shared object first. The other modules' initialisers stand beside it.
+LIST_OF_MODULES = """\
+#include <Python.h>
+
+static int add_list(PyObject *module) {{
+    return PyModule_AddStringConstant(module, "MODULES", "{modules}");
+}}
+
+static PyModuleDef_Slot slots[] = {{{{Py_mod_exec, add_list}}, {{0, NULL}}}};
+static struct PyModuleDef definition = {{PyModuleDef_HEAD_INIT, .m_name = "edgeloop._compiled", .m_slots = slots}};
+
+PyMODINIT_FUNC PyInit__compiled(void) {{
+    return PyModuleDef_Init(&definition);
+}}
+"""
 
 
-class BuildIfThereIsACompiler(build_ext):
-    """Builds the extension modules, as many at a time as there are cores, or says why there are none."""
-
-    def finalize_options(self) -> None:
-        super().finalize_options()
-        self.parallel = self.parallel or len(os.sched_getaffinity(0))
-
-    def run(self) -> None:
-        try:
-            super().run()
-        except Exception as exc:  # the classes of setuptools' compile errors have moved from release to release
-            print(f"warning: edgeloop will run as its pure edition, it could not be compiled: {exc}", file=sys.stderr)
-            self.extensions = []  # or the wheel would look for what they should have become
+def source_of(module: str) -> Path:
+    """Return the .pyx of ``module``, or else its .py."""
+    stem = Path(module.replace(".", "/"))
+    pyx = stem.with_suffix(".pyx")
+    return pyx if pyx.exists() else stem.with_suffix(".py")
 
 
-def kernel_headers_changed() -> bool:
-    """Whether a header of the kernel package is younger than a C file made with it.
+def headers_of(source: Path) -> set[Path]:
+    """Return the .pxd files of this package that ``source`` depends on.
 
-    Cython looks after the other headers. It doesn't see those that are taken whole: ``from edgeloop.kernel cimport calls``.
+    Cython looks after most of them. It doesn't see those that are taken whole, as in ``from edgeloop cimport kernel``.
     """
-    headers = [header.stat().st_mtime for header in Path("edgeloop").glob("kernel/*.pxd")]
-    made = [source.stat().st_mtime for source in Path("build/cython").rglob("*.c")]
-    return bool(made) and max(headers) > min(made)
+    found: set[Path] = set()
+    unread = [source, source.with_suffix(".pxd")]
+    while unread:
+        file = unread.pop()
+        if file in found or not file.exists():
+            continue
+        if file.suffix == ".pxd":
+            found.add(file)
+        for package, names in re.findall(r"^\s*from\s+([\w.]+)\s+cimport\s+(\([^)]*\)|.*)", file.read_text(), re.M):
+            stem = Path(package.replace(".", "/"))
+            unread.append(stem.with_suffix(".pxd"))
+            unread.extend(stem / f"{name}.pxd" for name in re.findall(r"\w+", names))
+    return found
 
 
-def extensions() -> list[Extension]:
-    """The extension modules, one for each compiled module."""
-    try:
-        if runpy.run_path("edgeloop/_pure.py")["is_asked_for"]():
-            return []
-    except ValueError as exc:
-        sys.exit(str(exc))
-    from Cython import __version__ as cython
+def remove_outdated(c_file: Path, source: Path) -> None:
+    """Remove the C file that Cython would keep, if a header is younger, or this file with its directives."""
+    decisive = {Path(__file__), *headers_of(source)}
+    if c_file.exists() and any(file.stat().st_mtime > c_file.stat().st_mtime for file in decisive):
+        c_file.unlink()
+
+
+def generate(modules: list[str]) -> list[str]:
+    """Return the C files of ``modules``, of the code that they share, and of their list."""
     from Cython.Build import cythonize
 
-    if tuple(int(part) for part in re.findall(r"\d+", cython)[:3]) < OLDEST_CYTHON:
-        needed = ".".join(map(str, OLDEST_CYTHON))
-        sys.exit(
-            f"edgeloop needs Cython {needed} to be compiled, or it would use objects after their end; this is {cython}"
-        )
-
-    modules = [
-        Extension(
-            "edgeloop." + str(Path(source).with_suffix("")).replace("/", "."),
-            [f"edgeloop/{source}"],
-            extra_compile_args=["-fvisibility=hidden"],
-        )
-        for source in COMPILED
-    ]
-    return cythonize(  # type: ignore[no-any-return]
-        modules,
-        build_dir="build/cython",
-        force=kernel_headers_changed(),
+    sources = {module: source_of(module) for module in modules}
+    for source in sources.values():
+        remove_outdated(GENERATED / source.with_suffix(".c"), source)
+    wanted = [Extension(module, [str(source)]) for module, source in sources.items()]
+    made: list[Extension] = cythonize(
+        [*wanted, Extension(SHARED_CODE, [])],
+        build_dir=str(GENERATED),
+        shared_utility_qualified_name=SHARED_CODE,
+        shared_utility_features_disabled=UNSHARED_FEATURES,
         compiler_directives={
             "language_level": 3,
             "annotation_typing": False,  # C types come from the .pxd files alone
@@ -115,6 +108,99 @@ def extensions() -> list[Extension]:
             "binding": True,
         },
     )
+    list_of_modules = GENERATED / PACKAGE / "_compiled.c"
+    text = LIST_OF_MODULES.format(modules=" ".join([*modules, SHARED_CODE]))
+    if not list_of_modules.exists() or list_of_modules.read_text() != text:
+        list_of_modules.write_text(text)
+    return [str(list_of_modules), *(c_file for extension in made for c_file in extension.sources)]
+
+
+def check_names(modules: list[str]) -> None:
+    """Raise SystemExit if two modules end alike: PyInit_ and the last part of its name is all Python looks for."""
+    ends: dict[str, str] = {}
+    for module in modules:
+        end = module.rpartition(".")[2]
+        if end in ends:
+            sys.exit(f"{ends[end]} and {module} can't both be compiled: their names end alike, and they share a file")
+        ends[end] = module
+
+
+class BuildIfThereIsACompiler(build_ext):
+    """Builds the shared object, as many C files at a time as there are cores, or says why there is none.
+
+    What has not changed since the last build is not compiled again.
+    """
+
+    def run(self) -> None:
+        if not self.extensions:
+            return
+        (self.compiled,) = self.extensions
+        modules = [f"{PACKAGE}.{module}" for module in CHOICE["compiled_modules"](PACKAGE)]
+        check_names(modules)
+        self.c_files = generate(modules)
+        try:
+            super().run()
+        except Exception as exc:  # the classes of setuptools' compile errors have moved from release to release
+            print(f"warning: edgeloop will run as its pure edition, it could not be compiled: {exc}", file=sys.stderr)
+            self.extensions = []  # or the wheel would look for what they should have become
+        if self.inplace:
+            for leftover in left_by_former_builds():
+                leftover.unlink()
+
+    def build_extension(self, ext: Extension) -> None:
+        arguments = " ".join([*self.compiler.compiler_so, *ext.extra_compile_args])
+        folder = OBJECTS / f"{sys.implementation.cache_tag}-{hashlib.sha256(arguments.encode()).hexdigest()[:12]}"
+
+        def compile_one(c_file: str) -> str:
+            object_file = str(self.compiler.object_filenames([c_file], output_dir=str(folder))[0])
+            object_path = Path(object_file)
+            if not object_path.exists() or object_path.stat().st_mtime < Path(c_file).stat().st_mtime:
+                self.compiler.compile(
+                    [c_file],
+                    output_dir=str(folder),
+                    include_dirs=ext.include_dirs,
+                    extra_postargs=ext.extra_compile_args,
+                )
+            return object_file
+
+        with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
+            ext.extra_objects = list(pool.map(compile_one, self.c_files))
+        self.force = True  # it may have been linked from other objects last, those of other flags
+        super().build_extension(ext)
+
+
+def left_by_former_builds() -> Iterator[Path]:
+    """Yield what each module had of its own, once. Python would prefer it to the .py file, in the pure edition too."""
+    return (file for file in PACKAGE.rglob("*.so") if not file.name.startswith("_compiled."))
+
+
+def flags() -> tuple[list[str], list[str]]:
+    """Return those for the compiler and those for the linker."""
+    optimisation = [] if "-O" in os.environ.get("CFLAGS", "") else ["-O2"]
+    if CHOICE["says_yes"]("EDGELOOP_DEBUG"):
+        debugging, stripping = ["-g"], list[str]()
+    else:
+        debugging, stripping = ["-g0"], ["-Wl,--strip-all"]
+    compiling = [*optimisation, *debugging, "-fvisibility=hidden", "-ffunction-sections", "-fdata-sections"]
+    return compiling, ["-Wl,--gc-sections", *stripping]
+
+
+def extensions() -> list[Extension]:
+    """The shared object that all compiled modules are in, or nothing for the pure edition."""
+    try:
+        if CHOICE["is_pure_asked_for"]():
+            return []
+        compiling, linking = flags()
+    except ValueError as exc:
+        sys.exit(str(exc))
+    from Cython import __version__ as cython
+
+    if tuple(int(part) for part in re.findall(r"\d+", cython)[:3]) < OLDEST_CYTHON:
+        needed = ".".join(map(str, OLDEST_CYTHON))
+        sys.exit(
+            f"edgeloop needs Cython {needed} to be compiled, or it would use objects after their end; this is {cython}"
+        )
+    return [Extension("edgeloop._compiled", [], extra_compile_args=compiling, extra_link_args=linking)]
 
 
 setup(ext_modules=extensions(), cmdclass={"build_ext": BuildIfThereIsACompiler})

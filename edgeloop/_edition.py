@@ -1,70 +1,46 @@
 """Which edition runs: decided here, before anything else of the package is imported.
 
-The compiled modules lie side by side as ``reactor.py`` and, compiled, ``reactor.cpython-*.so``, and the import system prefers
-the latter. The pure edition is had by a finder for this package's folders that knows source files only. It runs where
-``EDGELOOP_PURE`` asks for it; where it runs because there is no other, a RuntimeWarning says why and what helps.
+The compiled modules are in one shared object, ``_compiled.cpython-*.so``, and come from there by a finder that stands before
+Python's own. The pure edition is what Python finds without it: the .py files. It runs where ``EDGELOOP_PURE`` asks for it;
+where it runs because there is no other, a RuntimeWarning says why and what helps.
 """
 
 from __future__ import annotations
 
 import importlib
-import importlib.machinery
+import os
 import sys
 import sysconfig
 import warnings
-from pathlib import Path
+from collections.abc import Sequence
+from importlib.machinery import EXTENSION_SUFFIXES, ExtensionFileLoader, ModuleSpec
+from types import ModuleType
 
-from . import _pure
+from . import _choice
 
-COMPILED_MODULES = (
-    "kernel.calls",
-    "kernel.interpreter",
-    "kernel.epoll",
-    "kernel.sockets",
-    "kernel.pipes",
-    "kernel.datagrams",
-    "core.timer_heap",
-    "core.handles",
-    "core.reactor",
-    "core.schedule",
-    "loop.tasks",
-    "loop.watch",
-    "transports.base",
-    "transports.flow",
-    "transports.stream",
-    "transports.pipe",
-    "transports.datagram",
-    "transports.tls.state",
-    "transports.tls.engine",
-    "transports.tls.libssl",
-    "transports.tls.openssl",
-    "transports.tls.records",
-    "transports.tls.writing",
-    "transports.tls.reading",
-    "transports.tls.transport",
-    "transports.tls.protocol",
-    "serving.listener",
-    "streams.cores",
-)
-
-HOME = Path(__file__).parent
+HOME = os.path.dirname(__file__)
+SHARED_OBJECT = f"{__package__}._compiled"
+SHARED_CODE = f"{__package__}._cyutility"  # Cython's own, not made from a source of this package
 
 # Of the import system, and needed to decide: they stay when an import of the compiled edition has failed.
-_KEPT = {__name__, _pure.__name__}
+_KEPT = {__name__, _choice.__name__}
 
 
-def _is_compiled(module: str, home: Path = HOME) -> bool:
-    stem = module.replace(".", "/")
-    return any((home / (stem + suffix)).exists() for suffix in importlib.machinery.EXTENSION_SUFFIXES)
+class CompiledFinder:
+    """Finds the compiled modules. Python looks for ``PyInit_`` and the last part of the name in the file it is given."""
 
+    def __init__(self, file: str) -> None:
+        self.file = file
+        self.modules = {SHARED_OBJECT}
 
-def _find_sources_only() -> None:
-    for folder in {HOME, *((HOME / module.replace(".", "/")).parent for module in COMPILED_MODULES)}:
-        sys.path_importer_cache[str(folder)] = importlib.machinery.FileFinder(
-            str(folder),
-            (importlib.machinery.SourceFileLoader, importlib.machinery.SOURCE_SUFFIXES),
-            (importlib.machinery.SourcelessFileLoader, importlib.machinery.BYTECODE_SUFFIXES),
-        )
+    def find_spec(
+        self, name: str, path: Sequence[str] | None = None, target: ModuleType | None = None
+    ) -> ModuleSpec | None:
+        if name not in self.modules:
+            return None
+        spec = ModuleSpec(name, ExtensionFileLoader(name, self.file), origin=self.file)
+        spec.has_location = True
+        return spec
 
 
 def _in_subinterpreter() -> bool:
@@ -78,29 +54,43 @@ def _in_subinterpreter() -> bool:
     return bool(interpreters.get_current() != interpreters.get_main())
 
 
-def _hidden_installation() -> Path | None:
+def _shared_object(home: str = HOME) -> str | None:
+    """Return the shared object for this Python in the folder ``home``, None if there is none.
+
+    It is not looked for on the path: where a checkout is installed, Python would find that one's.
+    """
+    files = (os.path.join(home, f"_compiled{suffix}") for suffix in EXTENSION_SUFFIXES)
+    return next(filter(os.path.exists, files), None)
+
+
+def _hidden_installation() -> str | None:
     """Return the folder of a compiled edgeloop further down sys.path, None if there is none."""
     for entry in sys.path:
-        home = Path(entry or ".") / "edgeloop"
-        if home.exists() and not home.samefile(HOME) and all(_is_compiled(module, home) for module in COMPILED_MODULES):
+        home = os.path.join(entry or ".", "edgeloop")
+        if os.path.exists(home) and not os.path.samefile(home, HOME) and _shared_object(home):
             return home
     return None
 
 
-def _why_not_compiled() -> str | None:
-    """Return what is missing, None if all modules are compiled. All or none: they call their neighbours through C."""
-    missing = [module for module in COMPILED_MODULES if not _is_compiled(module)]
-    if not missing:
-        return None
-    if len(missing) < len(COMPILED_MODULES):
-        return f"{len(missing)} of its {len(COMPILED_MODULES)} modules are not compiled, {missing[0]} is one"
-    if others := sorted(HOME.glob(f"{COMPILED_MODULES[0]}.*.so".replace(".", "/", 1))):
-        return f"it is compiled for another Python ({others[0].name}), not for this one ({_tag()})"
+def _why_there_is_none() -> str:
+    files = sorted(name for name in os.listdir(HOME) if name.startswith("_compiled.") and name.endswith(".so"))
+    if files:
+        here = sysconfig.get_config_var("SOABI")
+        return f"it is compiled for another Python ({files[0]}), not for this one ({here})"
     return f"nothing is compiled in {HOME}"
 
 
-def _tag() -> str:
-    return str(sysconfig.get_config_var("SOABI"))
+def _why_it_does_not_fit(modules: set[str]) -> str | None:
+    """Return how ``modules`` differ from those that are to be compiled here, None if they don't.
+
+    All or none: they call their neighbours through C.
+    """
+    sources = {f"{__package__}.{module}" for module in _choice.compiled_modules(HOME)}
+    if missing := sorted(sources - modules):
+        return f"{len(missing)} of its {len(sources)} modules are not compiled, {missing[0]} is one"
+    if left := sorted(modules - sources - {SHARED_OBJECT, SHARED_CODE}):
+        return f"{left[0]} is compiled, but no longer among what there is to compile"
+    return None
 
 
 def _remedy() -> str:
@@ -109,31 +99,39 @@ def _remedy() -> str:
             f"{HOME} hides the compiled edgeloop in {hidden}, because it comes first on sys.path: "
             "start Python in another folder or with -P"
         )
-    if (HOME.parent / "setup.py").exists():
-        return f"compile it: {sys.executable} -m pip install -e {HOME.parent} (with a C compiler)"
+    root = os.path.dirname(HOME)
+    if os.path.exists(os.path.join(root, "setup.py")):
+        return f"compile it: {sys.executable} -m pip install -e {root} (with a C compiler)"
     return (
         "install a C compiler and Python's headers (Debian: gcc and python3-dev), then "
         f"{sys.executable} -m pip install --force-reinstall --no-cache-dir edgeloop, from where you had it"
     )
 
 
-def _import_compiled() -> str | None:
-    """Import the modules. Return why that failed, None if they are there; after a failure nothing of them is left."""
-    package = sys.modules[__package__]
+def _import_compiled(file: str) -> str | None:
+    """Import the compiled edition. Return why that failed, None if it is there; after a failure nothing of it is left."""
+    finder = CompiledFinder(file)
+    sys.meta_path.insert(0, finder)
     try:
-        for name in ("loop", "streams"):  # these two import every module, in an order that works
-            importlib.import_module(f"{__package__}.{name}")
+        finder.modules.update(importlib.import_module(SHARED_OBJECT).MODULES.split())
+        reason = _why_it_does_not_fit(finder.modules)
+        if reason is None:
+            for name in ("loop", "streams"):  # these two import every compiled module, in an order that works
+                importlib.import_module(f"{__package__}.{name}")
     except Exception as exc:  # an ImportError, or what Cython raises where two modules don't fit together
+        reason = f"the compiled one can't be imported ({type(exc).__name__}: {exc})"
+    if reason is not None:
+        sys.meta_path.remove(finder)
+        package = sys.modules[str(__package__)]
         for name in [name for name in sys.modules if name.startswith(f"{__package__}.") and name not in _KEPT]:
             del sys.modules[name]
             vars(package).pop(name.rpartition(".")[2], None)
-        return f"the compiled one can't be imported ({type(exc).__name__}: {exc})"
-    return None
+    return reason
 
 
 def _choose() -> tuple[str, str]:
     """Return the edition and, if it is pure and nobody asked for that, the reason and the remedy."""
-    if _pure.is_asked_for():
+    if _choice.is_pure_asked_for():
         return "pure", ""
     if _in_subinterpreter():
         # The first interpreter that imported it would be the only one that can: Cython's modules have one state.
@@ -141,14 +139,13 @@ def _choose() -> tuple[str, str]:
             "pure",
             "the compiled one can't be loaded in a subinterpreter: use a process, or a thread of the main one",
         )
-    reason = _why_not_compiled() or _import_compiled()
+    file = _shared_object()
+    reason = _why_there_is_none() if file is None else _import_compiled(file)
     return ("compiled", "") if reason is None else ("pure", f"{reason}; {_remedy()}")
 
 
 EDITION, _unasked = _choose()
 
-if EDITION == "pure":
-    _find_sources_only()
 if _unasked:
     warnings.warn(
         f"edgeloop runs as its pure edition, which needs more CPU time: {_unasked}. "

@@ -11,13 +11,14 @@ from pathlib import Path
 import pytest
 
 import edgeloop
-from edgeloop._edition import COMPILED_MODULES
+from edgeloop._choice import compiled_modules
+from edgeloop._edition import HOME
 
 pytestmark = pytest.mark.edgeloop_only
 
 CLASSES = [
     (f"edgeloop.{module}", name)
-    for module in COMPILED_MODULES
+    for module in compiled_modules(HOME)
     if module in ("handles", "schedule", "tasks", "kernel_timers", "kernel", "reactor", "watch")
     for name, cls in sorted(vars(importlib.import_module(f"edgeloop.{module}")).items())
     if inspect.isclass(cls) and cls.__module__ == f"edgeloop.{module}"

@@ -19,9 +19,9 @@ WHICH = "import edgeloop; print(edgeloop.EDITION, edgeloop.EventLoop.create_task
 
 
 def is_built() -> bool:
-    from edgeloop._edition import COMPILED_MODULES, _is_compiled
+    from edgeloop._edition import _shared_object
 
-    return all(map(_is_compiled, COMPILED_MODULES))
+    return _shared_object() is not None
 
 
 needs_the_build = pytest.mark.skipif(not is_built(), reason="nothing is compiled in this checkout")
@@ -95,9 +95,17 @@ def test_a_checkout_that_hides_the_compiled_package_says_which(site: Path, tmp_p
 
 @needs_the_build
 def test_a_module_that_is_missing_is_named(site: Path) -> None:
-    for file in (site / "edgeloop").glob("watch.*.so"):
-        file.unlink()
-    assert "modules are not compiled, watch is one" in pure_with_a_warning(site)
+    (site / "edgeloop" / "_novelty.py").touch()
+    (site / "edgeloop" / "_novelty.pxd").touch()
+    assert "modules are not compiled, edgeloop._novelty is one" in pure_with_a_warning(site)
+
+
+@needs_the_build
+def test_a_module_that_is_compiled_no_longer_is_named(site: Path) -> None:
+    (types,) = (site / "edgeloop").rglob("watch.pxd")
+    types.unlink()
+    module = ".".join(types.relative_to(site).with_suffix("").parts)
+    assert f"{module} is compiled, but no longer" in pure_with_a_warning(site)
 
 
 @needs_the_build
@@ -105,24 +113,48 @@ def test_modules_of_another_python_are_named(site: Path) -> None:
     for file in compiled_files(site):
         file.rename(file.with_name(file.name.replace(EXTENSION_SUFFIXES[0], ".cpython-38-x86_64-linux-gnu.so")))
     said = pure_with_a_warning(site)
-    assert "compiled for another Python (kernel.cpython-38-x86_64-linux-gnu.so)" in said
+    assert "compiled for another Python (_compiled.cpython-38-x86_64-linux-gnu.so)" in said
 
 
 @needs_the_build
-@pytest.mark.parametrize("module", ["kernel", "handles", "stream_cores", "transports/tls"])
-def test_a_module_that_does_not_load_leaves_no_others_behind(site: Path, module: str) -> None:
-    (file,) = [file for file in compiled_files(site) if str(file).startswith(f"{site}/edgeloop/{module}.")]
+def test_a_shared_object_that_does_not_load_is_said_to(site: Path) -> None:
+    (file,) = compiled_files(site)
     file.write_bytes(b"not a library")
     assert "can't be imported (ImportError: " in pure_with_a_warning(site)
 
 
 @needs_the_build
-def test_a_module_of_another_build_is_not_mixed_with_the_others(site: Path) -> None:
-    """What it is compiled from has another name for what its neighbours ask it for."""
-    (reactor,) = (site / "edgeloop").glob("reactor.*.so")
-    (timers,) = (site / "edgeloop").glob("kernel_timers.*.so")
-    shutil.copy(timers, reactor)
-    assert "can't be imported" in pure_with_a_warning(site)
+@pytest.mark.parametrize("last", ["signals", "streams"])
+def test_a_module_that_does_not_load_leaves_no_others_behind(site: Path, last: str) -> None:
+    """One that is not compiled, and works with the pure edition only."""
+    (file,) = [path for path in (site / "edgeloop").rglob("*.py") if path.stem == last]
+    refusal = "import sys\nif 'edgeloop._compiled' in sys.modules:\n    raise ImportError('refused')\n"
+    file.write_text(file.read_text() + refusal)
+    assert "can't be imported (ImportError: refused)" in pure_with_a_warning(site)
+
+
+@needs_the_build
+def test_all_compiled_modules_are_in_one_file(site: Path) -> None:
+    program = (
+        "import importlib, edgeloop, edgeloop._compiled as compiled\n"
+        "for name in compiled.MODULES.split():\n"
+        "    module = importlib.import_module(name)\n"
+        "    print(module.__name__ == module.__spec__.name == name, module.__file__ == compiled.__file__)"
+    )
+    done = python("-W", "error", "-c", program, directory=site, path=site)
+    assert (set(done.stdout.splitlines()), done.stderr) == ({"True True"}, "")
+
+
+@needs_the_build
+def test_what_is_compiled_is_what_has_types_for_cython(site: Path) -> None:
+    program = "import edgeloop._compiled; print(edgeloop._compiled.MODULES)"
+    built = python("-c", program, directory=site, path=site).stdout.split()
+    named = {
+        ".".join(path.relative_to(site).with_suffix("").parts)
+        for path in (site / "edgeloop").rglob("*.p[xy][xd]")
+        if path.suffix == ".pyx" or (path.stem != "__init__" and path.with_suffix(".py").exists())
+    }
+    assert set(built) == named | {"edgeloop._cyutility"}
 
 
 @pytest.mark.parametrize("word", ["1", "true", "yes", "on", "TRUE", " Yes "])
@@ -146,3 +178,9 @@ def test_any_other_word_is_refused(word: str) -> None:
     done = python("setup.py", "--version", directory=ROOT, path=ROOT, EDGELOOP_PURE=word)
     assert done.returncode == 1
     assert f"EDGELOOP_PURE={word!r}" in done.stderr
+
+
+def test_a_word_for_debug_information_is_refused_that_says_neither_yes_nor_no() -> None:
+    done = python("setup.py", "--version", directory=ROOT, path=ROOT, EDGELOOP_DEBUG="maybe")
+    assert done.returncode == 1
+    assert "EDGELOOP_DEBUG='maybe'" in done.stderr

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import tarfile
 import zipfile
+from importlib.machinery import EXTENSION_SUFFIXES
 from pathlib import Path
 
 import pytest
@@ -17,10 +18,7 @@ ROOT = Path(__file__).parent.parent
 pytestmark = pytest.mark.edgeloop_only
 
 
-def compiled_modules() -> list[str]:
-    from edgeloop._edition import COMPILED_MODULES
-
-    return ["edgeloop/" + module.replace(".", "/") for module in COMPILED_MODULES]
+MAX_BYTES = 3_000_000  # unpacked, Python files included
 
 
 def output(*command: str, directory: Path, **environment: str) -> str:
@@ -101,13 +99,25 @@ def test_sdist_is_complete(sdist: Path) -> None:
 def test_wheel_is_compiled_and_complete(sdist: Path, tmp_path: Path) -> None:
     wheel = build(sdist, tmp_path, CFLAGS="-O0")  # it need not be fast
     contents = names(wheel)
-    for module in compiled_modules():
-        assert any(name.startswith(module + ".cpython-") and name.endswith(".so") for name in contents), module
+    (shared_object,) = [name for name in contents if name.endswith(".so")]
+    assert shared_object.startswith("edgeloop/_compiled.cpython-")
     assert "edgeloop/py.typed" in contents
     assert "edgeloop/transports/stream.py" in contents  # the pure edition of the same installation
     assert edition(tmp_path) == "compiled"
     assert edition(tmp_path, EDGELOOP_PURE="1") == "pure"
     assert edition(tmp_path, EDGELOOP_PURE="0") == "compiled"
+
+
+def test_a_compiled_installation_is_small() -> None:
+    """The checkout's shared object, which is built as in a wheel, and all that a wheel brings beside it."""
+    shared_objects = [ROOT / "edgeloop" / f"_compiled{suffix}" for suffix in EXTENSION_SUFFIXES]
+    built = [path for path in shared_objects if path.exists()]
+    if not built:
+        pytest.skip("nothing is compiled in this checkout")
+    if b".debug_info" in built[0].read_bytes():
+        pytest.skip("built with debug information")
+    sources = [path for path in (ROOT / "edgeloop").rglob("*") if path.suffix in (".py", ".pyx", ".pxd")]
+    assert sum(path.stat().st_size for path in [*built, *sources, ROOT / "README.md"]) < MAX_BYTES
 
 
 @pytest.mark.parametrize(
@@ -132,9 +142,7 @@ def test_pure_wheel(sdist: Path, tmp_path: Path, environment: dict[str, str]) ->
 def test_a_half_compiled_installation_runs_pure(tmp_path: Path) -> None:
     """A compiled module calls its neighbours through C: one that is missing must not leave the others half connected."""
     shutil.copytree(ROOT / "edgeloop", tmp_path / "site" / "edgeloop")
-    missing = list((tmp_path / "site" / "edgeloop").glob("watch*.so"))
-    for path in missing:
-        path.unlink()
+    (tmp_path / "site" / "edgeloop" / "_novelty.pyx").touch()
     assert edition(tmp_path) == "pure"
 
 

@@ -126,11 +126,7 @@ class Reactor:
         self.needs_poll = True
         if fd >= len(self.channels):
             self.channels.extend([None] * (fd + 64 - len(self.channels)))
-        try:
-            self.poller.add(fd, interest | calls.EPOLL_EDGE)
-        except FileExistsError:
-            # The set still has this very file under this number: it was closed and dup'ed back behind our back.
-            self.poller.modify(fd, interest | calls.EPOLL_EDGE)
+        self.poller.add(fd, interest | calls.EPOLL_EDGE)
         channel.added = True
         channel.interest = interest
         channel.registered_in = self.iteration  # rule 9: an event of the iteration under way is its predecessor's
@@ -145,11 +141,7 @@ class Reactor:
         if self.find(channel.fd) is not channel:
             return  # its owner closed it without a word, and the number is another channel's by now (rule 9)
         self.needs_poll = True
-        try:
-            self.poller.modify(channel.fd, interest | calls.EPOLL_EDGE)
-        except FileNotFoundError:
-            # Closed by its owner without a word to us, and the number now names another file.
-            self.poller.add(channel.fd, interest | calls.EPOLL_EDGE)
+        self.poller.modify(channel.fd, interest | calls.EPOLL_EDGE)
         channel.interest = interest
 
     def rearm_if_open(self, channel: Channel, interest: int) -> None:

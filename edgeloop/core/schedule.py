@@ -160,7 +160,9 @@ class Scheduler(HandleSource):
     @property
     def _scheduled(self) -> list[TimerHandle]:
         """The timers that wait, cancelled ones too, in no order; tools look here."""
-        return self._timers.timers() + self._new_timers
+        waiting = self._timers.timers()
+        waiting.extend(self._new_timers)  # Python 3.11's ``+`` may run a collection between the sizes and the copies
+        return waiting
 
     # Checks
 

@@ -66,7 +66,7 @@ cdef class TimerHeap:
         return timer
 
     cpdef list timers(self):
-        return self._timers.copy()
+        return list(self._timers)  # ``copy`` of Python 3.11 takes the length before it makes the list, which may run code
 
     cpdef list purge(self):
         cdef list kept = [], cancelled = []

@@ -6,6 +6,7 @@ connected socket's peer the address is None.
 
 from __future__ import annotations
 
+import itertools
 import socket
 import threading
 from typing import Any
@@ -72,7 +73,9 @@ def send_datagrams(
     try:
         if index < 0:
             raise IndexError("the first message's index is negative")
-        while index < len(messages) and send_datagram(fd, family, sock, *messages[index]):
+        for message in itertools.islice(messages, index, None):  # an abort may empty the list between any two steps
+            if not send_datagram(fd, family, sock, *message):
+                break
             index += 1
     except BaseException as exc:
         return index, exc

@@ -56,10 +56,18 @@ class Poller:
         return self._epoll.fileno()
 
     def add(self, fd: int, mask: int) -> None:
-        self._epoll.register(fd, mask)
+        """Register a descriptor; modify it if the set has this file under this number already, closed and dup'ed back."""
+        try:
+            self._epoll.register(fd, mask)
+        except FileExistsError:
+            self.modify(fd, mask)
 
     def modify(self, fd: int, mask: int) -> None:
-        self._epoll.modify(fd, mask)
+        """Modify a descriptor; register it if its owner has closed it without a word, and the number names another file."""
+        try:
+            self._epoll.modify(fd, mask)
+        except FileNotFoundError:
+            self.add(fd, mask)  # which may find it there again: a destructor has run meanwhile
 
     def refresh(self, fd: int, mask: int) -> None:
         """As ``modify``, for a descriptor that its owner may have closed: then nothing happens."""

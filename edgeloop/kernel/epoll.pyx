@@ -4,7 +4,7 @@ Only an epoll_wait that may sleep releases the GIL: releasing it costs more than
 """
 
 from cpython.exc cimport PyErr_CheckSignals, PyErr_SetFromErrno
-from libc.errno cimport EAGAIN, EBADF, EINTR, ENOENT, ENOSYS, EPERM, errno
+from libc.errno cimport EAGAIN, EBADF, EEXIST, EINTR, ENOENT, ENOSYS, EPERM, errno
 from libc.math cimport ceil
 from libc.stdint cimport int64_t, uint32_t, uint64_t
 from libc.stdlib cimport free, malloc
@@ -127,12 +127,25 @@ cdef class Poller:
         return epoll_ctl(self._fd, op, fd, &event)
 
     cpdef add(self, int fd, int mask):
-        if self._control(EPOLL_CTL_ADD, fd, mask) < 0:
-            PyErr_SetFromErrno(OSError)
+        """Register a descriptor; modify it if the set has this file under this number already, closed and dup'ed back."""
+        self._ensure(EPOLL_CTL_ADD, fd, mask)
 
     cpdef modify(self, int fd, int mask):
-        if self._control(EPOLL_CTL_MOD, fd, mask) < 0:
-            PyErr_SetFromErrno(OSError)
+        """Modify a descriptor; register it if its owner has closed it without a word, and the number names another file."""
+        self._ensure(EPOLL_CTL_MOD, fd, mask)
+
+    cdef int _ensure(self, int op, int fd, int mask) except -1:
+        # No exception in between: to make one may collect garbage, and a destructor register or remove the descriptor.
+        if self._control(op, fd, mask) < 0:
+            if errno == EEXIST:
+                op = EPOLL_CTL_MOD
+            elif errno == ENOENT:
+                op = EPOLL_CTL_ADD
+            else:
+                PyErr_SetFromErrno(OSError)
+            if self._control(op, fd, mask) < 0:
+                PyErr_SetFromErrno(OSError)
+        return 0
 
     cpdef refresh(self, int fd, int mask):
         """As ``modify``, for a descriptor that its owner may have closed: then nothing happens."""

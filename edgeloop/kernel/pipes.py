@@ -16,7 +16,8 @@ import termios
 import threading
 from typing import Any
 
-from .calls import MAX_CHUNKS, READ_SIZE
+from .calls import READ_SIZE
+from .sockets import first_chunks
 
 terminal_gone = errno.EIO
 """The errno of read(2) on a terminal whose other side was closed: its way to say end of file."""
@@ -78,12 +79,12 @@ def write_many(fd: int, device: bool, chunks: list[Any]) -> int:
     try:
         if _NOWAIT and not device:
             try:
-                return os.pwritev(fd, chunks[:MAX_CHUNKS], -1, _NOWAIT)
+                return os.pwritev(fd, first_chunks(chunks), -1, _NOWAIT)
             except OSError as exc:
                 if exc.errno not in _REFUSED:
                     raise
         if not os.get_blocking(fd):
-            return os.writev(fd, chunks[:MAX_CHUNKS])
+            return os.writev(fd, first_chunks(chunks))
         if not _is_ready(fd, select.POLLOUT):
             return -1
         return os.write(fd, memoryview(chunks[0])[: _DEVICE_WRITE_SIZE if device else _WRITE_SIZE])

@@ -7,6 +7,7 @@ that somebody else has set to block; only accept(2) does, without the GIL. The c
 from __future__ import annotations
 
 import errno
+import itertools
 import os
 import select
 import socket
@@ -103,10 +104,15 @@ def send(fd: int, sock: socket.socket, data: Any) -> int:
         return -1
 
 
+def first_chunks(chunks: list[Any]) -> list[Any]:
+    """The first IOV_MAX. No slice: a collection that empties the list in the middle of that ends Python 3.11 itself."""
+    return chunks if len(chunks) <= MAX_CHUNKS else list(itertools.islice(chunks, MAX_CHUNKS))
+
+
 def send_many(fd: int, sock: socket.socket, chunks: list[Any]) -> int:
     """Write the first IOV_MAX of the buffers in one call: the count, -1 if the call would block."""
     try:
-        return sock.sendmsg(chunks[:MAX_CHUNKS], (), socket.MSG_DONTWAIT)
+        return sock.sendmsg(first_chunks(chunks), (), socket.MSG_DONTWAIT)
     except BlockingIOError:
         return -1
 

@@ -262,7 +262,9 @@ class Servers(Connections):
         try:
             unlink = _unlinker(sockets[0]) if cleanup else None
             connect = self._tls_connect(ssl, handshake_timeout, shutdown_timeout) if ssl else None
-            server = Server(self, sockets, protocol_factory, backlog, self._spare_descriptor, connect, unlink, ssl or None)
+            server = Server(
+                self, sockets, protocol_factory, backlog, self._spare_descriptor, connect, unlink, ssl or None
+            )
             if start_serving:
                 await server.start_serving()
         except BaseException:

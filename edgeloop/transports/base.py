@@ -17,7 +17,7 @@ from ..core.reactor import Channel, Reactor
 from ..core.schedule import Scheduler
 from ..kernel import calls, sockets
 
-# The life of a transport, always forward.
+# The life of a transport, always forward: see ``_advance``.
 OPEN = 0
 CLOSING = 1  # nothing more is read; what was written is still being sent
 LOST = 2  # connection_lost is in the loop's queue; nothing more is sent
@@ -25,12 +25,12 @@ CLOSED = 3  # connection_lost has been called and the descriptor given back
 
 
 class BaseTransport(Channel):
-    """A Channel that a protocol is told of: it begins, can be lost, and ends once.
+    """A Channel with a protocol.
 
     The transport owns the descriptor, by itself or through the object that it was given, whose owner may close it all
-    the same: see ``_number``. Only the loop's thread may call it. It ends with ``connection_lost``, which is called once,
-    from the loop, in the transport's context; then the descriptor is given back. A transport that is garbage before
-    that warns, and gives it back too.
+    the same: see ``_number``. Only the loop's thread may call it, and changes its attributes. It ends when the loop calls
+    ``connection_lost``, once, in the transport's context; then it closes the descriptor. A transport that is garbage
+    before that warns with ResourceWarning, and closes it too.
     """
 
     _loop: Scheduler  # set once
@@ -45,9 +45,9 @@ class BaseTransport(Channel):
         self._context = context
         self._interest = interest  # set once: what epoll is asked for at all times
         self._protocol = None
-        self._ask: Callable[[], int] | None = None  # the number, of the object that owns it; None: nobody else has it
-        self._state = OPEN
-        self._paused = False  # by pause_reading
+        self._ask: Callable[[], int] | None = None  # asks the object that owns the descriptor; None: nobody else has it
+        self._state = OPEN  # changed by _advance alone
+        self._paused = False  # by pause_reading and resume_reading
 
     def begin(self, waiter: asyncio.Future[None] | None = None) -> None:
         """Call ``connection_made``, start reading, then resolve the waiter. Runs in the transport's context."""
@@ -159,10 +159,14 @@ class BaseTransport(Channel):
         # Have connection_lost called in the next turn, once.
         lost = self._state >= LOST
         if not lost:
-            self._state = LOST
+            self._advance(LOST)
         self._drop_unsent()  # if it is lost already too: nothing may be offered to a descriptor that is gone
         if not lost:
             self._loop.call_soon(self._call_connection_lost, exc, context=self._context)
+
+    def _advance(self, state: int) -> None:
+        assert self._state < state
+        self._state = state
 
     def _drop_unsent(self) -> None:
         """Forget what was written."""
@@ -177,13 +181,13 @@ class BaseTransport(Channel):
             self._release()
 
     def _release(self) -> None:
+        self._before_release()
         self._reactor.remove(self)
         if self._state == CLOSED:
             return
-        assert self._state == LOST
         fd = self.fd
         protocol = self._protocol
-        self._state = CLOSED
+        self._advance(CLOSED)
         self.fd = -1
         self._protocol = None
         # What is dropped or closed from here on may run any code, which finds a transport that is closed.
@@ -192,6 +196,9 @@ class BaseTransport(Channel):
         finally:
             self._give_back(fd)
             del protocol
+
+    def _before_release(self) -> None:
+        """Ask the descriptor what somebody may want to know when it is closed."""
 
     def _on_release(self) -> None:
         """Let go of what waits for the transport, the descriptor excepted."""
@@ -207,6 +214,5 @@ class BaseTransport(Channel):
                 warnings.warn(f"unclosed transport {self!r}", ResourceWarning, source=self, stacklevel=2)
             finally:
                 fd = self.fd
-                self._state = CLOSED
                 self.fd = -1
                 self._give_back(fd)

@@ -49,5 +49,6 @@ cdef class DatagramTransport(WriteHalf):
     cdef _drop_messages(self, Py_ssize_t count)
     cdef _wait_writable(self)
     cdef _refused(self, exc)
+    cdef _before_release(self)
     cdef _on_release(self)
     cdef _give_back(self, int fd)

@@ -373,11 +373,10 @@ class DatagramTransport(WriteHalf):
 
     # The end
 
+    def _before_release(self) -> None:
+        self._sockname = self.get_extra_info("sockname")
+
     def _on_release(self) -> None:
-        try:
-            self._sockname = self._sock.getsockname()  # while it can be asked
-        except OSError:
-            pass
         arrived, retry = self._arrived, self._retry
         self._arrived = []
         self._retry = None

@@ -55,8 +55,9 @@ def drop_sent(write_buffer: list[Any], count: int) -> int:
 class WriteHalf(BaseTransport):
     """A transport that keeps what the kernel does not take at once. Subclasses say how it is sent (``_send_write_buffer``).
 
-    ``write`` and what it calls may run in another thread than the loop's, as long as the two don't run at the same time:
-    then nothing is gathered, and the protocol is resumed by the loop.
+    Only the loop's thread may call it, as on asyncio. A write from another thread while the loop sleeps leaves at once,
+    and wakes the loop if the protocol is to be resumed. ``close`` ends the transport when all is sent; ``abort`` and
+    errors drop the rest.
     """
 
     _kind = ""  # of transport, in messages
@@ -65,7 +66,7 @@ class WriteHalf(BaseTransport):
         BaseTransport._start(self, loop, context, interest)
         self._write_buffer: list[Any] = []  # what is written and not sent; the same list for good
         self._write_buffer_size = 0  # its bytes
-        self._high_water = DEFAULT_HIGH_WATER
+        self._high_water = DEFAULT_HIGH_WATER  # this and the next: by set_write_buffer_limits
         self._low_water = DEFAULT_HIGH_WATER // 4
         self._protocol_paused = False  # pause_writing was called, and resume_writing not yet
         self._sending = False  # what destructors and signal handlers write in the middle of it is only appended
@@ -202,7 +203,7 @@ class WriteHalf(BaseTransport):
         """Stop reading, send what was written, then call ``connection_lost(None)``."""
         if self._state != base.OPEN:
             return
-        self._state = base.CLOSING
+        self._advance(base.CLOSING)
         if not self._write_buffer:
             self._on_drained()
         elif self.writable:

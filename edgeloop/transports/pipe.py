@@ -167,7 +167,7 @@ class ReadPipeTransport(BaseTransport):
         if not data:
             if self._loop._debug:
                 stdlib.logger().info("%r was closed by peer", self)
-            self._state = base.CLOSING
+            self._advance(base.CLOSING)
             self._loop.call_soon(self._call_eof_received, context=self._context)
             self._force_close(None)
             return

@@ -53,5 +53,6 @@ cdef class StreamTransport(WriteHalf):
     cpdef reset_empty_waiter(self)
     cpdef set_sender(self, sender)
     cpdef wait_writable(self)
+    cdef _before_release(self)
     cdef _on_release(self)
     cdef _give_back(self, int fd)

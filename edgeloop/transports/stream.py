@@ -311,7 +311,11 @@ class StreamTransport(WriteHalf):
     def _leave(self, size: int) -> None:
         # At once, unless it is little, and the connection has earned that more is gathered first (rule 5).
         if self.writable:
-            if size >= LARGE_WRITE or self._write_buffer_size >= SEND_AT_ONCE or self._write_buffer_size > self._high_water:
+            if (
+                size >= LARGE_WRITE
+                or self._write_buffer_size >= SEND_AT_ONCE
+                or self._write_buffer_size > self._high_water
+            ):
                 self._send()
                 if self._protocol_paused:
                     self._have_resumed()
@@ -415,6 +419,10 @@ class StreamTransport(WriteHalf):
             except OSError:
                 pass  # whoever aborts doesn't ask
         self._force_close(None)
+
+    def _before_release(self) -> None:
+        if self._sockname is None:
+            self._sockname = self.get_extra_info("sockname")
 
     def _on_release(self) -> None:
         server = self._server

@@ -111,6 +111,20 @@ def broken_loop() -> asyncio.AbstractEventLoop:
     return loop  # type: ignore[no-any-return]
 
 
+def raising_loop() -> asyncio.AbstractEventLoop:
+    """A loop of which one turn raises."""
+    loop: Any = asyncio.SelectorEventLoop()
+    run_once, turns = loop._run_once, iter(range(20))
+
+    def broken_turn() -> None:
+        run_once()
+        if next(turns, 0) == 10:
+            raise ArithmeticError("in a turn")
+
+    loop._run_once = broken_turn
+    return loop  # type: ignore[no-any-return]
+
+
 SCENARIOS = (
     broken_leaks,
     broken_dies,

@@ -48,6 +48,8 @@ def loop_maker(name: str) -> Callable[[], asyncio.AbstractEventLoop]:
         return asyncio.SelectorEventLoop
     if name == "broken":
         return broken_scenarios.broken_loop
+    if name == "raising":
+        return broken_scenarios.raising_loop
     import edgeloop
 
     return edgeloop.new_event_loop

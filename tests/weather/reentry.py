@@ -12,6 +12,7 @@ import contextlib
 import gc
 import json
 import sys
+import traceback
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -24,6 +25,12 @@ from scenarios_of_streams import contexts
 SCENARIOS: dict[str, Callable[[Mischief], Awaitable[None]]] = {
     scenario.__name__: scenario for module in (reentry_scenarios, reentry_connections) for scenario in module.SCENARIOS
 }
+
+
+def where(exc: BaseException) -> str:
+    """The last frames that an exception has passed, the innermost first: it may never come again."""
+    frames = traceback.extract_tb(exc.__traceback__, -6)
+    return " < ".join(f"{frame.filename}:{frame.lineno} {frame.name}" for frame in reversed(frames))
 
 
 def perform(name: str, seed: int, new_loop: Callable[[], asyncio.AbstractEventLoop]) -> dict[str, Any]:
@@ -43,12 +50,16 @@ def perform(name: str, seed: int, new_loop: Callable[[], asyncio.AbstractEventLo
     loop.set_exception_handler(report)
     gc.set_threshold(1)
     sys.setswitchinterval(1e-6)
-    outcome = ""
+    played: asyncio.Future[None] = asyncio.ensure_future(SCENARIOS[name](mischief), loop=loop)
     try:
-        loop.run_until_complete(SCENARIOS[name](mischief))
+        loop.run_until_complete(played)
     except Exception as exc:
-        outcome = f"raised {type(exc).__name__}: {exc}"
-        mischief.say(outcome)
+        mischief.over = True  # to say where makes objects, and so collections
+        mischief.say(f"raised {type(exc).__name__}: {exc} at {where(exc)}")
+        print(mischief.wrong, file=sys.stderr, flush=True)  # should what follows never end
+        played.cancel()  # it was left in the middle where the loop itself has raised
+        with contextlib.suppress(Exception, asyncio.CancelledError):
+            loop.run_until_complete(played)
     mischief.over = True
     with contextlib.suppress(RuntimeError):
         loop.run_until_complete(loop.shutdown_default_executor())

@@ -31,3 +31,13 @@ def test_the_scenarios_notice_a_callback_that_runs_twice() -> None:
 def test_the_scenarios_notice_bytes_that_are_lost() -> None:
     runs = lines_of("reentry.py", "--loop", "broken", "--runs", "1", "connections")
     assert "not those that were sent" in " ".join(runs[0]["wrong"]), runs
+
+
+def test_the_scenarios_say_where_a_loop_has_raised() -> None:
+    """And play to their end all the same: what is left half done has nothing of its own to say."""
+    runs = lines_of("reentry.py", "--loop", "raising", "--runs", "1", "callbacks")
+    for run in runs:
+        wrong = "\n".join(run["wrong"])
+        assert "raised ArithmeticError: in a turn at " in wrong, run
+        assert "broken_turn" in wrong
+        assert "unraisable" not in wrong
