@@ -1,8 +1,8 @@
 """The datagram transport: UDP and Unix datagram sockets. asyncio doc: Transports and Protocols, Datagram Transports.
 
 A message leaves before ``sendto`` returns, as on asyncio. Two kinds are gathered for one sendmmsg (rule 5): the answers to
-datagrams that arrived together, and those of a transport that sends many in a turn. None of them waits longer than
-SHORT_SECONDS for another's callback; a callback that goes on computing after it has sent costs its transport the right.
+datagrams that arrived together, and the messages of a transport that sends many in a turn. None waits longer than
+SHORT_SECONDS for another callback. A callback that goes on computing after it has sent costs its transport the right.
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ from ..kernel import calls, datagrams, interpreter
 from . import base
 from .flow import WriteHalf
 
-SEND_AT_ONCE = 64  # messages gathered before some leave: more have nothing to gain
+SEND_AT_ONCE = 64  # so many gathered messages leave: waiting for more saves nothing
 # The channel's credit: from EARNED on, what a turn sends is gathered; below zero, not even answers.
 EARNED = 64  # so many messages of turns that send several have left one by one: now they are gathered
 FORFEITED = -1000  # one was late: so many leave one by one until answers are gathered again
-# After which a Unix socket looks whether another's full queue has room: each time twice as long, up to the second.
+# How long a Unix socket waits before it tries another's full queue again: each time twice as long, up to the second.
 FIRST_RETRY_SECONDS = 0.0001
 MAX_RETRY_SECONDS = 0.01
 
@@ -43,11 +43,12 @@ class _AsyncioDatagramTransport(asyncio.Transport, asyncio.DatagramTransport):
 
 
 class DatagramTransport(WriteHalf):
-    """One datagram socket. ``begin`` tells the protocol and starts reading.
+    """One datagram socket. ``begin`` calls ``connection_made`` and starts reading.
 
-    The socket object owns the descriptor, and is closed at the end. ``given``: it is somebody else's too, who may close it;
-    it is asked for its number before each system call (rule 9). ``address``: where everything goes, None for wherever
-    ``sendto`` says or the socket is connected to.
+    The socket object owns the descriptor, and the transport closes it at the end: after ``close`` when all is sent, at
+    once after ``abort``. ``given``: somebody else has the object too and may close it; it is asked for its number before
+    each system call (rule 9). ``address``: where everything goes, None for wherever ``sendto`` says or the socket is
+    connected to. Threads: as a WriteHalf.
     """
 
     _kind = "datagram"
@@ -69,7 +70,7 @@ class DatagramTransport(WriteHalf):
         self._sock = sock
         if given:
             self._ask = sock.fileno
-        self._transport_socket: stdlib.TransportSocket | None = None  # the same object whenever asked
+        self._transport_socket: stdlib.TransportSocket | None = None  # by get_extra_info, once: always the same object
         self._family = int(sock.family)
         self._has_end = sock.type == socket.SOCK_SEQPACKET
         # Whether a batch that is not full has met EAGAIN, or an error that is its last. recvmmsg(2) of other types may
@@ -120,14 +121,13 @@ class DatagramTransport(WriteHalf):
             interpreter.call_none(self._context, self._deliver)
 
     def _receive(self) -> None:
-        # One batch each turn (rule 3). With ERR in the event an error may have cut it short, and be still to be told
-        # (rule 2).
+        # One batch each turn (rule 3). With ERR in the event an error may have cut it short and be still to come (rule 2).
         try:
             self._arrived = datagrams.recv_datagrams(self._number(), self._family, self._sock)
         except INTERRUPTIONS:
             self._reactor.defer(self)
             raise
-        except OSError as exc:  # closed behind our back: told once, as asyncio does
+        except OSError as exc:  # closed by its owner: reported once, as on asyncio
             self._arrived = [exc, None]
             self.readable = False
             return
@@ -149,7 +149,7 @@ class DatagramTransport(WriteHalf):
             self.readable = False
 
     def _cut_end(self) -> None:
-        # The end of a SOCK_SEQPACKET connection reads as an empty datagram, again and again: one tells it.
+        # The end of a SOCK_SEQPACKET connection reads as an empty datagram, again and again: the protocol gets one.
         arrived = self._arrived
         while len(arrived) > 2 and arrived[-2] == arrived[-4] == b"":
             del arrived[-2:]
@@ -158,8 +158,8 @@ class DatagramTransport(WriteHalf):
             self.hangup = False
 
     def _deliver(self) -> None:
-        # In the transport's context, entered once for all. What is delivered is taken out first: the protocol may do
-        # anything here.
+        # In the transport's context, which is entered once for all. The list is taken out first: the protocol may pause,
+        # close or receive here.
         arrived = self._arrived
         self._arrived = []
         done = 0
@@ -243,7 +243,7 @@ class DatagramTransport(WriteHalf):
         elif self.credit < EARNED:
             self.credit += 1
             return False
-        # Another thread, or no turn whose end could be waited for: it leaves at once.
+        # From another thread, or while the loop does not run, a message leaves at once.
         return self._reactor.thread == interpreter.this_thread()
 
     def _keep(self, data: bytes, addr: Any) -> None:
@@ -251,7 +251,7 @@ class DatagramTransport(WriteHalf):
         self._write_buffer_size += len(data) + _HEADER_SIZE
 
     def _gather(self) -> None:
-        # There is room: the message waits only for others to come along.
+        # There is room: the message waits for others only.
         if not self._gathered_at:
             self._gathered_at = calls.now()
             self._reactor.schedule_flush(self)
@@ -332,7 +332,7 @@ class DatagramTransport(WriteHalf):
     def _wait_writable(self) -> None:
         self.writable = False
         if self._family == socket.AF_UNIX and not self._connected:
-            # The other's queue is full. EPOLLOUT speaks of our own room, and each failed attempt raises it anew.
+            # The receiver's queue is full. EPOLLOUT is about the sender's own buffer, and each failed attempt raises it.
             if self._retry is None:
                 self._retry = self._loop.call_later(self._retry_seconds, self._try_again)
                 self._retry_seconds = min(2 * self._retry_seconds, MAX_RETRY_SECONDS)
@@ -348,7 +348,7 @@ class DatagramTransport(WriteHalf):
                 self._reactor.schedule_flush(self)
 
     def _refused(self, exc: BaseException) -> None:
-        # One message could not be sent. The protocol is told in a turn of its own, never from within sendto().
+        # One message could not be sent. error_received is called in the next turn, never from within sendto().
         if isinstance(exc, OSError):
             self._loop.call_soon(self._call_error_received, exc, context=self._context)
         else:
@@ -361,7 +361,7 @@ class DatagramTransport(WriteHalf):
     def abort(self) -> None:
         """Close without waiting: what the kernel won't take at once is lost."""
         if self._write_buffer and self.writable and self._state < base.LOST and not self._sending:
-            # Gathered: the stdlib's loop has sent it by now. Whoever aborts does not ask what came of it.
+            # What is gathered, asyncio has sent by now.
             self._sending = True
             try:
                 datagrams.send_datagrams(self._number(), self._family, self._sock, self._write_buffer, 0)

@@ -59,9 +59,10 @@ def _innermost(pipe: Any) -> Any:
 class PipeFile:
     """The file of a pipe transport: the file object that was given, and the descriptor to use.
 
-    It belongs to the transport, which closes it at the end. Whoever else has the file object may close it before, so it is
-    asked whether it still has the number (rule 9). The descriptor is made non-blocking, which everybody notices with whom
-    its open file description is shared. Raises ValueError for a file that is no pipe, socket or device.
+    The file object owns the descriptor, this object owns the duplicate if there is one, and the transport closes both at
+    the end. Whoever else has the file object may close it before: it is asked for its number before each system call
+    (rule 9). The descriptor is made non-blocking, for everybody who shares its open file description. Raises ValueError
+    for a file that is no pipe, socket or device.
     """
 
     def __init__(self, loop: Scheduler, pipe: Any, refusal: str) -> None:
@@ -90,7 +91,7 @@ class PipeFile:
     def _begin(
         self, transport: BaseTransport, protocol: asyncio.BaseProtocol, waiter: asyncio.Future[None] | None
     ) -> None:
-        # Have ``connection_made`` called in the next turn; from then on the file is the transport's.
+        # Schedule ``connection_made``; from then on the file is the transport's.
         try:
             transport._protocol = protocol
             if not self.duplicated:

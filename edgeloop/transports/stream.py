@@ -20,13 +20,13 @@ from ..kernel.short_reads import FLAGGED, NOTHING, short_reads_of, short_reads_o
 from . import base
 from .flow import WriteHalf
 
-# Where the last read brought that many bytes, the next is made straight into the bytes object: to copy them costs more than
-# to make one of READ_SIZE and cut it.
+# After a read of that many bytes, the next goes straight into a bytes object of READ_SIZE, which is then cut: copying so
+# many costs more than allocating it.
 LARGE_READ = 32768
-# Where writes are gathered (rule 5), not more than this is held back.
+# Where writes are gathered (rule 5), no more than this many bytes wait.
 SEND_AT_ONCE = 65536
-# A large write goes at once, with what waits before it: it has little to gain, and held back its memory is not free for
-# the next connection's. With many connections the heap grew and shrank in each turn, which cost more than the sending.
+# A write of that many bytes leaves at once, after what waits: gathering saves it little, and its memory is free for the
+# next connection's write. With many connections the heap grew and shrank in each turn, which cost more than the sending.
 LARGE_WRITE = 4096
 
 
@@ -37,11 +37,12 @@ class _AsyncioTransport(asyncio.Transport):
 
 
 class StreamTransport(WriteHalf):
-    """One connection, from the moment its socket is connected.
+    """One connection, from the moment its socket is connected. ``begin`` calls ``connection_made`` and starts reading.
 
-    ``begin`` tells the protocol and starts reading. Without ``sock``, as for a connection that the listener took, the
-    transport owns the descriptor, until somebody asks for the socket object: that owns it from then on, and is closed at
-    the end. A ``sock`` that was given is closed too, but may be its owner's to close or detach before.
+    Without ``sock``, as for a connection that the listener accepted, the transport owns the descriptor. When somebody asks
+    for the socket object, that owns it from then on. A ``sock`` that was given may be closed or detached by its owner.
+    The transport closes each of them at the end: after ``close`` when all is sent, at once after ``abort`` or an error.
+    Threads: as a WriteHalf.
     """
 
     _kind = "socket"
@@ -62,22 +63,24 @@ class StreamTransport(WriteHalf):
         interpreter.attributes_on_demand(self)
         self._start(loop, context, calls.INTEREST_STREAM)
         self._lost_writes = 1  # as on asyncio, where the loss of a socket counts as one
-        # Where no thread is named, only the loop's changes it.
+        # Only the loop's thread changes these, by the methods that are named.
         self._server = server  # set once, None once closed: it counts its connections
-        self._sock: Any = sock  # None: there is no object yet; set by whoever needs one
-        # Set once: somebody else has the socket, and may do with it what we don't see: nothing is gathered.
+        self._sock: Any = sock  # by _use_socket, from None, when the object is needed
+        # Set once. Its owner may use the socket, which is not seen from here: nothing is gathered.
         self._given = sock is not None and not isinstance(sock, ConnectionSocket)
-        self._transport_socket: stdlib.TransportSocket | None = None  # the same object whenever asked
+        self._transport_socket: stdlib.TransportSocket | None = None  # by get_extra_info, once: always the same object
         self._peername = peername  # set once
-        self._sockname: Any = None  # set once it is known
-        self._family = 0  # this and the next: set by use_family
-        self.short_read = NOTHING  # until ``use_family`` says what an accepted one is; NOTHING again under kernel TLS
+        self._sockname: Any = None  # by get_extra_info, once
+        self._family = 0  # by use_family
+        self.short_read = NOTHING  # by use_family, and by read_to_the_end
         self._buffered = False  # by set_protocol: the protocol is a BufferedProtocol
-        self._eof_received = False  # the peer's end came: nothing more is read
-        self._large_read = False  # the last read brought so much that it is better not copied
-        self._eof_written = False  # by write_eof, from any thread that may write
-        self._empty_waiter: asyncio.Future[None] | None = None  # by sendfile, which lets nobody write meanwhile
-        self._sender: Callable[[], object] | None = None  # by sendfile: called when there is room
+        self._eof_received = False  # by _end_of_stream: nothing more is read
+        self._large_read = False  # by _read, of the last one: the next is better not copied
+        self._eof_written = False  # by write_eof
+        self._empty_waiter: asyncio.Future[None] | None = (
+            None  # by make_ and reset_empty_waiter: nobody writes meanwhile
+        )
+        self._sender: Callable[[], object] | None = None  # by set_sender: called when there is room
         if sock is not None:
             says = short_reads_of(sock) if self._given else short_reads_of_kind(sock.family, sock.proto)
             self.use_family(sock.family, says)
@@ -98,7 +101,7 @@ class StreamTransport(WriteHalf):
     # The socket
 
     def use_family(self, family: int, short_read: int) -> None:
-        """What kind of socket it is, and what a short read says: ``short_reads_of_kind``."""
+        """Set the kind of socket, and what a short read says of it: ``short_reads_of_kind``."""
         self._family = family
         self.short_read = short_read
         sock = sockets.object_for(self.fd, self._sock, family)
@@ -106,7 +109,7 @@ class StreamTransport(WriteHalf):
             self._use_socket(sock)
 
     def read_to_the_end(self) -> None:
-        """From now on only EAGAIN says that the socket is empty (rule 2): the kernel has taken on TLS."""
+        """Let only EAGAIN say that the socket is empty (rule 2), from now on: the kernel has taken on TLS."""
         self.short_read = NOTHING
 
     def is_gone(self) -> bool:
@@ -115,7 +118,7 @@ class StreamTransport(WriteHalf):
 
     def _use_socket(self, sock: socket.socket) -> None:
         self._sock = sock
-        # Kept: to look the method up for each call costs more than to call it.
+        # Kept: looking the method up for each call costs more than calling it.
         self._ask = sock.belong_to(self) if isinstance(sock, ConnectionSocket) else sock.fileno
 
     def open_socket(self) -> socket.socket:
@@ -132,7 +135,7 @@ class StreamTransport(WriteHalf):
         """The reactor has an event, or this channel had more to do."""
         if self.readable and not self._paused and not self._eof_received and self._state == base.OPEN:
             if self._buffered:
-                # Within the context as a whole: to enter it for each of the protocol's two methods costs more.
+                # The context is entered once for both of the protocol's methods: entering it twice costs more.
                 interpreter.call_one(self._context, _READ_INTO, self)
             else:
                 self._read()
@@ -180,15 +183,15 @@ class StreamTransport(WriteHalf):
             self._reactor.defer(self)
 
     def _read_all(self) -> None:
-        # EAGAIN, but not for certain at the mark of urgent data: with a signal pending the kernel says so there too.
+        # EAGAIN. At the mark of urgent data it is not certain: with a signal pending the kernel says it there too.
         self.readable = False
         self.hangup = False
         if self.urgent:
             self._rearm_at_urgent_mark()
 
     def _rearm_at_urgent_mark(self) -> None:
-        # At the mark of urgent data one recv would skip the byte that the program may want (MSG_OOB in recv(2)), and two find
-        # what is behind it. The kernel knows whether there is more, and tells: each time after something was read.
+        # At the mark of urgent data one more recv would skip the byte that the program may want (MSG_OOB in recv(2)), and a
+        # second would read what is behind it. The MOD has the kernel say whether there is more, after each read.
         self.readable = False
         self.hangup = False
         self.urgent = False
@@ -255,9 +258,8 @@ class StreamTransport(WriteHalf):
         if type(data) is not bytes:
             if not isinstance(data, (bytes, bytearray, memoryview)):
                 raise TypeError(f"data argument must be a bytes-like object, not {type(data).__name__!r}")
-            data = bytes(
-                memoryview(data)
-            )  # it may leave later, and its owner change it before; items may have any size
+            # It may leave later, and its owner may change it before. By a view: its items may have any size.
+            data = bytes(memoryview(data))
         if self._eof_written:
             raise RuntimeError("Cannot call write() after write_eof()")
         if self._empty_waiter is not None:
@@ -277,7 +279,7 @@ class StreamTransport(WriteHalf):
             and self._write_buffer_size <= SEND_AT_ONCE
             and self._reactor.may_gather(self)
         ):
-            self._reactor.schedule_flush(self)  # as most are: the pure edition is spared a call
+            self._reactor.schedule_flush(self)  # most writes are such: the pure edition saves a call
         else:
             self._leave(size)
 
@@ -289,7 +291,7 @@ class StreamTransport(WriteHalf):
             if not isinstance(data, (bytes, bytearray, memoryview)):
                 raise TypeError(f"data argument must be a bytes-like object, not {type(data).__name__!r}")
         owned = [data if type(data) is bytes else bytes(memoryview(data)) for data in chunks]
-        self._check_writelines()  # again: what made the chunks, and gave their bytes, may have ended the connection
+        self._check_writelines()  # again: the iterable, or a buffer's owner, may have ended the connection
         if self._state >= base.LOST:
             if owned:
                 self._count_lost_write("socket.send() raised exception.")
@@ -309,7 +311,7 @@ class StreamTransport(WriteHalf):
             raise RuntimeError("unable to writelines; sendfile is in progress")
 
     def _leave(self, size: int) -> None:
-        # At once, unless it is little, and the connection has earned that more is gathered first (rule 5).
+        # A write leaves at once, unless it is small and the connection has earned gathering (rule 5).
         if self.writable:
             if (
                 size >= LARGE_WRITE
@@ -357,7 +359,7 @@ class StreamTransport(WriteHalf):
             self._shutdown_write()
 
     def write_eof(self) -> None:
-        """Close our half once what was written has left: the peer reads the end, and we read on."""
+        """Close the sending half once what was written has left: the peer reads the end, and may go on sending."""
         if self._state != base.OPEN or self._eof_written:
             return
         self._eof_written = True
@@ -403,7 +405,7 @@ class StreamTransport(WriteHalf):
             self._reactor.defer(self)
 
     def wait_writable(self) -> None:
-        """The socket has taken all it can: ask the kernel to tell when there is room (rule 4)."""
+        """The socket takes no more: ask the kernel to report when there is room (rule 4)."""
         self.writable = False
         if self.added:
             self._reactor.rearm(self, calls.INTEREST_STREAM | calls.INTEREST_WRITE)
@@ -414,10 +416,10 @@ class StreamTransport(WriteHalf):
         """Close without waiting: what the kernel won't take at once is lost."""
         if self._write_buffer and self.writable and self._state < base.LOST and not self._sending:
             try:
-                # Gathered: the stdlib's loop has sent it by now.
+                # What is gathered, asyncio has sent by now.
                 sockets.send_many(self._number(), self._sock, self._write_buffer)
             except OSError:
-                pass  # whoever aborts doesn't ask
+                pass  # connection_lost(None) follows all the same
         self._force_close(None)
 
     def _before_release(self) -> None:
@@ -486,6 +488,6 @@ class StreamTransport(WriteHalf):
         return f"<{' '.join(words)}>"
 
 
-# As functions of a transport: no bound method is made for each call, and Cython would wrap what it has by the dotted name.
+# As functions of a transport: no bound method is made for each call. By the dotted name Cython would wrap them.
 _READ_INTO = vars(StreamTransport)["_read_into"]
 _END_OF_STREAM = vars(StreamTransport)["_end_of_stream"]
