@@ -46,16 +46,6 @@ def _is_ready(fd: int, event: int) -> bool:
     return bool(look.poll(0))
 
 
-def check_owner(owner: Any, fd: int) -> None:
-    """OSError (EBADF) unless ``owner``, a file object or a socket, still has this number: it may be a stranger's by now."""
-    try:
-        number = owner.fileno()
-    except ValueError:  # closed
-        number = -1
-    if number != fd:
-        raise OSError(errno.EBADF, os.strerror(errno.EBADF))
-
-
 def read(fd: int, device: bool) -> bytes | None:
     """Read at most READ_SIZE bytes: ``b""`` at the end of the file, None if the call would block."""
     try:

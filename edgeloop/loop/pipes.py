@@ -6,8 +6,7 @@ import asyncio
 from typing import Any
 
 from .. import stdlib
-from ..transports.pipe import ReadPipeTransport
-from ..transports.pipe_writing import WritePipeTransport
+from ..transports.pipe import ReadPipeTransport, WritePipeTransport
 from .connections import ProtocolFactory
 from .tasks import Tasks
 

@@ -14,7 +14,7 @@ from collections.abc import Callable
 from typing import Any
 
 from ..core.failures import raise_interruption
-from ..transports.pipe_writing import WritePipeTransport
+from ..transports.pipe import WritePipeTransport
 from ..transports.stream import StreamTransport
 from .sockcalls import SocketCalls
 

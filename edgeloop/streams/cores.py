@@ -12,6 +12,7 @@ import weakref
 from typing import Any
 
 from .. import stdlib
+from ..transports import base
 from ..transports.stream import StreamTransport
 
 DEFAULT_LIMIT = 65536
@@ -324,7 +325,7 @@ class WriterCore:
         if type(self._transport) is StreamTransport:
             transport = self._transport
             transport.push()  # after drain() the kernel has it
-            return not transport._closing
+            return transport._state == base.OPEN
         return not self._transport.is_closing()
 
 
