@@ -56,13 +56,17 @@ class BaseTransport(Channel):
         except BaseException as exc:
             self._report(exc, "Fatal error: protocol.connection_made() call failed.")
         finally:  # after KeyboardInterrupt too: the transport goes on when the loop runs again
-            self._register()
+            refused = self._register()
             if waiter is not None and not waiter.done():
-                waiter.set_result(None)
+                if refused is None:
+                    waiter.set_result(None)
+                else:
+                    waiter.set_exception(refused)
 
-    def _register(self) -> None:
+    def _register(self) -> OSError | None:
+        # Return None, or epoll's error: then the transport is lost, and whoever waits for it learns why.
         if self._state >= LOST:
-            return
+            return None
         interest = self._interest
         if self._waits_for_room():
             interest |= calls.INTEREST_WRITE
@@ -76,6 +80,8 @@ class BaseTransport(Channel):
             self._reactor.defer(self)
         except OSError as exc:
             self._fatal_error(exc, "Fatal error: epoll refused the descriptor")
+            return exc
+        return None
 
     def _waits_for_room(self) -> bool:
         return not self.writable

@@ -83,7 +83,6 @@ async def test_ending_leaves_the_stranger_alone(go: Go, end: str) -> None:
 
 @GONE
 @pytest.mark.edgeloop_only  # asyncio's first transport takes the second's registration away
-<<<<<<< ours
 async def test_the_stranger_has_a_registration_of_its_own(go: Go) -> None:
     ours, theirs = socket.socketpair()
     transport, protocol = await attached(ours)
@@ -133,82 +132,19 @@ async def test_a_connection_that_is_over_has_a_closed_socket() -> None:
         assert transport.get_extra_info("sockname") == address
         assert transport.get_extra_info("peername") == client.getsockname()
     server.close()
-=======
-def test_the_stranger_has_a_registration_of_its_own(run: Run, go: Go) -> None:
-    async def main() -> None:
-        ours, theirs = socket.socketpair()
-        transport, protocol = await attached(ours)
-        c, d = stranger(go(ours))
-        with theirs, d:
-            other, other_protocol = await attached(c)
-            d.send(b"one")
-            await other_protocol.until(lambda: other_protocol.received == b"one")
-            transport.abort()
-            await protocol.lost()
-            await asyncio.sleep(0)
-            d.send(b"two")
-            await other_protocol.until(lambda: other_protocol.received == b"onetwo")
-            assert protocol.received == b""
-            other.abort()
-
-    run(main())
-
-
-def test_what_comes_on_a_detached_socket_is_not_ours(run: Run) -> None:
-    async def main() -> None:
-        ours, theirs = socket.socketpair()
-        _, protocol = await attached(ours)
-        number = ours.detach()
-        with theirs, socket.socket(fileno=number) as owner:
-            theirs.send(b"for the owner")
-            await asyncio.sleep(0.01)
-            assert protocol.received == b""
-            assert owner.recv(100) == b"for the owner"
-            assert isinstance(await protocol.lost(), OSError)
-
-    run(main())
-
-
-def test_a_connection_that_is_over_has_a_closed_socket(run: Run) -> None:
-    async def main() -> None:
-        loop = asyncio.get_running_loop()
-        made: asyncio.Future[Any] = loop.create_future()
-
-        class Server(asyncio.Protocol):
-            def connection_made(self, transport: asyncio.BaseTransport) -> None:
-                made.set_result(transport)
-
-        server = await loop.create_server(Server, "127.0.0.1", 0)
-        address = server.sockets[0].getsockname()
-        with socket.create_connection(address) as client:
-            transport = await made
-            transport.abort()
-            await asyncio.sleep(0.01)
-            sock = transport.get_extra_info("socket")
-            assert sock.fileno() == -1
-            assert sock.family == socket.AF_INET
-            assert transport.get_extra_info("sockname") == address
-            assert transport.get_extra_info("peername") == client.getsockname()
-        server.close()
-
-    run(main())
 
 
 @GONE
-@pytest.mark.edgeloop_only  # asyncio waits for ever: no event will tell of room
-def test_close_ends_a_connection_whose_socket_went_while_it_was_full(run: Run, go: Go) -> None:
-    async def main() -> None:
-        ours, theirs = socket.socketpair()
-        with theirs:
-            transport, protocol = await attached(ours)
-            transport.write(bytes(5_000_000))
-            assert transport.get_write_buffer_size()
-            go(ours)
-            transport.close()
-            error = await protocol.lost()
-            assert isinstance(error, OSError)
-            assert error.errno == errno.EBADF
-            assert protocol.calls.count("connection_lost") == 1
-
-    run(main())
->>>>>>> theirs
+@pytest.mark.edgeloop_only  # asyncio waits for ever: no event comes when there is space
+async def test_close_ends_a_connection_whose_socket_went_while_it_was_full(go: Go) -> None:
+    ours, theirs = socket.socketpair()
+    with theirs:
+        transport, protocol = await attached(ours)
+        transport.write(bytes(5_000_000))
+        assert transport.get_write_buffer_size()
+        go(ours)
+        transport.close()
+        error = await protocol.lost()
+        assert isinstance(error, OSError)
+        assert error.errno == errno.EBADF
+        assert protocol.calls.count("connection_lost") == 1
