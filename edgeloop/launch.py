@@ -111,16 +111,18 @@ def _run_text(source: str, name: str, argv: list[str]) -> None:
 
 
 def _set_path(first: str) -> None:
-    # "python -m edgeloop" had put the current directory first; with -P nothing was.
+    # "python -m edgeloop" has put the current directory first; with -P, nothing.
     if sys.flags.safe_path:
-        if os.path.abspath(sys.argv[0]) == first:  # what holds the program itself is on the path all the same
+        if (
+            os.path.abspath(sys.argv[0]) == first
+        ):  # a folder or archive that is the program itself is on the path all the same
             sys.path.insert(0, first)
     else:
         sys.path[0] = first
 
 
 def _empty_main() -> dict[str, object]:
-    # The names that every __main__ has stay, ours go.
+    # The names that every __main__ has stay; ours are removed.
     names = sys.modules["__main__"].__dict__
     for name in [name for name in names if not (name.startswith("__") and name.endswith("__"))]:
         del names[name]

@@ -1,4 +1,4 @@
-"""How edgeloop is switched on: ``run``, ``new_event_loop``, ``install`` and, where Python still has them, the policy."""
+"""Switching edgeloop on: ``run``, ``new_event_loop``, ``install`` and, where Python still has them, the policy."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ _expectation: running.Expectation | None = None
 
 
 def new_event_loop() -> asyncio.AbstractEventLoop:
-    """A new EventLoop: a ``loop_factory`` for asyncio.Runner, asyncio.run (3.12+), uvicorn and whoever asks for one."""
+    """Return a new EventLoop: a ``loop_factory`` for asyncio.Runner, asyncio.run (3.12+), uvicorn and others."""
     stdlib.logger().debug("Using edgeloop %s, %s edition", __version__, EDITION)
     return EventLoop()
 
 
 def run(main: Coroutine[Any, Any, T], *, debug: bool | None = None) -> T:
-    """asyncio.run on edgeloop: run the coroutine, clean up, return its result. asyncio doc: Runners."""
+    """Run the coroutine on edgeloop, clean up and return its result, as asyncio.run. asyncio doc: Runners."""
     if stdlib.get_running_loop() is not None:
         raise RuntimeError("edgeloop.run() cannot be called from a running event loop")
     with asyncio.Runner(debug=debug, loop_factory=new_event_loop) as runner:
@@ -35,7 +35,7 @@ def run(main: Coroutine[Any, Any, T], *, debug: bool | None = None) -> T:
 
 @functools.cache
 def policy_class() -> type[Any]:
-    """The event loop policy class. AttributeError on a Python without policies (3.16)."""
+    """Return the event loop policy class. AttributeError on a Python without policies (3.16)."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)
         base = getattr(asyncio, "DefaultEventLoopPolicy", None)
@@ -61,17 +61,17 @@ def policy_class() -> type[Any]:
 def install() -> None:
     """Make edgeloop the default of asyncio.run, asyncio.Runner and asyncio.new_event_loop in this process.
 
-    A RuntimeWarning says so if another loop runs all the same: servers such as uvicorn choose theirs themselves.
+    A RuntimeWarning comes if another loop runs all the same: servers such as uvicorn choose theirs themselves.
     """
     make_default()
     expect(_warn, is_default)
 
 
 def make_default() -> None:
-    """What ``install`` does, without a watch over what becomes of it."""
+    """Do what ``install`` does, without the warning."""
     try:
         policy = policy_class()
-    except AttributeError:  # a Python without policies: the function they went through is left
+    except AttributeError:  # a Python without policies
         asyncio.new_event_loop = asyncio.events.new_event_loop = new_event_loop
         return
     with warnings.catch_warnings():
@@ -80,7 +80,7 @@ def make_default() -> None:
 
 
 def is_default() -> bool:
-    """Return True if edgeloop is what asyncio makes when it is asked for a loop."""
+    """Return True if asyncio.new_event_loop makes a loop of edgeloop."""
     try:
         policy = policy_class()
     except AttributeError:
@@ -91,7 +91,7 @@ def is_default() -> bool:
 
 
 def expect(say: Callable[[str], object], holds: Callable[[], bool]) -> None:
-    """Have it said if another loop runs in this process. The first call is the one that counts."""
+    """Call ``say`` if another loop runs in this process. Only the first call counts."""
     global _expectation
     if _expectation is None:
         _expectation = running.Expectation(say, holds)
@@ -101,5 +101,5 @@ def _warn(line: str) -> None:
     try:
         level = 1 + running.outside(sys._getframe())
         warnings.warn(f"edgeloop.install() was called: {line}", RuntimeWarning, stacklevel=level)
-    except RuntimeWarning as warning:  # they are errors; a loop that begins to run is no place for one
+    except RuntimeWarning as warning:  # the program turned warnings into errors; a loop that begins to run raises none
         print(f"RuntimeWarning: {warning}", file=sys.stderr)

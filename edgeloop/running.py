@@ -1,7 +1,7 @@
-"""Which loops run in this process: where edgeloop was asked for and another loop runs, something has to say so.
+"""Which loops run in this process: a warning where edgeloop was asked for and another loop runs.
 
-A loop says that it runs, and in which thread, with ``asyncio._set_running_loop``; that is what is listened to. A loop
-whose extension module was imported before keeps the function that it has found, and is not heard.
+A loop calls ``asyncio._set_running_loop`` when it begins to run; a function in its place sees that. A loop whose extension
+module was imported before keeps the function it found, and is not seen.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ from .loop.event_loop import EventLoop
 
 Loop = asyncio.AbstractEventLoop
 
-#: Servers that choose their loop themselves, and what makes them choose edgeloop. They are told at once: their process
-#: runs for long, and most raise the signal that ends them once more, so that it has no regular end.
+#: Servers that choose their loop themselves, and what makes them choose edgeloop. Their warning comes at once: they run for
+#: long, and most end by a signal that they raise again, so that no exit handler runs.
 SERVERS = {
     "gunicorn": "gunicorn --worker-class edgeloop.gunicorn.UvicornWorker (or AiohttpWorker, ASGIWorker)",
     "uvicorn": 'uvicorn --loop edgeloop:new_event_loop, in a program uvicorn.run(..., loop="edgeloop:new_event_loop")',
@@ -33,12 +33,12 @@ CALLERS = {
     "anyio": 'anyio.run(main, backend_options={"loop_factory": edgeloop.new_event_loop})',
     "twisted": "asyncioreactor.install(edgeloop.new_event_loop())",
 }
-#: What helps whoever else makes a loop.
+#: The advice for anybody else who makes a loop.
 ANYBODY = "loop_factory=edgeloop.new_event_loop, where the loop is made"
 
 
 class Watch:
-    """Has ``started(loop)`` called in the thread of each loop that begins to run. ``stop`` ends it."""
+    """Calls ``started(loop)`` in the thread of each loop that begins to run, until ``stop``."""
 
     def __init__(self, started: Callable[[Loop], object]) -> None:
         before = stdlib.running_loop_setter()
@@ -53,16 +53,16 @@ class Watch:
         stdlib.replace_running_loop_setter(set_running_loop)
 
     def stop(self) -> None:
-        """Put back what was there; not where somebody else has come on top of it."""
+        """Put the former function back, unless somebody has replaced this one."""
         if stdlib.running_loop_setter() is self._ours:
             stdlib.replace_running_loop_setter(self._before)
 
 
 class Expectation:
-    """edgeloop was asked for in this process: ``say`` is called with one line, once, if what runs is another loop.
+    """edgeloop was asked for in this process: calls ``say`` with one line, once, if another loop runs instead.
 
-    A server is told when its loop begins to run. Of other programs it is said at the end, and only if no loop of edgeloop
-    has run: they may well run another one besides.
+    For a server when its loop begins to run; for other programs at exit, and only if no loop of edgeloop has run, since
+    they may run another one besides.
     """
 
     def __init__(self, say: Callable[[str], object], holds: Callable[[], bool] = lambda: True) -> None:
@@ -70,7 +70,7 @@ class Expectation:
         self._holds = holds
         self._process = os.getpid()
         self._was_met = False
-        self._first = ""  # what is to be said of the first loop that wasn't ours
+        self._first = ""  # the line about the first loop that wasn't ours
         self._is_said = False
         self.watch = Watch(self._started)
         atexit.register(self._at_exit)
@@ -104,7 +104,7 @@ def of_what_class(loop: Loop) -> str:
 
 
 def advice(frame: FrameType | None) -> tuple[str, str]:
-    """Return who is among the callers of ``frame`` that chooses loops ("" if nobody is known), and what helps there."""
+    """Return the name of a caller of ``frame`` that chooses loops ("" if none is known), and the advice for it."""
     callers = set()
     while frame is not None:
         callers.add(frame.f_globals.get("__name__", "").partition(".")[0])
@@ -117,7 +117,7 @@ def advice(frame: FrameType | None) -> tuple[str, str]:
 
 
 def outside(frame: FrameType | None) -> int:
-    """Return how many callers of ``frame``, itself included, belong to loops and those that run them."""
+    """Return how many callers of ``frame``, itself included, belong to loops or to programs that run them."""
     depth = 0
     inside = {"edgeloop", "asyncio", *SERVERS, *CALLERS}
     while frame is not None and frame.f_globals.get("__name__", "").partition(".")[0] in inside:

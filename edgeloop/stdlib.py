@@ -1,10 +1,10 @@
-"""The undocumented names of the standard library's modules that edgeloop uses, in one place.
+"""The undocumented names of the standard library that edgeloop uses, in one place.
 
-Three attributes of asyncio's objects are used besides: a task's ``_log_destroy_pending`` (event_loop.py) and
+Besides, it uses three attributes of asyncio's objects: a task's ``_log_destroy_pending`` (event_loop.py) and
 ``_source_traceback`` (tasks.py), and the policy's ``_loop_factory`` (policy.py). The classes of edgeloop.streams inherit from
 asyncio's, and share with them the attributes that tests/package/test_stdlib.py lists.
 
-tests/package/test_stdlib.py holds each against the running Python.
+tests/package/test_stdlib.py checks each against the running Python.
 """
 
 from __future__ import annotations
@@ -49,61 +49,61 @@ _format_callback_source: Callable[..., str] = asyncio.format_helpers._format_cal
 _HIDES_ARGUMENTS = "debug" in inspect.signature(_format_callback_source).parameters
 
 futures = asyncio.futures
-"""Where asyncio's own loops look for Future at each call: who replaces the class does so there."""
+"""The module in which asyncio's own loops look Future up at each call: programs replace the class there."""
 
 tasks = asyncio.tasks
-"""The same for Task; asyncio.Task is another name, which they don't look at."""
+"""The same for Task; they don't look at asyncio.Task."""
 
 LOG_THRESHOLD_FOR_CONNLOST_WRITES = 5
-"""How many writes after the end of a connection go unmentioned; the number of asyncio.constants."""
+"""How many writes after the end of a connection are not logged; the number of asyncio.constants."""
 
 run_module_as_main: Callable[[str, bool], object] = runpy._run_module_as_main  # type: ignore[attr-defined]
-"""What ``python -m`` itself calls: runs a module in ``__main__``; whether to put its file in ``sys.argv[0]``."""
+"""What ``python -m`` calls: runs a module as ``__main__``; the bool says whether its file goes into ``sys.argv[0]``."""
 
 
 def get_running_loop() -> asyncio.AbstractEventLoop | None:
-    """The loop that runs in this thread, None if none does."""
+    """Return the loop that runs in this thread, None if none does."""
     return asyncio.events._get_running_loop()
 
 
 def set_running_loop(loop: asyncio.AbstractEventLoop | None) -> None:
-    """Say which loop runs in this thread."""
+    """Set the loop that runs in this thread; None: none does."""
     asyncio.events._set_running_loop(loop)
 
 
 def running_loop_setter() -> RunningLoopSetter:
-    """The function with which any loop says that it runs."""
+    """Return the function that each loop calls when it begins to run and when it ends."""
     return asyncio.events._set_running_loop
 
 
 def replace_running_loop_setter(function: RunningLoopSetter) -> None:
-    """Have loops call another function to say that they run: those that look it up after this, as asyncio's do."""
+    """Replace that function, for the loops that look it up after this, as asyncio's do."""
     asyncio._set_running_loop = asyncio.events._set_running_loop = function
 
 
 def staggered_race(attempts: Iterable[Callable[[], Any]], delay: float | None, loop: Any) -> Any:
-    """An awaitable of (result of the first attempt that succeeds, ...); the next begins after ``delay`` seconds."""
+    """Return an awaitable of (result of the first attempt that succeeds, ...); each begins ``delay`` seconds later."""
     return asyncio.staggered.staggered_race(attempts, delay, loop=loop)
 
 
 def since(version: tuple[int, int], function: str, keyword: str, given: bool) -> None:
-    """TypeError for a keyword that the running Python's asyncio does not have yet, as a call of it would raise it."""
+    """Raise TypeError for a keyword that the running Python's asyncio doesn't have yet, as a call of it would."""
     if given and sys.version_info < version:
         raise TypeError(f"{function}() got an unexpected keyword argument {keyword!r}")
 
 
 def logger() -> logging.Logger:
-    """The logger "asyncio", as ``asyncio.base_events`` has it at this moment (tests replace it there)."""
+    """Return the logger "asyncio" that ``asyncio.base_events`` has at this moment (tests replace it there)."""
     return asyncio.base_events.logger  # type: ignore[attr-defined, no-any-return]
 
 
 def debug_by_default() -> bool:
-    """Whether a new loop starts in debug mode: PYTHONASYNCIODEBUG or -X dev."""
+    """Return True if a new loop starts in debug mode: PYTHONASYNCIODEBUG or -X dev."""
     return bool(asyncio.coroutines._is_debug_mode())  # type: ignore[attr-defined]
 
 
 def describe_callback(callback: Any, args: tuple[Any, ...], debug: bool) -> str:
-    """A callback and the place of its definition, as asyncio's own handles show it.
+    """Return a callback and the place of its definition, as asyncio's own handles show it.
 
     The arguments are shown in debug mode; older Pythons show them always.
     """
@@ -115,5 +115,5 @@ def describe_callback(callback: Any, args: tuple[Any, ...], debug: bool) -> str:
 
 
 def extract_stack() -> traceback.StackSummary:
-    """The stack of the caller, without line lookups: what debug mode stores in ``_source_traceback``."""
+    """Return the caller's stack, without line lookups: debug mode stores it in ``_source_traceback``."""
     return asyncio.format_helpers.extract_stack()

@@ -1,4 +1,3 @@
-cpdef check_owner(owner, int fd)
 cpdef read(int fd, bint device)
 cpdef int unread(int fd) except -1
 cpdef Py_ssize_t write(int fd, bint device, data) except -2

@@ -50,16 +50,6 @@ def _is_ready(fd: int, event: int) -> bool:
     return bool(poller.poll(0))
 
 
-def check_owner(owner: Any, fd: int) -> None:
-    """Raise OSError (EBADF) unless ``owner``, a file or a socket object, still has this descriptor (rule 9)."""
-    try:
-        number = owner.fileno()
-    except ValueError:  # closed
-        number = -1
-    if number != fd:
-        raise OSError(errno.EBADF, os.strerror(errno.EBADF))
-
-
 def read(fd: int, device: bool) -> bytes | None:
     """Read at most READ_SIZE bytes. Return ``b""`` at the end of the file, None if the call would block."""
     try:

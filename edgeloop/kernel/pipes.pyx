@@ -6,7 +6,7 @@ The calls hold the GIL, because releasing it costs more than the call. Only a re
 from cpython.buffer cimport PyBUF_SIMPLE, PyBuffer_Release, PyObject_GetBuffer
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize
 from cpython.exc cimport PyErr_SetFromErrno
-from libc.errno cimport EBADF, EINVAL, EIO, ENOSYS, EOPNOTSUPP, EPERM, errno
+from libc.errno cimport EINVAL, EIO, ENOSYS, EOPNOTSUPP, EPERM, errno
 from posix.fcntl cimport F_GETFL, O_NONBLOCK, fcntl
 from posix.unistd cimport read as posix_read
 from posix.unistd cimport write as posix_write
@@ -94,16 +94,6 @@ cdef bint is_ready(int fd, short event) noexcept:
     file.events = event
     file.revents = 0
     return poll(&file, 1, 0) > 0
-
-
-cpdef check_owner(owner, int fd):
-    """Raise OSError (EBADF) unless ``owner``, a file or a socket object, still has this descriptor (rule 9)."""
-    try:
-        number = owner.fileno()
-    except ValueError:  # closed
-        number = -1
-    if number != fd:
-        raise OSError(EBADF, os.strerror(EBADF))
 
 
 cpdef read(int fd, bint device):

@@ -24,7 +24,7 @@ Connection = tuple[asyncio.Transport, asyncio.BaseProtocol]
 
 
 def check_tls_timeouts(ssl: Any, handshake: float | None, shutdown: float | None) -> None:
-    """ValueError for a TLS time limit without TLS."""
+    """Raise ValueError for a TLS time limit without TLS."""
     if not ssl:
         if handshake is not None:
             raise ValueError("ssl_handshake_timeout is only meaningful with ssl")
@@ -33,7 +33,7 @@ def check_tls_timeouts(ssl: Any, handshake: float | None, shutdown: float | None
 
 
 def _alternate_families(infos: Iterable[AddressInfo], first_count: int) -> list[AddressInfo]:
-    # RFC 8305, section 4: addresses of one family after another, the first family with first_count in front.
+    # RFC 8305, section 4: the families take turns, after first_count addresses of the first one.
     families: dict[int, list[AddressInfo]] = {}
     for info in infos:
         families.setdefault(info[0], []).append(info)
@@ -44,9 +44,9 @@ def _alternate_families(infos: Iterable[AddressInfo], first_count: int) -> list[
 
 
 def _failure(errors: list[OSError], all_errors: bool) -> BaseException:
-    # What to raise when no address could be reached.
+    # The exception for a host of which no address was reached.
     if not errors:
-        return TimeoutError("create_connection failed")  # the race was ended before any attempt had failed
+        return TimeoutError("create_connection failed")  # the race ended before any attempt had failed
     if all_errors:
         return ExceptionGroup("create_connection failed", errors)
     if all(str(error) == str(errors[0]) for error in errors):
@@ -68,8 +68,148 @@ def _bind_local(sock: socket.socket, family: int, candidates: list[AddressInfo])
     raise error or OSError(f"no matching local address with family={family!r} found")
 
 
+async def _lookup(
+    loop: SocketCalls, address: tuple[Any, ...], family: int, proto: int, flags: int
+) -> list[AddressInfo]:
+    infos = await loop._resolve(address, family=family, type=socket.SOCK_STREAM, proto=proto, flags=flags)
+    if not infos:
+        raise OSError("getaddrinfo() returned empty list")
+    return infos
+
+
+async def _connect_first(
+    loop: SocketCalls,
+    found: list[AddressInfo],
+    local: list[AddressInfo] | None,
+    delay: float | None,
+    all_errors: bool,
+) -> socket.socket:
+    errors: list[OSError] = []
+    sock: socket.socket | None = None
+    connected: list[socket.socket] = []
+    try:
+        if delay is None:
+            for info in found:
+                try:
+                    sock = await _connect_one(loop, errors, info, local)
+                    break
+                except OSError:
+                    continue
+        else:
+
+            async def attempt(info: AddressInfo, errors: list[OSError]) -> socket.socket:
+                connected.append(await _connect_one(loop, errors, info, local))
+                return connected[-1]
+
+            attempts = (functools.partial(attempt, info, errors) for info in found)
+            sock = (await stdlib.staggered_race(attempts, delay, loop=loop))[0]
+        if sock is None:
+            raise _failure(errors, all_errors)
+        return sock
+    except BaseException:
+        sock = None
+        raise
+    finally:
+        for other in connected:  # one that lost the race, or won it when it was cancelled
+            if other is not sock:
+                other.close()
+        del errors  # their tracebacks refer to this frame
+
+
+async def _connect_one(
+    loop: SocketCalls, errors: list[OSError], info: AddressInfo, local: list[AddressInfo] | None
+) -> socket.socket:
+    family, kind, proto, _, address = info
+    sock: socket.socket | None = None
+    try:
+        sock = new_socket(family, kind, proto)
+        sock.setblocking(False)
+        if local is not None:
+            _bind_local(sock, family, local)
+        await loop.sock_connect(sock, address)
+        return sock
+    except OSError as exc:
+        errors.append(exc)
+        if sock is not None:
+            sock.close()
+        raise
+    except BaseException:
+        if sock is not None:
+            sock.close()
+        raise
+    finally:
+        del errors
+
+
+async def _connected(
+    loop: SocketCalls,
+    sock: socket.socket,
+    protocol_factory: ProtocolFactory,
+    ssl: Any,
+    server_hostname: str | None,
+    server_side: bool,
+    handshake_timeout: float | None,
+    shutdown_timeout: float | None,
+    is_ours: bool,
+) -> Connection:
+    """Give a connected socket its protocol and transport, and wait for ``connection_made``, with TLS for the handshake.
+
+    If no transport comes of it, a socket that the loop made is closed, and one that was given stays its owner's.
+    """
+    try:
+        sock.setblocking(False)
+        protocol = protocol_factory()
+        waiter = loop.create_future()
+        if ssl:
+            transport: Any = TLSTransport(
+                loop,  # type: ignore[arg-type]
+                protocol,
+                None if isinstance(ssl, bool) else ssl,
+                waiter,
+                server_side,
+                server_hostname,
+                ssl_handshake_timeout=handshake_timeout,
+                ssl_shutdown_timeout=shutdown_timeout,
+            )
+            _stream_transport(loop, sock, transport._ssl_protocol, None)
+        else:
+            transport = _stream_transport(loop, sock, protocol, waiter)
+    except BaseException:
+        if is_ours:
+            sock.close()
+        raise
+    try:
+        await waiter
+    except BaseException:
+        transport.close()
+        raise
+    finally:
+        # The exception's traceback holds this frame, and the frame holds the future that holds the exception.
+        del waiter
+    return transport, protocol
+
+
+def _stream_transport(
+    loop: SocketCalls, sock: socket.socket, protocol: asyncio.BaseProtocol, waiter: asyncio.Future[None] | None
+) -> asyncio.Transport:
+    """Make the transport of a connected socket; the next turn calls ``connection_made`` and resolves the waiter."""
+    fd = sock.fileno()
+    loop._check_not_a_transport(fd)
+    if sock.family in (socket.AF_INET, socket.AF_INET6):
+        # As asyncio does: small writes leave at once, tcp(7).
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    try:
+        peername = sock.getpeername()
+    except OSError:
+        peername = None  # ENOTCONN: the peer has gone already
+    context = contextvars.copy_context()
+    transport = StreamTransport(loop, fd, sock, protocol, context, peername)
+    loop.call_soon(transport.begin, waiter, context=context)
+    return transport  # type: ignore[return-value]
+
+
 class Connections(SocketCalls):
-    """Clients, as a mixin of EventLoop."""
+    """Clients, as a mixin of EventLoop. A socket that it makes is its own until a transport has it."""
 
     async def create_connection(
         self,
@@ -90,10 +230,11 @@ class Connections(SocketCalls):
         interleave: int | None = None,
         all_errors: bool = False,
     ) -> Connection:
-        """Connect to ``host`` and ``port``, or take a connected ``sock``; the transport and the protocol.
+        """Connect to ``host`` and ``port``, or take a connected ``sock``; return the transport and the protocol.
 
-        With ``happy_eyeballs_delay`` (seconds; RFC 8305 recommends 0.25) the next address is tried after that time while the
-        one before still hangs. Raises OSError, with ``all_errors`` (Python 3.12+) an ExceptionGroup of one for each address.
+        With ``happy_eyeballs_delay`` (seconds; RFC 8305 recommends 0.25) the next address is tried after that time though
+        the one before may still answer. Raises OSError, with ``all_errors`` (Python 3.12+) an ExceptionGroup with one for
+        each address.
         """
         stdlib.since((3, 12), "create_connection", "all_errors", all_errors)
         if server_hostname is not None and not ssl:
@@ -111,87 +252,31 @@ class Connections(SocketCalls):
         if host is not None or port is not None:
             if sock is not None:
                 raise ValueError("host/port and sock can not be specified at the same time")
-            found = await self._lookup((host, port), family, proto, flags)
-            local = None if local_addr is None else await self._lookup(local_addr, family, proto, flags)
+            found = await _lookup(self, (host, port), family, proto, flags)
+            local = None if local_addr is None else await _lookup(self, local_addr, family, proto, flags)
             if interleave:
                 found = _alternate_families(found, interleave)
-            sock = await self._connect_first(found, local, happy_eyeballs_delay, all_errors)
+            sock = await _connect_first(self, found, local, happy_eyeballs_delay, all_errors)
         elif sock is None:
             raise ValueError("host and port was not specified and no sock specified")
         elif sock.type != socket.SOCK_STREAM:
             raise ValueError(f"A Stream Socket was expected, got {sock!r}")
-        transport, protocol = await self._connected(
-            sock, protocol_factory, ssl, server_hostname, False, ssl_handshake_timeout, ssl_shutdown_timeout, is_ours
+        transport, protocol = await _connected(
+            self,
+            sock,
+            protocol_factory,
+            ssl,
+            server_hostname,
+            False,
+            ssl_handshake_timeout,
+            ssl_shutdown_timeout,
+            is_ours,
         )
         if self._debug:
             stdlib.logger().debug(
                 "%r connected to %s:%r: (%r, %r)", transport.get_extra_info("socket"), host, port, transport, protocol
             )
         return transport, protocol
-
-    async def _lookup(self, address: tuple[Any, ...], family: int, proto: int, flags: int) -> list[AddressInfo]:
-        infos = await self._resolve(address, family=family, type=socket.SOCK_STREAM, proto=proto, flags=flags)
-        if not infos:
-            raise OSError("getaddrinfo() returned empty list")
-        return infos
-
-    async def _connect_first(
-        self, found: list[AddressInfo], local: list[AddressInfo] | None, delay: float | None, all_errors: bool
-    ) -> socket.socket:
-        errors: list[OSError] = []
-        sock: socket.socket | None = None
-        connected: list[socket.socket] = []
-        try:
-            if delay is None:
-                for info in found:
-                    try:
-                        sock = await self._connect_one(errors, info, local)
-                        break
-                    except OSError:
-                        continue
-            else:
-
-                async def attempt(info: AddressInfo, errors: list[OSError]) -> socket.socket:
-                    connected.append(await self._connect_one(errors, info, local))
-                    return connected[-1]
-
-                attempts = (functools.partial(attempt, info, errors) for info in found)
-                sock = (await stdlib.staggered_race(attempts, delay, loop=self))[0]
-            if sock is None:
-                raise _failure(errors, all_errors)
-            return sock
-        except BaseException:
-            sock = None
-            raise
-        finally:
-            for other in connected:  # one that came in second, or first in a race that was cancelled then
-                if other is not sock:
-                    other.close()
-            del errors  # they refer to this frame
-
-    async def _connect_one(
-        self, errors: list[OSError], info: AddressInfo, local: list[AddressInfo] | None
-    ) -> socket.socket:
-        family, kind, proto, _, address = info
-        sock: socket.socket | None = None
-        try:
-            sock = new_socket(family, kind, proto)
-            sock.setblocking(False)
-            if local is not None:
-                _bind_local(sock, family, local)
-            await self.sock_connect(sock, address)
-            return sock
-        except OSError as exc:
-            errors.append(exc)
-            if sock is not None:
-                sock.close()
-            raise
-        except BaseException:
-            if sock is not None:
-                sock.close()
-            raise
-        finally:
-            del errors
 
     async def create_unix_connection(
         self,
@@ -204,9 +289,9 @@ class Connections(SocketCalls):
         ssl_handshake_timeout: float | None = None,
         ssl_shutdown_timeout: float | None = None,
     ) -> Connection:
-        """Connect to a Unix socket by ``path``, or take a connected ``sock``; the transport and the protocol.
+        """Connect to a Unix socket by ``path``, or take a connected ``sock``; return the transport and the protocol.
 
-        A full backlog is waited for, as ``sock_connect`` does.
+        Waits while the peer's backlog is full, as ``sock_connect`` does.
         """
         if ssl and server_hostname is None:
             raise ValueError("you have to pass server_hostname when using ssl")
@@ -229,8 +314,16 @@ class Connections(SocketCalls):
             raise ValueError("no path and sock were specified")
         elif sock.family != socket.AF_UNIX or sock.type != socket.SOCK_STREAM:
             raise ValueError(f"A UNIX Domain Stream Socket was expected, got {sock!r}")
-        return await self._connected(
-            sock, protocol_factory, ssl, server_hostname, False, ssl_handshake_timeout, ssl_shutdown_timeout, is_ours
+        return await _connected(
+            self,
+            sock,
+            protocol_factory,
+            ssl,
+            server_hostname,
+            False,
+            ssl_handshake_timeout,
+            ssl_shutdown_timeout,
+            is_ours,
         )
 
     async def connect_accepted_socket(
@@ -242,63 +335,16 @@ class Connections(SocketCalls):
         ssl_handshake_timeout: float | None = None,
         ssl_shutdown_timeout: float | None = None,
     ) -> Connection:
-        """Take over a connection that was accepted elsewhere; the transport and the protocol."""
+        """Take over a connection that was accepted elsewhere; return the transport and the protocol."""
         if sock.type != socket.SOCK_STREAM:
             raise ValueError(f"A Stream Socket was expected, got {sock!r}")
         check_tls_timeouts(ssl, ssl_handshake_timeout, ssl_shutdown_timeout)
         check_not_tls(sock)
-        transport, protocol = await self._connected(
-            sock, protocol_factory, ssl, "", True, ssl_handshake_timeout, ssl_shutdown_timeout, False
+        transport, protocol = await _connected(
+            self, sock, protocol_factory, ssl, "", True, ssl_handshake_timeout, ssl_shutdown_timeout, False
         )
         if self._debug:
             stdlib.logger().debug("%r handled: (%r, %r)", transport.get_extra_info("socket"), transport, protocol)
-        return transport, protocol
-
-    async def _connected(
-        self,
-        sock: socket.socket,
-        protocol_factory: ProtocolFactory,
-        ssl: Any,
-        server_hostname: str | None,
-        server_side: bool,
-        handshake_timeout: float | None,
-        shutdown_timeout: float | None,
-        is_ours: bool,
-    ) -> Connection:
-        """Give a connected socket its protocol and transport, and wait until both know each other.
-
-        If there is to be no transport, a socket that the loop has made is closed, and one that was given is its owner's.
-        """
-        try:
-            sock.setblocking(False)
-            protocol = protocol_factory()
-            waiter = self.create_future()
-            if ssl:
-                transport: Any = TLSTransport(
-                    self,  # type: ignore[arg-type]
-                    protocol,
-                    None if isinstance(ssl, bool) else ssl,
-                    waiter,
-                    server_side,
-                    server_hostname,
-                    ssl_handshake_timeout=handshake_timeout,
-                    ssl_shutdown_timeout=shutdown_timeout,
-                )
-                self._stream_transport(sock, transport._ssl_protocol, None)
-            else:
-                transport = self._stream_transport(sock, protocol, waiter)
-        except BaseException:
-            if is_ours:
-                sock.close()
-            raise
-        try:
-            await waiter
-        except BaseException:
-            transport.close()
-            raise
-        finally:
-            # The exception's traceback holds this frame, and the frame the future that holds the exception.
-            del waiter
         return transport, protocol
 
     async def start_tls(
@@ -327,21 +373,3 @@ class Connections(SocketCalls):
             ssl_handshake_timeout=ssl_handshake_timeout,
             ssl_shutdown_timeout=ssl_shutdown_timeout,
         )
-
-    def _stream_transport(
-        self, sock: socket.socket, protocol: asyncio.BaseProtocol, waiter: asyncio.Future[None] | None
-    ) -> asyncio.Transport:
-        """A transport on a connected socket; ``connection_made`` comes in the next turn, then the waiter is told."""
-        fd = sock.fileno()
-        self._check_not_a_transport(fd)
-        if sock.family in (socket.AF_INET, socket.AF_INET6):
-            # As the stdlib's loop: small writes leave at once, tcp(7).
-            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        try:
-            peername = sock.getpeername()
-        except OSError:
-            peername = None  # ENOTCONN: the peer has gone already
-        context = contextvars.copy_context()
-        transport = StreamTransport(self, fd, sock, protocol, context, peername)
-        self.call_soon(transport.begin, waiter, context=context)
-        return transport  # type: ignore[return-value]

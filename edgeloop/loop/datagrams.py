@@ -14,15 +14,15 @@ from typing import Any
 from .. import stdlib
 from ..transports.datagram import DatagramTransport
 from .connections import ProtocolFactory
-from .servers import Servers
+from .sockcalls import SocketCalls
 
-# What the socket is made with, and bound and connected to: ((family, proto), (local address, remote address)).
+# A socket to try: ((family, proto), (address to bind to, address to connect to)).
 Candidate = tuple[tuple[int, int], tuple[Any, Any]]
 
-_TAKES_ANY_PACKETS = sys.version_info >= (3, 13)  # asyncio's ``sock=``: not of SOCK_DGRAM alone
+_TAKES_ANY_PACKETS = sys.version_info >= (3, 13)  # asyncio's ``sock=`` is not limited to SOCK_DGRAM
 
-# Bound at import: what watches for blocking calls, such as blockbuster in the suites of aiohttp and Starlette, replaces
-# these in os, and knows by asyncio's file names that a loop may make them.
+# Bound at import: tools that look for blocking calls, such as blockbuster in the suites of aiohttp and Starlette, replace
+# these in os, and let asyncio's files alone call them.
 _stat, _unlink = os.stat, os.unlink
 
 
@@ -38,7 +38,7 @@ def _check_given(sock: socket.socket, modifiers: dict[str, Any]) -> None:
 
 
 def _remove_stale(path: str) -> None:
-    # The file of a socket that is no more would keep us from binding; an abstract name has no file.
+    # bind(2) fails while the file of a former socket exists; an abstract name has no file.
     if path[0] == "\x00":
         return
     try:
@@ -58,8 +58,77 @@ def _share_port(sock: socket.socket) -> None:
         raise ValueError(text) from exc
 
 
-class Datagrams(Servers):
-    """Datagram endpoints, as a mixin of EventLoop."""
+async def _candidates(
+    loop: SocketCalls, local_addr: Any, remote_addr: Any, family: int, proto: int, flags: int
+) -> list[Candidate]:
+    if not (local_addr or remote_addr):
+        if family == 0:
+            raise ValueError("unexpected address family")
+        return [((family, proto), (None, None))]
+    if family == socket.AF_UNIX:
+        for path in (local_addr, remote_addr):
+            if path is not None and not isinstance(path, str):
+                raise TypeError("string is expected")
+        if local_addr:
+            _remove_stale(local_addr)
+        return [((family, proto), (local_addr, remote_addr))]
+    found: dict[tuple[int, int], list[Any]] = {}
+    for side, addr in enumerate((local_addr, remote_addr)):
+        if addr is None:
+            continue
+        if not (isinstance(addr, tuple) and len(addr) == 2):
+            raise TypeError("2-tuple is expected")
+        infos = await loop._resolve(addr, family=family, type=socket.SOCK_DGRAM, proto=proto, flags=flags)
+        if not infos:
+            raise OSError("getaddrinfo() returned empty list")
+        for info in infos:
+            found.setdefault((info[0], info[2]), [None, None])[side] = info[4]
+    # A socket has one family: both its addresses must be of it.
+    candidates: list[Candidate] = [
+        (key, (local, remote))
+        for key, (local, remote) in found.items()
+        if not (local_addr and local is None) and not (remote_addr and remote is None)
+    ]
+    if not candidates:
+        raise ValueError("can not get address information")
+    return candidates
+
+
+async def _first_socket(
+    loop: SocketCalls, candidates: list[Candidate], reuse_port: bool, allow_broadcast: bool
+) -> tuple[socket.socket, Any]:
+    """Return a socket of the first candidate that works, and its remote address. Raise OSError if none does."""
+    failures: list[OSError] = []
+    for (family, proto), (local, remote) in candidates:
+        sock: socket.socket | None = None
+        try:
+            sock = socket.socket(family, socket.SOCK_DGRAM, proto)
+            sock.setblocking(False)
+            if reuse_port:
+                _share_port(sock)
+            if allow_broadcast:
+                sock.setsockopt(socket.SOL_SOCKET, socket.SO_BROADCAST, 1)
+            if local:
+                sock.bind(local)
+            if remote and not allow_broadcast:
+                await loop.sock_connect(sock, remote)
+            return sock, remote
+        except OSError as exc:
+            if sock is not None:
+                sock.close()
+            failures.append(exc)
+        except BaseException:
+            if sock is not None:
+                sock.close()
+            raise
+    try:
+        raise failures[0]
+    finally:
+        del failures  # their tracebacks refer to this frame
+
+
+class Datagrams(SocketCalls):
+    """Datagram endpoints, as a mixin of EventLoop. A socket that it makes is its own until a transport has it."""
 
     async def create_datagram_endpoint(
         self,
@@ -74,12 +143,12 @@ class Datagrams(Servers):
         allow_broadcast: bool | None = None,
         sock: socket.socket | None = None,
     ) -> tuple[asyncio.DatagramTransport, asyncio.DatagramProtocol]:
-        """A datagram socket bound to ``local_addr``, or connected to ``remote_addr``, or both; or a given ``sock``.
+        """Bind a datagram socket to ``local_addr``, connect it to ``remote_addr``, or both; or take a ``sock``.
 
-        The addresses are (host, port), with family AF_UNIX paths, where a stale socket file is replaced. ``flags`` are
-        those of getaddrinfo(3); ``reuse_port`` sets SO_REUSEPORT, ``allow_broadcast`` sets SO_BROADCAST and leaves the
-        socket unconnected, so that answers may come from anyone. Raises OSError; ValueError, TypeError for what can't
-        be.
+        Returns the transport and the protocol. The addresses are (host, port), with family AF_UNIX paths, where a stale
+        socket file is replaced. ``flags`` are those of getaddrinfo(3); ``reuse_port`` sets SO_REUSEPORT,
+        ``allow_broadcast`` sets SO_BROADCAST and leaves the socket unconnected, so that anyone may answer. Raises
+        OSError; ValueError or TypeError for wrong arguments.
         """
         remote = None
         is_ours = sock is None
@@ -96,8 +165,8 @@ class Datagrams(Servers):
             _check_given(sock, modifiers)
             sock.setblocking(False)
         else:
-            candidates = await self._datagram_candidates(local_addr, remote_addr, family, proto, flags)
-            sock, remote = await self._first_datagram_socket(candidates, bool(reuse_port), bool(allow_broadcast))
+            candidates = await _candidates(self, local_addr, remote_addr, family, proto, flags)
+            sock, remote = await _first_socket(self, candidates, bool(reuse_port), bool(allow_broadcast))
         try:
             self._check_not_a_transport(sock.fileno())
             protocol: Any = protocol_factory()
@@ -124,70 +193,3 @@ class Datagrams(Servers):
             transport.close()
             raise
         return transport, protocol  # type: ignore[return-value]
-
-    async def _datagram_candidates(
-        self, local_addr: Any, remote_addr: Any, family: int, proto: int, flags: int
-    ) -> list[Candidate]:
-        if not (local_addr or remote_addr):
-            if family == 0:
-                raise ValueError("unexpected address family")
-            return [((family, proto), (None, None))]
-        if family == socket.AF_UNIX:
-            for path in (local_addr, remote_addr):
-                if path is not None and not isinstance(path, str):
-                    raise TypeError("string is expected")
-            if local_addr:
-                _remove_stale(local_addr)
-            return [((family, proto), (local_addr, remote_addr))]
-        found: dict[tuple[int, int], list[Any]] = {}
-        for side, addr in enumerate((local_addr, remote_addr)):
-            if addr is None:
-                continue
-            if not (isinstance(addr, tuple) and len(addr) == 2):
-                raise TypeError("2-tuple is expected")
-            infos = await self._resolve(addr, family=family, type=socket.SOCK_DGRAM, proto=proto, flags=flags)
-            if not infos:
-                raise OSError("getaddrinfo() returned empty list")
-            for info in infos:
-                found.setdefault((info[0], info[2]), [None, None])[side] = info[4]
-        # A socket has one family: both its addresses must be of it.
-        candidates: list[Candidate] = [
-            (key, (local, remote))
-            for key, (local, remote) in found.items()
-            if not (local_addr and local is None) and not (remote_addr and remote is None)
-        ]
-        if not candidates:
-            raise ValueError("can not get address information")
-        return candidates
-
-    async def _first_datagram_socket(
-        self, candidates: list[Candidate], reuse_port: bool, allow_broadcast: bool
-    ) -> tuple[socket.socket, Any]:
-        """The first candidate that can be had, and where everything goes that it sends."""
-        failures: list[OSError] = []
-        for (family, proto), (local, remote) in candidates:
-            sock: socket.socket | None = None
-            try:
-                sock = socket.socket(family, socket.SOCK_DGRAM, proto)
-                sock.setblocking(False)
-                if reuse_port:
-                    _share_port(sock)
-                if allow_broadcast:
-                    sock.setsockopt(socket.SOL_SOCKET, socket.SO_BROADCAST, 1)
-                if local:
-                    sock.bind(local)
-                if remote and not allow_broadcast:
-                    await self.sock_connect(sock, remote)
-                return sock, remote
-            except OSError as exc:
-                if sock is not None:
-                    sock.close()
-                failures.append(exc)
-            except BaseException:
-                if sock is not None:
-                    sock.close()
-                raise
-        try:
-            raise failures[0]
-        finally:
-            del failures  # it refers to this frame

@@ -1,4 +1,4 @@
-"""``EventLoop``: the mixins put together, with running, closing and the exception handler. asyncio doc: Event Loop."""
+"""``EventLoop``: the mixins together, with running, closing and the exception handler. asyncio doc: Event Loop."""
 
 from __future__ import annotations
 
@@ -10,33 +10,42 @@ import threading
 import time
 import traceback
 import warnings
-import weakref
-from collections.abc import AsyncGenerator, Awaitable, Callable, Generator
+from collections.abc import Awaitable, Callable, Generator
 from typing import Any, TypeVar
 
 from .. import stdlib
+from ..core.failures import INTERRUPTIONS, raise_interruption
+from .asyncgens import AsyncGenerators
+from .connections import Connections
 from .datagrams import Datagrams
 from .sendfiles import SendFiles
+from .servers import Servers
 from .signals import Signals
 from .subprocesses import Subprocesses
 
 T = TypeVar("T")
 
-# The C library gives the end of the heap back to the kernel when that much of it is free, at first 128 KiB, and gets it
-# again, page by page, as soon as the next messages come. A block of this size that was freed once makes it wait for twice
-# as much, mallopt(3) M_MMAP_THRESHOLD: 64 streams of 16 KiB took a third less CPU time with that.
+# The C library gives the free end of the heap back to the kernel from 128 KiB on, and the next messages fault it in again,
+# page by page. Once a block of this size was freed it keeps up to twice as much: mallopt(3), M_MMAP_THRESHOLD.
 KEPT_HEAP = 8 * 1024 * 1024
 
 ExceptionHandler = Callable[[asyncio.AbstractEventLoop, dict[str, Any]], object]
 
 
-@functools.cache  # once is enough, and later it might not be free
+@functools.cache  # the C library remembers it; the second time could cost time
 def _keep_heap() -> None:
     bytes(KEPT_HEAP)
 
 
-class EventLoop(Datagrams, Signals, Subprocesses, SendFiles, asyncio.AbstractEventLoop):  # type: ignore[misc]
-    """An asyncio event loop on edge-triggered epoll. One thread runs it; the others use ``call_soon_threadsafe``."""
+class EventLoop(  # type: ignore[misc]
+    Connections, Servers, Datagrams, SendFiles, Subprocesses, Signals, asyncio.AbstractEventLoop
+):
+    """An asyncio event loop on edge-triggered epoll.
+
+    One thread runs it and calls its methods; other threads may call ``call_soon_threadsafe``, and signal handlers too.
+    It owns its epoll set, wake-up eventfd, signal pipe and spare descriptor, its default executor and the resolver's
+    threads, and ``close`` gives them back. Open transports and the program's own descriptors stay open.
+    """
 
     __module__ = "edgeloop.loop"  # where programs find it, and logs say that it is
 
@@ -44,20 +53,18 @@ class EventLoop(Datagrams, Signals, Subprocesses, SendFiles, asyncio.AbstractEve
         super().__init__()
         _keep_heap()
         if sys.version_info < (3, 12):
-            # Python 3.11 is the other way round than its successors (tasks.pxd): it finds the methods of an object that
-            # has attributes in its __dict__ at once, and gives up on one with an empty __dict__.
+            # Unlike its successors (tasks.pxd) Python 3.11 caches method lookups only on an object that has something in
+            # its __dict__.
             self._in_dict = True  # never read
         self._exception_handler: ExceptionHandler | None = None
-        self._asyncgens: weakref.WeakSet[AsyncGenerator[Any, Any]] = weakref.WeakSet()
-        self._asyncgens_shut_down = False
+        self._asyncgens = AsyncGenerators()
         self._clock_resolution = time.get_clock_info("monotonic").resolution  # in seconds; tools look here
         self._selector = self.reactor  # likewise
-        self._outer_hooks: tuple[Any, Any] | None = None  # for asynchronous generators, of whoever runs the loop
         self._origin_depth: int | None = None  # of coroutine origin tracking before debug mode set its own
         if threading.current_thread() is threading.main_thread():
-            # Now, and not when it runs: a loop that could be made runs also when there is no descriptor left.
+            # Now, and not when it runs: a loop that exists can run when no descriptor is left.
             try:
-                self._open_signal_pipe()
+                self._signals.open_pipe(self)
             except BaseException:
                 self.close()
                 raise
@@ -74,32 +81,31 @@ class EventLoop(Datagrams, Signals, Subprocesses, SendFiles, asyncio.AbstractEve
             raise RuntimeError("Cannot run the event loop while another loop is running")
 
     def run_forever(self) -> None:
-        """Run until ``stop`` is called. RuntimeError if closed, running already, or another loop runs in this thread."""
+        """Run until ``stop`` is called. RuntimeError if it is closed or running, or another loop runs in this thread."""
         self._run_forever_setup()
         try:
             self._run_turns()
         finally:
             self._run_forever_cleanup()
 
-    # The two that a foreign run_forever calls around its own turns of _run_once; asyncio has them from 3.13 on.
+    # For a run_forever of others that calls _run_once itself; asyncio has these two from 3.13 on.
 
     def _run_forever_setup(self) -> None:
         self._check_closed()
         self._check_running()
         try:
-            self._outer_hooks = sys.get_asyncgen_hooks()
             self._thread_id = self.reactor.thread = threading.get_ident()
             self._track_origins(self._debug)
-            sys.set_asyncgen_hooks(firstiter=self._asyncgen_begins, finalizer=self._asyncgen_is_dropped)
+            self._asyncgens.set_hooks(self)
             stdlib.set_running_loop(self)
-            self._watch_signals()
+            self._signals.begin_wakeups(self)
         except BaseException:
             self._run_forever_cleanup()
             raise
 
     def _run_forever_cleanup(self) -> None:
         try:
-            self.reactor.flush()  # SystemExit or KeyboardInterrupt has ended the turn
+            self.reactor.flush()  # SystemExit or KeyboardInterrupt may have ended the turn
         finally:
             self._end_run()
 
@@ -107,16 +113,11 @@ class EventLoop(Datagrams, Signals, Subprocesses, SendFiles, asyncio.AbstractEve
         self._stopping = False
         self._thread_id = None
         self.reactor.thread = 0
-        with contextlib.ExitStack() as steps:  # from the last to the first, each one whatever another raises
-            steps.callback(self._restore_hooks)
+        with contextlib.ExitStack() as steps:  # from the last to the first, and all, whatever one raises
+            steps.callback(self._asyncgens.restore_hooks)
             steps.callback(self._track_origins, False)
             steps.callback(stdlib.set_running_loop, None)
-            steps.callback(self._unwatch_signals)
-
-    def _restore_hooks(self) -> None:
-        hooks, self._outer_hooks = self._outer_hooks, None
-        if hooks is not None:
-            sys.set_asyncgen_hooks(*hooks)
+            steps.callback(self._signals.end_wakeups)
 
     def run_until_complete(self, future: Generator[Any, None, T] | Awaitable[T]) -> T:
         """Run until the future is done and return its result or raise its exception; a coroutine becomes a task.
@@ -128,13 +129,13 @@ class EventLoop(Datagrams, Signals, Subprocesses, SendFiles, asyncio.AbstractEve
         is_ours = not asyncio.isfuture(future)
         awaited: Any = asyncio.ensure_future(future, loop=self)  # type: ignore[arg-type]
         if is_ours:
-            awaited._log_destroy_pending = False  # when it is left undone, the exception below says so
+            awaited._log_destroy_pending = False  # the exception below says that it is left undone
         awaited.add_done_callback(_stop_its_loop)
         try:
             self.run_forever()
         except BaseException:
             if is_ours and awaited.done() and not awaited.cancelled():
-                awaited.exception()  # it left through run_forever already: not to be reported as never retrieved
+                awaited.exception()  # run_forever has raised it: it counts as retrieved
             raise
         finally:
             awaited.remove_done_callback(_stop_its_loop)
@@ -145,7 +146,7 @@ class EventLoop(Datagrams, Signals, Subprocesses, SendFiles, asyncio.AbstractEve
     def close(self) -> None:
         """Close the loop: nothing runs on it any more. RuntimeError while it runs; a second close does nothing.
 
-        The default executor is told to stop, not waited for. Transports that are open still are not closed.
+        The default executor is shut down without waiting for it. Open transports stay open.
         """
         if self.is_running():
             raise RuntimeError("Cannot close a running event loop")
@@ -154,14 +155,14 @@ class EventLoop(Datagrams, Signals, Subprocesses, SendFiles, asyncio.AbstractEve
         if self._debug:
             stdlib.logger().debug("Close %r", self)
         self.reactor.flush()
-        self._close_signals()
+        self._signals.close(self)
         self._closed = True
         self._discard()
         self._executor_shut_down = True
         executor, self._default_executor = self._default_executor, None
         if executor is not None:
             executor.shutdown(wait=False)
-        self._close_resolver()
+        self._resolver.close()
         self._spare_descriptor.give_up()
         self.reactor.close()
 
@@ -173,50 +174,22 @@ class EventLoop(Datagrams, Signals, Subprocesses, SendFiles, asyncio.AbstractEve
 
     # Asynchronous generators
 
-    def _asyncgen_begins(self, generator: AsyncGenerator[Any, Any]) -> None:
-        if self._asyncgens_shut_down:
-            warnings.warn(
-                f"asynchronous generator {generator!r} was scheduled after loop.shutdown_asyncgens() call",
-                ResourceWarning,
-                source=self,
-                stacklevel=2,
-            )
-        self._asyncgens.add(generator)
-
-    def _asyncgen_is_dropped(self, generator: AsyncGenerator[Any, Any]) -> None:
-        # Called by the garbage collector, in whatever thread it runs.
-        self._asyncgens.discard(generator)
-        if not self.is_closed():
-            self.call_soon_threadsafe(self.create_task, generator.aclose())
-
     async def shutdown_asyncgens(self) -> None:
         """Close the asynchronous generators that were begun and not finished."""
-        self._asyncgens_shut_down = True
-        generators = list(self._asyncgens)
-        self._asyncgens.clear()
-        results = await asyncio.gather(*(generator.aclose() for generator in generators), return_exceptions=True)
-        for generator, result in zip(generators, results, strict=True):
-            if isinstance(result, Exception):
-                self.call_exception_handler(
-                    {
-                        "message": f"an error occurred during closing of asynchronous generator {generator!r}",
-                        "exception": result,
-                        "asyncgen": generator,
-                    }
-                )
+        await self._asyncgens.shut_down(self)
 
-    # The name in the warning, where a test has closed the loop under its Runner, and this is made and never awaited:
-    # pytest-asyncio, which says so itself, keeps quiet about the coroutine of this name alone.
+    # Where a test closes the loop of its Runner, the coroutine is never awaited. pytest-asyncio reports that itself, and
+    # ignores the interpreter's warning for a coroutine of this name alone.
     shutdown_asyncgens.__qualname__ = "BaseEventLoop.shutdown_asyncgens"
 
     # Exceptions nobody can catch
 
     def get_exception_handler(self) -> ExceptionHandler | None:
-        """The handler that was set, None for the default one."""
+        """Return the handler that was set; None means the default one."""
         return self._exception_handler
 
     def set_exception_handler(self, handler: ExceptionHandler | None) -> None:
-        """Have ``handler(loop, context)`` told of exceptions nobody can catch. TypeError if it isn't callable."""
+        """Call ``handler(loop, context)`` for exceptions nobody can catch. Raise TypeError if it isn't callable."""
         if handler is not None and not callable(handler):
             raise TypeError(f"A callable object or None is expected, got {handler!r}")
         self._exception_handler = handler
@@ -241,16 +214,15 @@ class EventLoop(Datagrams, Signals, Subprocesses, SendFiles, asyncio.AbstractEve
         stdlib.logger().error("\n".join(lines), exc_info=info)
 
     def call_exception_handler(self, context: dict[str, Any]) -> None:
-        """Tell the exception handler. ``context``: ``message``, and where they apply ``exception``, ``future``, ``task``,
+        """Call the exception handler. ``context``: ``message``, and where they apply ``exception``, ``future``, ``task``,
         ``handle``, ``protocol``, ``transport``, ``socket``, ``asyncgen``, ``source_traceback``."""
         handler = self._exception_handler
         if handler is None:
             try:
                 self.default_exception_handler(context)
-            except (SystemExit, KeyboardInterrupt):
-                raise
-            except BaseException:
-                # A subclass's, that fails: nothing is left to tell but the log.
+            except BaseException as exc:
+                raise_interruption(exc)
+                # A subclass's that fails: only the log is left.
                 stdlib.logger().error("Exception in default exception handler", exc_info=True)
             return
         try:
@@ -260,16 +232,14 @@ class EventLoop(Datagrams, Signals, Subprocesses, SendFiles, asyncio.AbstractEve
                 run_in.run(handler, self, context)
             else:
                 handler(self, context)
-        except (SystemExit, KeyboardInterrupt):
-            raise
         except BaseException as exc:
+            raise_interruption(exc)
             try:
                 self.default_exception_handler(
                     {"message": "Unhandled error in exception handler", "exception": exc, "context": context}
                 )
-            except (SystemExit, KeyboardInterrupt):
-                raise
-            except BaseException:
+            except BaseException as error:
+                raise_interruption(error)
                 stdlib.logger().error(
                     "Exception in default exception handler while handling an unexpected error "
                     "in custom exception handler",
@@ -285,7 +255,7 @@ class EventLoop(Datagrams, Signals, Subprocesses, SendFiles, asyncio.AbstractEve
             self.call_soon_threadsafe(self._track_origins, enabled)
 
     def _track_origins(self, enabled: bool) -> None:
-        # A coroutine that was never awaited can tell where it was made.
+        # The warning of a coroutine that was never awaited says where it was made.
         if enabled and self._origin_depth is None:
             self._origin_depth = sys.get_coroutine_origin_tracking_depth()
             sys.set_coroutine_origin_tracking_depth(10)
@@ -295,6 +265,6 @@ class EventLoop(Datagrams, Signals, Subprocesses, SendFiles, asyncio.AbstractEve
 
 
 def _stop_its_loop(future: asyncio.Future[Any]) -> None:
-    if not future.cancelled() and isinstance(future.exception(), (SystemExit, KeyboardInterrupt)):
-        return  # it leaves the loop by itself
+    if not future.cancelled() and isinstance(future.exception(), INTERRUPTIONS):
+        return  # the task has raised it out of the loop
     future.get_loop().stop()

@@ -1,4 +1,4 @@
-"""Executors: what a loop has other threads do. asyncio doc: Executing code in thread or process pools."""
+"""Executors: functions that run in other threads. asyncio doc: Executing code in thread or process pools."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Ts = TypeVarTuple("Ts")
 
 
 class Executors(Tasks):
-    """Executors, as a mixin of EventLoop."""
+    """Executors, as a mixin of EventLoop. Owns the default executor: ``close`` shuts it down."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -25,7 +25,7 @@ class Executors(Tasks):
         self._executor_shut_down = False
 
     def set_default_executor(self, executor: concurrent.futures.ThreadPoolExecutor) -> None:
-        """Set the executor of ``run_in_executor(None, ...)``. TypeError if it is no ThreadPoolExecutor."""
+        """Set the executor of ``run_in_executor(None, ...)``. Raise TypeError if it is no ThreadPoolExecutor."""
         if not isinstance(executor, concurrent.futures.ThreadPoolExecutor):
             raise TypeError("executor must be ThreadPoolExecutor instance")
         self._default_executor = executor
@@ -33,7 +33,10 @@ class Executors(Tasks):
     def run_in_executor(
         self, executor: concurrent.futures.Executor | None, func: Callable[[*Ts], T], *args: *Ts
     ) -> asyncio.Future[T]:
-        """Run ``func(*args)`` in a thread (or in what the executor has); the future gets its result."""
+        """Run ``func(*args)`` in a thread or process of the executor; return a future of its result.
+
+        RuntimeError for the default executor (None) once it is shut down.
+        """
         self._check_closed()
         if self._debug:
             self._check_callback(func, "run_in_executor")
@@ -46,9 +49,9 @@ class Executors(Tasks):
         return asyncio.wrap_future(executor.submit(func, *args), loop=self)  # type: ignore[arg-type]
 
     async def shutdown_default_executor(self, timeout: float | None = None) -> None:
-        """Wait until the default executor's threads are done, at most ``timeout`` seconds (Python 3.12+).
+        """Wait until the default executor's threads have ended, at most ``timeout`` seconds (Python 3.12+).
 
-        A RuntimeWarning if that is not enough.
+        Warns (RuntimeWarning) when the time is over; the executor is shut down without waiting then.
         """
         stdlib.since((3, 12), "shutdown_default_executor", "timeout", timeout is not None)
         self._executor_shut_down = True

@@ -1,7 +1,7 @@
 """Names and addresses: getaddrinfo(3) and getnameinfo(3) in a few threads of their own.
 
-They have their own threads so that a name is looked up while the default executor is full of slow jobs. An address that is
-a literal already needs no thread: AI_NUMERICHOST answers without asking anybody.
+Of their own, so that a lookup doesn't wait for slow jobs of the default executor. A literal address needs no thread: with
+AI_NUMERICHOST the C library asks nobody.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from .executors import Executors
 
 RESOLVER_THREADS = 8
 
-# A plain int: an enum would drop the bits that it has no name for, and let wrong flags pass.
+# A plain int: the enum would drop the bits it has no name for, and wrong flags would pass.
 _NUMERIC_HOST = int(socket.AI_NUMERICHOST)
 
 # (family, type, protocol, canonical name, address), as socket.getaddrinfo gives it.
@@ -27,14 +27,14 @@ def _lookup(host: Any, port: Any, family: int, type: int, proto: int, flags: int
     return [*socket.getaddrinfo(host, port, family, type, proto, flags)]
 
 
-# What this C library answers for an address, by the hints it was given and the address's family: everything but the address.
+# What this C library answers for a literal address, but for the address itself; by the address's family and the hints.
 _answers: dict[tuple[int, int, int, int], list[tuple[socket.AddressFamily, socket.SocketKind, int, str]]] = {}
 _getaddrinfo = socket.getaddrinfo
 
 
 def _lookup_literal(host: Any, port: Any, family: int, type: int, proto: int, flags: int) -> list[AddressInfo]:
-    """As ``_lookup`` of what is an address already: the C library is asked once for each set of hints."""
-    # Whoever has put another function in getaddrinfo's place wants that to be asked.
+    """``_lookup`` for a literal address: asks the C library once for each set of hints."""
+    # A function that somebody put in getaddrinfo's place is always called.
     if (
         flags
         or host.__class__ is not str
@@ -50,8 +50,8 @@ def _lookup_literal(host: Any, port: Any, family: int, type: int, proto: int, fl
         address = (socket.inet_ntop(kind, socket.inet_pton(kind, host)), port, 0, 0)
     else:
         kind = socket.AF_INET
-        address = (host, port)  # inet_pton(3) takes no other way to write it
-    if family not in (0, kind):  # an error, but for what an IPv6 address says of an IPv4 one
+        address = (host, port)  # inet_pton(3) takes no other notation
+    if family not in (0, kind):  # an error, but for an IPv4-mapped IPv6 address
         return _lookup(host, port, family, type, proto, _NUMERIC_HOST)
     hints = (kind, family, type, proto)
     answer = _answers.get(hints)
@@ -62,12 +62,12 @@ def _lookup_literal(host: Any, port: Any, family: int, type: int, proto: int, fl
     return [(*info, address) for info in answer]
 
 
-# The protocol of a type, where none is asked for; any other combination is the C library's to judge.
+# The default protocol of a socket type; the C library judges any other combination.
 _PROTOCOLS = {socket.SOCK_STREAM: socket.IPPROTO_TCP, socket.SOCK_DGRAM: socket.IPPROTO_UDP}
 
 
 def _port_number(port: Any) -> int | None:
-    """A port as a number, whatever int() takes for one, as in asyncio; None for the name of a service."""
+    """Return the port as a number, whatever int() takes for one, as asyncio does; None for the name of a service."""
     if port is None or port in ("", b""):
         return 0
     try:
@@ -79,9 +79,9 @@ def _port_number(port: Any) -> int | None:
 def _resolved(
     host: Any, port: Any, rest: tuple[Any, ...], family: int, type: int, proto: int
 ) -> tuple[Any, Any, int, str, Any] | None:
-    """What a literal address stands for, and so what was resolved before; None for all that has to be looked up.
+    """Return the address info of a literal, which a resolved address is too; None for what needs a lookup.
 
-    As in asyncio nobody is asked, neither the C library nor whoever has put a function in ``socket.getaddrinfo``'s place.
+    As in asyncio this calls nobody, neither the C library nor a function in ``socket.getaddrinfo``'s place.
     """
     protocol = _PROTOCOLS.get(type)  # type: ignore[call-overload]
     if protocol is None or proto not in (0, socket.IPPROTO_TCP, socket.IPPROTO_UDP) or host is None:
@@ -119,7 +119,7 @@ def _is_literal(host: object, port: object) -> bool:
             return False  # a service name, looked up in a file
     elif port is not None and not isinstance(port, int):
         return False
-    # Only what inet_pton(3) takes; getaddrinfo(3) would take "1" for an address too, and a % announces a zone.
+    # Only what inet_pton(3) takes: getaddrinfo(3) takes "1" for an address too. A zone follows the %.
     address = host.partition("%")[0]
     family = socket.AF_INET6 if ":" in address else socket.AF_INET
     try:
@@ -129,26 +129,35 @@ def _is_literal(host: object, port: object) -> bool:
     return True
 
 
+class ResolverThreads:
+    """The threads in which one loop looks names up; made with the first lookup, ended by ``close``."""
+
+    def __init__(self) -> None:
+        self._pool: concurrent.futures.ThreadPoolExecutor | None = None
+        self._forks = 0
+
+    def pool(self, forks: int) -> concurrent.futures.ThreadPoolExecutor:
+        """The pool; a new one if ``forks`` (Reactor.forks) is another than last time: a child inherits no threads."""
+        if self._pool is None or self._forks != forks:
+            self._forks = forks
+            self._pool = concurrent.futures.ThreadPoolExecutor(
+                max_workers=RESOLVER_THREADS, thread_name_prefix="edgeloop-resolver"
+            )
+        return self._pool
+
+    def close(self) -> None:
+        """End the threads; lookups under way are not waited for."""
+        if self._pool is not None:
+            self._pool.shutdown(wait=False, cancel_futures=True)
+            self._pool = None
+
+
 class Resolver(Executors):
     """Name resolution, as a mixin of EventLoop."""
 
     def __init__(self) -> None:
         super().__init__()
-        self._resolver: concurrent.futures.ThreadPoolExecutor | None = None
-        self._resolver_forks = 0  # Reactor.forks when it was made: threads don't come along into a child
-
-    def _resolver_pool(self) -> concurrent.futures.ThreadPoolExecutor:
-        if self._resolver is None or self._resolver_forks != self.reactor.forks:
-            self._resolver_forks = self.reactor.forks
-            self._resolver = concurrent.futures.ThreadPoolExecutor(
-                max_workers=RESOLVER_THREADS, thread_name_prefix="edgeloop-resolver"
-            )
-        return self._resolver
-
-    def _close_resolver(self) -> None:
-        if self._resolver is not None:
-            self._resolver.shutdown(wait=False, cancel_futures=True)
-            self._resolver = None
+        self._resolver = ResolverThreads()
 
     async def getaddrinfo(
         self,
@@ -160,12 +169,14 @@ class Resolver(Executors):
         proto: int = 0,
         flags: int = 0,
     ) -> list[AddressInfo]:
-        """getaddrinfo(3) without blocking the loop. Raises socket.gaierror."""
+        """Call getaddrinfo(3) without blocking the loop. Raises socket.gaierror."""
         self._check_closed()
         if _is_literal(host, port):
             return _lookup_literal(host, port, family, type, proto, flags)
         lookup = self._timed_lookup if self._debug else _lookup
-        return await self.run_in_executor(self._resolver_pool(), lookup, host, port, family, type, proto, flags)
+        return await self.run_in_executor(
+            self._resolver.pool(self.reactor.forks), lookup, host, port, family, type, proto, flags
+        )
 
     def _timed_lookup(self, host: Any, port: Any, family: int, type: int, proto: int, flags: int) -> list[AddressInfo]:
         what = f"{host!r}:{port!r}, family={family!r}, type={type!r}, proto={proto!r}, flags={flags!r}"
@@ -183,12 +194,12 @@ class Resolver(Executors):
     async def getnameinfo(
         self, sockaddr: tuple[str, int] | tuple[str, int, int, int], flags: int = 0
     ) -> tuple[str, str]:
-        """getnameinfo(3) without blocking the loop. Raises socket.gaierror."""
+        """Call getnameinfo(3) without blocking the loop. Raises socket.gaierror."""
         self._check_closed()
         numeric = socket.NI_NUMERICHOST | socket.NI_NUMERICSERV
         if flags & numeric == numeric:
             return socket.getnameinfo(sockaddr, flags)
-        return await self.run_in_executor(self._resolver_pool(), socket.getnameinfo, sockaddr, flags)
+        return await self.run_in_executor(self._resolver.pool(self.reactor.forks), socket.getnameinfo, sockaddr, flags)
 
     async def _resolve(
         self,
@@ -199,13 +210,13 @@ class Resolver(Executors):
         proto: int = 0,
         flags: int = 0,
     ) -> list[AddressInfo]:
-        """The addresses a (host, port, ...) stands for; what follows the port (flow and scope of IPv6) is kept."""
+        """Return the address infos of (host, port, ...); what follows the port (IPv6's flow and scope) is kept."""
         self._check_closed()
         if not isinstance(address, (tuple, list)) or not 2 <= len(address) <= 4:
             raise TypeError(f"an address is (host, port), for IPv6 with flow and scope, not {address!r}")
         host, port, *rest = address
         if hasattr(port, "__index__"):
-            port = operator.index(port)  # the C library's own wrapper takes no other kind of int
+            port = operator.index(port)  # socket.getaddrinfo takes no other kind of int
             if not 0 <= port <= 65535:
                 raise OverflowError(f"port must be 0-65535, not {port}")  # getaddrinfo(3) would take it modulo 65536
         known = _resolved(host, port, tuple(rest), family, type, proto)

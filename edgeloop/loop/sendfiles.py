@@ -1,7 +1,7 @@
 """``sendfile`` and ``sock_sendfile``: from the page cache to the socket, sendfile(2). asyncio doc: Event Loop.
 
-Where the kernel refuses (no regular file, a file without a descriptor) or the bytes have to be encrypted, the file is
-read in a thread and written like anything else.
+Where sendfile(2) can't do it (no regular file, no descriptor, bytes to be encrypted) a thread reads the file, and its bytes
+are written like any others.
 """
 
 from __future__ import annotations
@@ -13,11 +13,12 @@ import socket
 from collections.abc import Callable
 from typing import Any
 
-from ..transports.pipe_writing import WritePipeTransport
+from ..core.failures import raise_interruption
+from ..transports.pipe import WritePipeTransport
 from ..transports.stream import StreamTransport
-from .servers import Servers
+from .sockcalls import SocketCalls
 
-# One system call sends no more than that, so that a fast peer does not keep the others waiting (rule 3).
+# The limit of one sendfile(2), so that a fast peer doesn't keep the others waiting (rule 3).
 MAX_AT_ONCE = 1 << 20
 READ_SIZE = 262144  # of the fallback
 
@@ -38,16 +39,16 @@ def _check_arguments(sock: Any, file: Any, offset: Any, count: Any) -> None:
         raise ValueError(f"offset must be a non-negative integer (got {offset!r})")
 
 
-# Bound at import: what watches for blocking calls, such as blockbuster in the suites of aiohttp and Starlette, replaces
-# this one in os, and knows by asyncio's file names that a loop may make them.
+# Bound at import: tools that look for blocking calls, such as blockbuster in the suites of aiohttp and Starlette, replace
+# it in os, and let asyncio's files alone call it.
 _sendfile = os.sendfile
 
 
 class _Sending:
-    """A file on its way into a socket: how far it has come.
+    """A file that is being sent to a socket, and how much of it was.
 
-    Both are asked for their descriptor each time: their owners may close them meanwhile, and a number that was kept would be
-    somebody else's (rule 9).
+    It owns neither. Their owners may close them meanwhile, and a number that was kept would be another file's then: each
+    step asks both for their descriptor (rule 9).
     """
 
     def __init__(self, sock: Any, file: Any, offset: int, count: int | None) -> None:
@@ -63,9 +64,9 @@ class _Sending:
         self._complete = False
 
     def step(self) -> bool:
-        """Send one piece; whether that was the last. Raises BlockingIOError if the socket takes nothing now.
+        """Send one piece. Return True if it was the last. Raise BlockingIOError if the socket takes nothing now.
 
-        OSError (EBADF) if the socket was closed, ValueError, as all its methods, if the file was.
+        OSError (EBADF) if the socket is closed, ValueError, as the file's own methods, if the file is.
         """
         size = MAX_AT_ONCE if self._left is None else min(self._left - self.sent, MAX_AT_ONCE)
         file_fd = self._file.fileno()
@@ -77,8 +78,8 @@ class _Sending:
         except (BlockingIOError, ConnectionError):
             raise
         except OSError as exc:
-            # EINVAL, ENOSYS, ESPIPE, EOVERFLOW and what a file system has besides: if nothing went yet, reading the
-            # file may still do. EBADF and ENOTCONN will come again from there.
+            # EINVAL, ENOSYS, ESPIPE, EOVERFLOW and a file system's own: if nothing was sent yet, the fallback may do. It
+            # meets EBADF and ENOTCONN again.
             if self.sent == 0:
                 raise asyncio.SendfileNotAvailableError("os.sendfile call failed") from exc
             raise
@@ -87,7 +88,7 @@ class _Sending:
         return self._complete
 
     def leave(self) -> None:
-        """Leave the file's position behind the last byte that went, as asyncio does. A closed file has none."""
+        """Set the file's position behind the last byte that was sent, as asyncio does. A closed file has none."""
         if self.sent or self._complete:
             try:
                 file_fd = self._file.fileno()
@@ -97,7 +98,7 @@ class _Sending:
 
 
 class _FallbackProtocol(asyncio.Protocol):
-    """Stands in for a transport's protocol while a file is written to it, to know when there is room."""
+    """Takes the place of a transport's protocol while a file is written to it, to wait while the buffer is full."""
 
     def __init__(self, transport: Any) -> None:
         self._transport = transport
@@ -114,7 +115,7 @@ class _FallbackProtocol(asyncio.Protocol):
             self._transport.resume_reading()
 
     async def wait_writable(self) -> None:
-        """Wait until the transport would not ask to pause. ConnectionError if it closes."""
+        """Wait until the write buffer is below its high-water mark. ConnectionError if the transport closes."""
         if self._transport.is_closing():
             raise ConnectionError("Connection closed by peer")
         if self._transport.get_write_buffer_size() > self._transport.get_write_buffer_limits()[1]:
@@ -147,17 +148,17 @@ class _FallbackProtocol(asyncio.Protocol):
         raise RuntimeError("Invalid state: reading should be paused")
 
 
-class SendFiles(Servers):
-    """Sending files, as a mixin of EventLoop."""
+class SendFiles(SocketCalls):
+    """Sending files, as a mixin of EventLoop. The file and the socket stay their owners'."""
 
     async def sock_sendfile(
         self, sock: socket.socket, file: Any, offset: int = 0, count: int | None = None, *, fallback: bool | None = True
     ) -> int:
-        """Send ``count`` bytes (None: up to its end) of a file from ``offset`` on; how many went.
+        """Send ``count`` bytes (None: up to its end) of a file from ``offset`` on; return how many were sent.
 
-        The file, opened in binary mode, is left positioned behind them, after an exception too. Without ``fallback``,
-        asyncio.SendfileNotAvailableError where sendfile(2) can't do it. ValueError and TypeError for wrong arguments,
-        OSError from the socket.
+        The file, opened in binary mode, is left positioned behind them, after an exception too. Without ``fallback`` it
+        raises asyncio.SendfileNotAvailableError where sendfile(2) can't do it. ValueError and TypeError for wrong
+        arguments, OSError from the socket.
         """
         self._check_socket(sock)
         _check_arguments(sock, file, offset, count)
@@ -174,7 +175,7 @@ class SendFiles(Servers):
         def send_on() -> int:
             if sending.step():
                 return sending.sent
-            raise InterruptedError  # there may be room left, but the rest has to wait for another turn
+            raise InterruptedError  # the socket may take more, but the rest waits for another turn (rule 3)
 
         try:
             try:
@@ -201,7 +202,7 @@ class SendFiles(Servers):
     ) -> int:
         """Send ``count`` bytes (None: up to its end) of a file from ``offset`` on, after what was written.
 
-        Returns how many went. The file, opened in binary mode, is left positioned behind them, after an exception too.
+        Returns how many were sent. The file, opened in binary mode, is left positioned behind them, after an exception too.
         RuntimeError for a transport that closes or that can't send files; without ``fallback`` also for an encrypted
         one, and asyncio.SendfileNotAvailableError where sendfile(2) can't do it. ConnectionError if the connection is
         lost. While sendfile(2) is at work the transport's ``write`` raises RuntimeError, and it does not read.
@@ -243,7 +244,7 @@ class SendFiles(Servers):
         done: asyncio.Future[int] = self.create_future()
 
         def send_on() -> None:
-            # Called by the transport in a turn in which there is room.
+            # The transport calls it in a turn in which the socket is writable.
             if done.done():
                 return
             try:
@@ -256,9 +257,8 @@ class SendFiles(Servers):
             except BlockingIOError:
                 transport.wait_writable()
                 transport.set_sender(send_on)
-            except (SystemExit, KeyboardInterrupt):
-                raise
             except BaseException as exc:
+                raise_interruption(exc)
                 done.set_exception(exc)
 
         try:
@@ -281,7 +281,7 @@ class SendFiles(Servers):
             protocol.restore()
 
     async def _copy(self, file: Any, offset: int, count: int | None, write: Callable[[memoryview], Any]) -> int:
-        """Read the file in a thread and hand it to ``write``, a coroutine function; how many bytes went."""
+        """Read the file in a thread and pass it to ``write``, a coroutine function. Return the number of bytes."""
         can_seek = hasattr(file, "seek") and (not hasattr(file, "seekable") or file.seekable())
         if can_seek:
             file.seek(offset)
@@ -305,7 +305,7 @@ _NO_STREAMS = (asyncio.DatagramTransport, WritePipeTransport)  # though they are
 
 
 def _mode(transport: Any) -> str:
-    # How files go into a transport: asyncio's own say it in an attribute, one of NATIVE's names or UNSUPPORTED.
+    # How files are sent by a transport; asyncio's own transports have an attribute for it.
     if isinstance(transport, StreamTransport):
         return "TRY_NATIVE"
     said = getattr(transport, "_sendfile_compatible", None)

@@ -19,15 +19,15 @@ from ..transports.stream import StreamTransport
 from ..transports.tls.handshake import check_timeouts
 from ..transports.tls.handshake_limiter import HandshakeLimiter
 from ..transports.tls.transport import TLSTransport
-from .connections import Connections, ProtocolFactory, check_tls_timeouts
-from .resolver import AddressInfo
+from .connections import ProtocolFactory, check_tls_timeouts
+from .resolver import AddressInfo, Resolver
 from .sockcalls import check_not_tls
 
-# asyncio removes the path of a Unix server with the server from 3.13 on.
+# From 3.13 on asyncio removes the socket file of a Unix server when the server closes.
 _CLEANS_UP = sys.version_info >= (3, 13)
 
-# Bound at import: what watches for blocking calls, such as blockbuster in the suites of aiohttp and Starlette, replaces
-# these in os, and knows by asyncio's file names that a loop may make them.
+# Bound at import: tools that look for blocking calls, such as blockbuster in the suites of aiohttp and Starlette, replace
+# these in os, and let asyncio's files alone call them.
 _stat, _unlink = os.stat, os.unlink
 
 
@@ -38,7 +38,7 @@ def _check_tls_context(ssl: Any, handshake: float | None, shutdown: float | None
 
 
 def _bind(info: AddressInfo, reuse_address: bool, reuse_port: bool, keep_alive: bool) -> socket.socket | None:
-    # A bound socket; None if this machine lacks the family or the address.
+    # Return a bound socket, or None if this machine lacks the family or the address.
     family, kind, proto, _, address = info
     try:
         sock = socket.socket(family, kind, proto)
@@ -56,7 +56,7 @@ def _bind(info: AddressInfo, reuse_address: bool, reuse_port: bool, keep_alive: 
         if keep_alive:
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, True)
         if family == socket.AF_INET6:
-            # ipv6(7): or it would take the IPv4 port as well, for which there is a socket of its own.
+            # ipv6(7): else it takes the IPv4 port as well, which has a socket of its own.
             sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, True)
         sock.bind(address)
     except OSError as exc:
@@ -78,7 +78,7 @@ def _bind_path(path: Any) -> socket.socket:
         if path[0] not in (0, "\x00"):  # an abstract name has no file
             try:
                 if stat.S_ISSOCK(_stat(path).st_mode):
-                    _unlink(path)  # of a server that is no more
+                    _unlink(path)  # of a server that has ended
             except FileNotFoundError:
                 pass
             except OSError as exc:
@@ -96,7 +96,7 @@ def _bind_path(path: Any) -> socket.socket:
 
 
 def _unlinker(sock: socket.socket) -> Callable[[], None] | None:
-    # Removes the file of a Unix server, unless another has taken the path since.
+    # Return what removes the file of a Unix server, unless another server has taken the path since.
     path = sock.getsockname()
     if not path or path[0] in (0, "\x00"):
         return None
@@ -117,8 +117,103 @@ def _unlinker(sock: socket.socket) -> Callable[[], None] | None:
     return unlink
 
 
-class Servers(Connections):
-    """Servers, as a mixin of EventLoop."""
+async def _lookup_all(
+    loop: Servers, host: str | bytes | Iterable[str] | None, port: str | int | None, family: int, flags: int
+) -> list[AddressInfo]:
+    if host is None or host == "":
+        hosts: list[Any] = [None]
+    elif isinstance(host, (str, bytes)) or not isinstance(host, Iterable):
+        hosts = [host]
+    else:
+        hosts = list(host)
+    found = await asyncio.gather(
+        *(loop._resolve((name, port), family=family, type=socket.SOCK_STREAM, flags=flags) for name in hosts)
+    )
+    for name, infos in zip(hosts, found, strict=True):
+        if not infos:
+            raise OSError(f"getaddrinfo({name!r}) returned empty list")
+    # One address may come from several names.
+    return list(dict.fromkeys(info for infos in found for info in infos))
+
+
+async def _serve(
+    loop: Servers,
+    sockets: list[socket.socket],
+    protocol_factory: ProtocolFactory,
+    backlog: int,
+    ssl: Any,
+    handshake_timeout: float | None,
+    shutdown_timeout: float | None,
+    start_serving: bool,
+    *,
+    is_ours: bool,
+    cleanup: bool = False,
+) -> Server:
+    # If no server comes of it, sockets that the loop made are closed, and one that was given stays its owner's.
+    server: Server | None = None
+    try:
+        unlink = _unlinker(sockets[0]) if cleanup else None
+        connect = _tls_connect(loop, ssl, handshake_timeout, shutdown_timeout) if ssl else None
+        server = Server(loop, sockets, protocol_factory, backlog, loop._spare_descriptor, connect, unlink, ssl or None)
+        if start_serving:
+            await server.start_serving()
+    except BaseException:
+        if server is not None:
+            server._stop_listening()
+        if is_ours and server is not None:
+            server.close()
+        elif is_ours:
+            for sock in sockets:
+                sock.close()
+        raise
+    if loop._debug:
+        stdlib.logger().info("%r is serving", server)
+    return server
+
+
+def _tls_connect(loop: Servers, ssl: Any, handshake_timeout: float | None, shutdown_timeout: float | None) -> Connect:
+    """Return the function that makes the TLS transport of an accepted connection."""
+    check_timeouts(handshake_timeout, shutdown_timeout)
+    limiter = HandshakeLimiter(loop)  # type: ignore[arg-type]
+
+    def connect(
+        peername: Any, protocol: asyncio.BaseProtocol, context: contextvars.Context, server: Any
+    ) -> StreamTransport:
+        tls = TLSTransport(
+            loop,  # type: ignore[arg-type]
+            protocol,
+            ssl,
+            _handshake_report(loop, protocol) if loop._debug else None,
+            True,
+            ssl_handshake_timeout=handshake_timeout,
+            ssl_shutdown_timeout=shutdown_timeout,
+            server=server,
+            limiter=limiter,
+        )
+        return StreamTransport(loop, -1, None, tls._ssl_protocol, context, peername)  # type: ignore[arg-type]
+
+    return connect
+
+
+def _handshake_report(loop: Servers, protocol: asyncio.BaseProtocol) -> asyncio.Future[None]:
+    # Clients often leave in the middle of a handshake: reported in debug mode only, as asyncio does.
+    def report(waiter: asyncio.Future[None]) -> None:
+        if not waiter.cancelled() and waiter.exception() is not None:
+            loop.call_exception_handler(
+                {
+                    "message": "Error on transport creation for incoming connection",
+                    "exception": waiter.exception(),
+                    "protocol": protocol,
+                }
+            )
+
+    waiter = loop.create_future()
+    waiter.add_done_callback(report)
+    return waiter
+
+
+class Servers(Resolver):
+    """Servers, as a mixin of EventLoop. Its listening sockets are its own until a Server has them."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -142,7 +237,7 @@ class Servers(Connections):
         ssl_shutdown_timeout: float | None = None,
         start_serving: bool = True,
     ) -> Server:
-        """Listen on every address of ``host`` (one, several, or None for all interfaces), or on a bound ``sock``.
+        """Listen on every address of ``host`` (one name, several, or None for all interfaces), or on a bound ``sock``.
 
         ``backlog`` is that of listen(2), ``reuse_port`` lets several processes share the port, ``keep_alive``
         (Python 3.13+) sets SO_KEEPALIVE on the connections. Raises OSError.
@@ -154,7 +249,7 @@ class Servers(Connections):
         if host is not None or port is not None:
             if sock is not None:
                 raise ValueError("host/port and sock can not be specified at the same time")
-            infos = await self._lookup_all(host, port, family, flags)
+            infos = await _lookup_all(self, host, port, family, flags)
             sockets: list[socket.socket] = []
             try:
                 for info in infos:
@@ -174,7 +269,8 @@ class Servers(Connections):
         else:
             sock.setblocking(False)
             sockets = [sock]
-        return await self._serve(
+        return await _serve(
+            self,
             sockets,
             protocol_factory,
             backlog,
@@ -184,24 +280,6 @@ class Servers(Connections):
             start_serving,
             is_ours=sock is None,
         )
-
-    async def _lookup_all(
-        self, host: str | bytes | Iterable[str] | None, port: str | int | None, family: int, flags: int
-    ) -> list[AddressInfo]:
-        if host is None or host == "":
-            hosts: list[Any] = [None]
-        elif isinstance(host, (str, bytes)) or not isinstance(host, Iterable):
-            hosts = [host]
-        else:
-            hosts = list(host)
-        found = await asyncio.gather(
-            *(self._resolve((name, port), family=family, type=socket.SOCK_STREAM, flags=flags) for name in hosts)
-        )
-        for name, infos in zip(hosts, found, strict=True):
-            if not infos:
-                raise OSError(f"getaddrinfo({name!r}) returned empty list")
-        # One address may come from several names.
-        return list(dict.fromkeys(info for infos in found for info in infos))
 
     async def create_unix_server(
         self,
@@ -233,7 +311,8 @@ class Servers(Connections):
             raise ValueError(f"A UNIX Domain Stream Socket was expected, got {sock!r}")
         else:
             sock.setblocking(False)
-        return await self._serve(
+        return await _serve(
+            self,
             [sock],
             protocol_factory,
             backlog,
@@ -244,78 +323,3 @@ class Servers(Connections):
             is_ours=is_ours,
             cleanup=cleanup_socket,
         )
-
-    async def _serve(
-        self,
-        sockets: list[socket.socket],
-        protocol_factory: ProtocolFactory,
-        backlog: int,
-        ssl: Any,
-        handshake_timeout: float | None,
-        shutdown_timeout: float | None,
-        start_serving: bool,
-        *,
-        is_ours: bool,
-        cleanup: bool = False,
-    ) -> Server:
-        # If there is to be no server, sockets that the loop has made are closed, and one that was given is its owner's.
-        server: Server | None = None
-        try:
-            unlink = _unlinker(sockets[0]) if cleanup else None
-            connect = self._tls_connect(ssl, handshake_timeout, shutdown_timeout) if ssl else None
-            server = Server(
-                self, sockets, protocol_factory, backlog, self._spare_descriptor, connect, unlink, ssl or None
-            )
-            if start_serving:
-                await server.start_serving()
-        except BaseException:
-            if server is not None:
-                server._stop_listening()
-            if is_ours and server is not None:
-                server.close()
-            elif is_ours:
-                for sock in sockets:
-                    sock.close()
-            raise
-        if self._debug:
-            stdlib.logger().info("%r is serving", server)
-        return server
-
-    def _tls_connect(self, ssl: Any, handshake_timeout: float | None, shutdown_timeout: float | None) -> Connect:
-        """What the listener gives an accepted connection: a transport with TLS on it, and nobody who waits for it."""
-        check_timeouts(handshake_timeout, shutdown_timeout)
-        limiter = HandshakeLimiter(self)  # type: ignore[arg-type]
-
-        def connect(
-            peername: Any, protocol: asyncio.BaseProtocol, context: contextvars.Context, server: Any
-        ) -> StreamTransport:
-            tls = TLSTransport(
-                self,  # type: ignore[arg-type]
-                protocol,
-                ssl,
-                self._handshake_report(protocol) if self._debug else None,
-                True,
-                ssl_handshake_timeout=handshake_timeout,
-                ssl_shutdown_timeout=shutdown_timeout,
-                server=server,
-                limiter=limiter,
-            )
-            return StreamTransport(self, -1, None, tls._ssl_protocol, context, peername)  # type: ignore[arg-type]
-
-        return connect
-
-    def _handshake_report(self, protocol: asyncio.BaseProtocol) -> asyncio.Future[None]:
-        # Clients leave in the middle of a handshake all the time: worth telling in debug mode only, as asyncio does.
-        def report(waiter: asyncio.Future[None]) -> None:
-            if not waiter.cancelled() and waiter.exception() is not None:
-                self.call_exception_handler(
-                    {
-                        "message": "Error on transport creation for incoming connection",
-                        "exception": waiter.exception(),
-                        "protocol": protocol,
-                    }
-                )
-
-        waiter = self.create_future()
-        waiter.add_done_callback(report)
-        return waiter

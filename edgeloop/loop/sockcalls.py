@@ -1,7 +1,7 @@
-"""``add_reader`` and ``add_writer``, and the ``sock_*`` coroutines on top. asyncio doc: Working with socket objects directly.
+"""``add_reader``, ``add_writer`` and the ``sock_*`` coroutines. asyncio doc: Working with socket objects directly.
 
-Each call first tries; only when that would block does it wait for the descriptor and try again. The socket stays the
-caller's: nothing of it stays registered longer than a few turns after the call (watch.py).
+Each coroutine tries its system call first, and waits for the descriptor only if the call would block. The socket stays
+the caller's; its registration outlives the call by a few turns (registration.py).
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from .watch import UNKNOWN, Watch
 
 T = TypeVar("T")
 
-# How long to wait before a full backlog of a Unix socket is tried again: twice as long each time, up to the longest.
+# The pause before connect(2) to a Unix socket with a full backlog is tried again; doubled each time up to the maximum.
 BACKLOG_SECONDS = 0.001
 MAX_BACKLOG_SECONDS = 0.1
 
@@ -40,22 +40,22 @@ def _descriptor_of(fileobj: Any) -> int:
 
 
 def check_not_tls(sock: Any) -> None:
-    """TypeError for an ssl.SSLSocket: its reads and writes are not the descriptor's."""
+    """Raise TypeError for an ssl.SSLSocket: its reads and writes are not the descriptor's."""
     if isinstance(sock, ssl.SSLSocket):
         raise TypeError("Socket cannot be of type SSLSocket")
 
 
 class SocketCalls(Resolver):
-    """Descriptors and sockets of the user's, as a mixin of EventLoop."""
+    """Descriptors and sockets that the program owns, as a mixin of EventLoop. For the loop's thread alone."""
 
     # Readers and writers
 
     def _channel(self, fd: int) -> Channel | None:
-        """What is registered under a number that still is its own."""
+        """Return the channel that is registered under a number, None if there is none or the number isn't its any more."""
         channel = self.reactor.find(fd)
         listening = getattr(channel, "sock", None)
         if channel is not None and listening is not None and listening.fileno() != fd:
-            self.reactor.remove(channel)  # a server's socket that was closed under it
+            self.reactor.remove(channel)  # a listener whose socket was closed without a word
             return None
         return channel
 
@@ -64,7 +64,7 @@ class SocketCalls(Resolver):
         if isinstance(channel, Watch):
             watched = channel.fileobj
             if isinstance(watched, socket.socket) and watched.fileno() != fd:
-                # Closed without remove_reader or remove_writer, and the number is another socket's by now.
+                # Closed without remove_reader or remove_writer; the number is another socket's by now.
                 channel.fileobj = None
                 if channel.reader is not None:
                     channel.clear_reader()
@@ -74,8 +74,8 @@ class SocketCalls(Resolver):
         if channel is None or not channel.added:
             return Watch(self, fd)
         self._check_not_a_transport(fd)
-        # A transport's that is closing and still has to send: as on asyncio, where both go by the same number. Here each has
-        # one of its own in the epoll set, and neither takes the other's registration.
+        # A closing transport that still has to send. asyncio allows both under one number. Here each has a descriptor of its
+        # own in the epoll set, so that neither takes the other's registration (rule 9).
         companion = self.reactor.companions.get(fd)
         if isinstance(companion, Watch):
             return companion
@@ -85,12 +85,12 @@ class SocketCalls(Resolver):
         return watch
 
     def _registered(self, fileobj: Any) -> Channel | None:
-        """What is registered for a descriptor or file object. ValueError for what is neither and was never registered."""
+        """Return the channel of a descriptor or file object. ValueError for what is neither and was never registered."""
         try:
             fd = _descriptor_of(fileobj)
             return self.reactor.companions.get(fd) or self.reactor.find(fd)
         except ValueError:
-            # A file object that its owner has closed no longer knows its number.
+            # A closed file object no longer knows its number.
             for channel in self.reactor.channels:
                 if isinstance(channel, Watch) and channel.fileobj is fileobj:
                     return channel
@@ -101,7 +101,7 @@ class SocketCalls(Resolver):
             try:
                 fd = fd.fileno()
             except (AttributeError, TypeError, ValueError):
-                return  # add_reader will say what is wrong with it
+                return  # add_reader raises what fits
             if not isinstance(fd, int):
                 return
         channel = self._channel(fd)
@@ -111,10 +111,10 @@ class SocketCalls(Resolver):
                 raise RuntimeError(f"File descriptor {fd!r} is used by transport {channel!r}")
 
     def add_reader(self, fd: Any, callback: Callable[..., object], *args: Any) -> None:
-        """Call ``callback(*args)`` for as long as the descriptor has something to read.
+        """Call ``callback(*args)`` for as long as the descriptor is readable; replaces the former callback.
 
-        Replaces the callback there was. Raises ValueError for what is no descriptor, OSError for one that epoll
-        refuses (PermissionError for a regular file), RuntimeError for a transport's.
+        Raises ValueError for what is no descriptor, OSError for one that epoll refuses (PermissionError for a regular
+        file), RuntimeError for a transport's.
         """
         self._check_closed()
         self._check_not_a_transport(fd)
@@ -123,7 +123,7 @@ class SocketCalls(Resolver):
         watch.fileobj = fd
 
     def remove_reader(self, fd: Any) -> bool:
-        """Undo ``add_reader``, also when the file object was closed meanwhile; whether there was anything to undo."""
+        """Undo ``add_reader``, also for a file object that is closed by now. Return False if there is no callback."""
         self._check_not_a_transport(fd)
         if self._closed:
             return False
@@ -131,7 +131,7 @@ class SocketCalls(Resolver):
         return isinstance(channel, Watch) and channel.clear_reader()
 
     def add_writer(self, fd: Any, callback: Callable[..., object], *args: Any) -> None:
-        """Call ``callback(*args)`` for as long as the descriptor has room. Replaces and raises as ``add_reader``."""
+        """Call ``callback(*args)`` for as long as the descriptor is writable. Replaces and raises as ``add_reader``."""
         self._check_closed()
         self._check_not_a_transport(fd)
         watch = self._watch(_descriptor_of(fd))
@@ -139,7 +139,7 @@ class SocketCalls(Resolver):
         watch.fileobj = fd
 
     def remove_writer(self, fd: Any) -> bool:
-        """Undo ``add_writer``, also when the file object was closed meanwhile; whether there was anything to undo."""
+        """Undo ``add_writer``, also for a file object that is closed by now. Return False if there is no callback."""
         self._check_not_a_transport(fd)
         if self._closed:
             return False
@@ -159,7 +159,7 @@ class SocketCalls(Resolver):
         watch = self._watch(fd)
         if watch.added and watch.owner is not None and watch.owner is not sock:
             if watch.owner.fileno() != fd:
-                watch.lose(errno.EBADF)  # closed without a word, and the number is another socket's by now
+                watch.lose(errno.EBADF)  # closed without a word; the number is another socket's by now
             if not watch.waits():
                 watch.forget()
                 watch = self._watch(fd)
@@ -168,7 +168,7 @@ class SocketCalls(Resolver):
     async def _receive(
         self, sock: Any, call: Callable[..., T], args: tuple[Any, ...], full: int = UNKNOWN, message: str = ""
     ) -> T:
-        """What ``call(*args)`` returns, tried until it no longer raises BlockingIOError; for the rest see Watch.receive."""
+        """Return ``call(*args)``, repeated until it no longer raises BlockingIOError; ``full``, ``message``: Watch.receive."""
         watch = self.reactor.find(sock.fileno())
         if not isinstance(watch, Watch) or not watch.is_empty(sock):
             try:
@@ -180,7 +180,7 @@ class SocketCalls(Resolver):
             return await done
         finally:
             watch.leave(done)
-            # An exception's traceback holds this frame, and the frame the future that holds the exception.
+            # An exception's traceback holds this frame, and the frame holds the future that holds the exception.
             del done
 
     async def _until_writable(self, sock: Any, attempt: Callable[[], T]) -> T:
@@ -196,28 +196,28 @@ class SocketCalls(Resolver):
     # sock_*
 
     async def sock_recv(self, sock: socket.socket, nbytes: int) -> bytes:
-        """Receive at most ``nbytes`` bytes; ``b""`` at the end of the stream."""
+        """Receive at most ``nbytes`` bytes; return ``b""`` at the end of the stream."""
         self._check_socket(sock)
         return await self._receive(sock, sock.recv, (nbytes,), nbytes, "recvmsg")
 
     async def sock_recv_into(self, sock: socket.socket, buf: Any) -> int:
-        """Receive into a writable buffer; the count of bytes."""
+        """Receive into a writable buffer; return the number of bytes, 0 at the end of the stream."""
         self._check_socket(sock)
         size = len(buf) if type(buf) is bytearray else memoryview(buf).nbytes
         return await self._receive(sock, sock.recv_into, (buf,), size, "recvmsg_into")
 
     async def sock_recvfrom(self, sock: socket.socket, bufsize: int) -> tuple[bytes, Any]:
-        """Receive a datagram of at most ``bufsize`` bytes; the data and the sender's address."""
+        """Receive a datagram of at most ``bufsize`` bytes; return the data and the sender's address."""
         self._check_socket(sock)
         return await self._receive(sock, sock.recvfrom, (bufsize,))
 
     async def sock_recvfrom_into(self, sock: socket.socket, buf: Any, nbytes: int = 0) -> tuple[int, Any]:
-        """Receive a datagram into a buffer, at most ``nbytes`` (0: its length); the count and the sender's address."""
+        """Receive a datagram of at most ``nbytes`` (0: what the buffer takes); return its size and the sender's address."""
         self._check_socket(sock)
         return await self._receive(sock, sock.recvfrom_into, (buf, nbytes or memoryview(buf).nbytes))
 
     async def sock_sendall(self, sock: socket.socket, data: Any) -> None:
-        """Send all of the data. After an exception nothing says how much of it went."""
+        """Send all of the data. After an exception nothing says how much of it was sent."""
         self._check_socket(sock)
         self.reactor.request_poll()
         try:
@@ -241,7 +241,7 @@ class SocketCalls(Resolver):
         await self._until_writable(sock, send_on)
 
     async def sock_sendto(self, sock: socket.socket, data: Any, address: Any) -> int:
-        """Send a datagram; the count of bytes."""
+        """Send a datagram; return the number of bytes."""
         self._check_socket(sock)
         self.reactor.request_poll()
         try:
@@ -252,8 +252,8 @@ class SocketCalls(Resolver):
     async def sock_connect(self, sock: socket.socket, address: Any) -> None:
         """Connect to an address; a host name is looked up first. Raises OSError.
 
-        A Unix socket whose peer's backlog is full is tried again until there is room, as a blocking connect(2) waits for it;
-        there is no time limit but the caller's.
+        While the backlog of a Unix socket's peer is full it tries again, as a blocking connect(2) would wait; only the caller
+        sets a time limit.
         """
         self._check_socket(sock)
         if sock.family in (socket.AF_INET, socket.AF_INET6):
@@ -266,12 +266,12 @@ class SocketCalls(Resolver):
                 sock.connect(address)
             except (BlockingIOError, InterruptedError) as exc:
                 if exc.errno != errno.EAGAIN:
-                    break  # connect(2): goes on in the background, after EINTR too
+                    break  # connect(2): it goes on in the background, after EINTR too
                 if sock.family != socket.AF_UNIX:
                     raise
             else:
                 return
-            # connect(2): nothing goes on, the backlog is full, and no event will tell when it has room.
+            # connect(2): nothing goes on. The backlog is full, and no event comes when it no longer is.
             await asyncio.sleep(pause)
             pause = min(2 * pause, MAX_BACKLOG_SECONDS)
 
@@ -286,8 +286,8 @@ class SocketCalls(Resolver):
                     raise
             else:
                 return
-            # An event of before the call (rule 9), or a failure that somebody else was told: connect(2) says EALREADY, which
-            # is a BlockingIOError, or what has become of it.
+            # The event came before the call (rule 9), or somebody else has read SO_ERROR. connect(2) raises EALREADY, a
+            # BlockingIOError, while it goes on, else the outcome.
             try:
                 sock.connect(address)
             except OSError as exc:
@@ -300,7 +300,7 @@ class SocketCalls(Resolver):
         await self._until_writable(sock, outcome)
 
     async def sock_accept(self, sock: socket.socket) -> tuple[socket.socket, Any]:
-        """Accept a connection on a listening socket; a non-blocking socket and the peer's address."""
+        """Accept a connection on a listening socket; return a non-blocking socket and the peer's address."""
         self._check_socket(sock)
         conn, address = await self._receive(sock, sock.accept, ())
         conn.setblocking(False)

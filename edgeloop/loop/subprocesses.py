@@ -17,7 +17,7 @@ Child = tuple[asyncio.SubprocessTransport, asyncio.SubprocessProtocol]
 def _check_binary(
     universal_newlines: bool, bufsize: int, encoding: str | None, errors: str | None, text: bool | None
 ) -> None:
-    # Streams of bytes, unbuffered: what Popen offers beyond that needs blocking file objects.
+    # Unbuffered bytes only: Popen's text mode and its buffering need blocking file objects.
     if universal_newlines:
         raise ValueError("universal_newlines must be False")
     if bufsize != 0:
@@ -34,8 +34,31 @@ def _describe(stream: Any) -> str:
     return {subprocess.PIPE: "<pipe>", subprocess.STDOUT: "<stdout>"}.get(stream, repr(stream))
 
 
+async def _start(
+    loop: Pipes,
+    protocol_factory: Callable[[], asyncio.SubprocessProtocol],
+    what: str,
+    args: Any,
+    shell: bool,
+    stdin: Any,
+    stdout: Any,
+    stderr: Any,
+    kwargs: dict[str, Any],
+) -> Child:
+    protocol = protocol_factory()
+    if loop._debug:
+        # Not the arguments: they may contain secrets.
+        streams = f"stdin={_describe(stdin)} stdout={_describe(stdout)} stderr={_describe(stderr)}"
+        stdlib.logger().debug("%s %s", what, streams)
+    transport = SubprocessTransport(loop, protocol, args, shell, stdin, stdout, stderr, 0, **kwargs)
+    await transport.connect()
+    if loop._debug:
+        stdlib.logger().info("%s: %r", what, transport)
+    return transport, protocol
+
+
 class Subprocesses(Pipes):
-    """Child processes, as a mixin of EventLoop."""
+    """Child processes, as a mixin of EventLoop. The transports of their pipes are those that Pipes makes."""
 
     async def subprocess_exec(
         self,
@@ -53,15 +76,23 @@ class Subprocesses(Pipes):
         text: bool | None = None,
         **kwargs: Any,
     ) -> Child:
-        """Start ``program`` with ``args``; the transport and the protocol. Other keywords are subprocess.Popen's.
+        """Start ``program`` with ``args``; return the transport and the protocol. Other keywords are subprocess.Popen's.
 
         Raises ValueError for text mode, buffering or ``shell``, and whatever Popen raises: OSError, SubprocessError.
         """
         if shell:
             raise ValueError("shell must be False")
         _check_binary(universal_newlines, bufsize, encoding, errors, text)
-        return await self._subprocess(
-            protocol_factory, f"execute program {program!r}", (program, *args), False, stdin, stdout, stderr, kwargs
+        return await _start(
+            self,
+            protocol_factory,
+            f"execute program {program!r}",
+            (program, *args),
+            False,
+            stdin,
+            stdout,
+            stderr,
+            kwargs,
         )
 
     async def subprocess_shell(
@@ -80,34 +111,12 @@ class Subprocesses(Pipes):
         text: bool | None = None,
         **kwargs: Any,
     ) -> Child:
-        """Have the shell run ``cmd``; the transport and the protocol. Keywords, exceptions: as ``subprocess_exec``."""
+        """Run ``cmd`` in the shell; return the transport and the protocol. For the rest see ``subprocess_exec``."""
         if not isinstance(cmd, (bytes, str)):
             raise ValueError("cmd must be a string")
         if not shell:
             raise ValueError("shell must be True")
         _check_binary(universal_newlines, bufsize, encoding, errors, text)
-        return await self._subprocess(
-            protocol_factory, f"run shell command {cmd!r}", cmd, True, stdin, stdout, stderr, kwargs
+        return await _start(
+            self, protocol_factory, f"run shell command {cmd!r}", cmd, True, stdin, stdout, stderr, kwargs
         )
-
-    async def _subprocess(
-        self,
-        protocol_factory: Callable[[], asyncio.SubprocessProtocol],
-        what: str,
-        args: Any,
-        shell: bool,
-        stdin: Any,
-        stdout: Any,
-        stderr: Any,
-        kwargs: dict[str, Any],
-    ) -> Child:
-        protocol = protocol_factory()
-        if self._debug:
-            # Not the arguments: there may be secrets among them.
-            streams = f"stdin={_describe(stdin)} stdout={_describe(stdout)} stderr={_describe(stderr)}"
-            stdlib.logger().debug("%s %s", what, streams)
-        transport = SubprocessTransport(self, protocol, args, shell, stdin, stdout, stderr, 0, **kwargs)
-        await transport.connect()
-        if self._debug:
-            stdlib.logger().info("%s: %r", what, transport)
-        return transport, protocol

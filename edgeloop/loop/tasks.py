@@ -13,34 +13,33 @@ from ..kernel import interpreter
 
 T = TypeVar("T")
 
-# What create_task hands to a task factory changed in 3.13.3, was taken back in 3.13.4 and came again in 3.14: from then
-# on the factory gets every keyword, the name too.
+# From 3.14 on, and in 3.13.3 alone before, create_task passes every keyword to the task factory, the name too.
 _FACTORY_GETS_NAME = sys.version_info >= (3, 14) or sys.version_info[:3] == (3, 13, 3)
 _NONE_NAMES_A_TASK = (3, 13) <= sys.version_info < (3, 14)  # set_name(None) is called too
 
-# Where asyncio keeps its classes, and where others can be put in their place. A module's attribute costs more to look up.
+# Where asyncio keeps its classes and where programs replace them. Looking up a module's attribute costs more.
 _task_names: dict[str, Any] = vars(stdlib.tasks)
 _future_names: dict[str, Any] = vars(stdlib.futures)
 
 
 class Tasks(Scheduler):
-    """Tasks and futures, as a mixin of EventLoop."""
+    """Tasks and futures, as a mixin of EventLoop: the one that all others derive from."""
 
     def __init__(self) -> None:
         Scheduler.__init__(self)
         self._task_factory: Callable[..., asyncio.Future[Any]] | None = None
-        # The keywords of a Task and a Future, kept because a dict for each call costs a tenth of what it makes.
+        # The keywords of a Task and a Future: a new dict for each call costs a tenth of what the call makes.
         self._keywords: dict[str, Any] | None = None
 
     def create_future(self) -> asyncio.Future[Any]:
-        """A stock asyncio.Future of this loop."""
+        """Return a stock asyncio.Future of this loop."""
         return interpreter.construct(_future_names["Future"], (), self._of_this_loop())  # type: ignore[no-any-return]
 
     def create_task(self, coro: Coroutine[Any, Any, T] | Generator[Any, None, T], **kwargs: Any) -> asyncio.Task[T]:
-        """A stock asyncio.Task around the coroutine, or what the task factory makes of it.
+        """Return a stock asyncio.Task that runs the coroutine, or what the task factory makes of it.
 
-        Takes ``name``, ``context`` and whatever else the running Python's Task takes (``eager_start`` from 3.12 on),
-        and passes on just what it got; ``name=None`` is no name.
+        Takes ``name``, ``context`` and whatever else the running Python's Task takes (``eager_start`` from 3.12 on) and
+        passes on only what it got; ``name=None`` means no name.
         """
         if self._closed:
             self._check_closed()
@@ -53,7 +52,7 @@ class Tasks(Scheduler):
         if self._debug:
             stack = getattr(task, "_source_traceback", None)
             if stack and stack[-1].filename == __file__:
-                del stack[-1]  # this frame, which the compiled edition has not
+                del stack[-1]  # this frame; the compiled edition has none
         try:
             return task  # type: ignore[no-any-return]
         finally:
@@ -63,7 +62,7 @@ class Tasks(Scheduler):
         keywords = self._keywords
         if keywords is None:
             keywords = {"loop": self}
-            if not self._closed:  # which lets go of it: a closed loop is in no cycle
+            if not self._closed:  # _discard has dropped it: a closed loop is in no cycle
                 self._keywords = keywords
         return keywords
 
@@ -83,13 +82,13 @@ class Tasks(Scheduler):
             del task
 
     def set_task_factory(self, factory: Callable[..., asyncio.Future[Any]] | None) -> None:
-        """Have ``factory(loop, coro, **kwargs)`` make the tasks; None for stock tasks. TypeError if not callable."""
+        """Make tasks by ``factory(loop, coro, **kwargs)``; None: stock tasks. Raise TypeError if it isn't callable."""
         if factory is not None and not callable(factory):
             raise TypeError("task factory must be a callable or None")
         self._task_factory = factory
 
     def get_task_factory(self) -> Callable[..., asyncio.Future[Any]] | None:
-        """The task factory, None for stock tasks."""
+        """Return the task factory; None means stock tasks."""
         return self._task_factory
 
     def _discard(self) -> None:

@@ -1,29 +1,24 @@
 cimport cython
 
 from edgeloop.kernel cimport calls
-from edgeloop.core.reactor cimport Channel, Reactor
 from edgeloop.core.handles cimport Handle
+from edgeloop.core.reactor cimport Reactor
 from edgeloop.core.schedule cimport Scheduler
+from edgeloop.loop.registration cimport Registration
 
 
-cdef class Watch(Channel):
-    cdef Scheduler _loop
-    cdef public int number
+cdef class Watch(Registration):
     cdef public object fileobj
     cdef readonly Handle reader
     cdef readonly Handle writer
-    cdef readonly object owner
     cdef object _receiving
     cdef object _receive
     cdef tuple _receive_arguments
     cdef Py_ssize_t _full
     cdef str _message
-    cdef int _short_reads
     cdef object _sending
     cdef object _send
     cdef unsigned long long _drained_in
-    cdef int _turns_kept
-    cdef int _turns_unverified
     cdef on_ready(self)
     cdef after_callbacks(self)
     cpdef bint waits(self)
@@ -32,9 +27,6 @@ cdef class Watch(Channel):
     cpdef send(self, sock, call)
     cpdef leave(self, done)
     cpdef lose(self, int error)
-    cdef _keep(self, sock)
-    @cython.locals(reactor=Reactor, closed=bint)
-    cdef _verify_registration(self)
     cdef _received(self, done)
     cdef _sent(self, done)
     cdef on_closed(self)
@@ -42,10 +34,5 @@ cdef class Watch(Channel):
     cdef _receive_again(self)
     cdef _receive_message(self)
     cdef _send_again(self)
-    cdef _forget_soon(self)
-    cdef _give_up(self)
-    @cython.locals(reactor=Reactor, fd=int)
     cpdef forget(self)
     cdef int _interest(self)
-    cdef _update_registration(self)
-    cdef _narrow_registration(self)

@@ -1,6 +1,6 @@
-"""The accept-drain loop, and how it lives through a lack of descriptors.
+"""The accept-drain loop, and what it does without a free descriptor.
 
-An edge says that connections wait, not how many: accept(2) until EAGAIN, but not more than a turn's share (rule 6).
+An edge says that connections wait, not how many: accept(2) until EAGAIN, up to a limit per turn (rule 6).
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from collections.abc import Callable
 from typing import Any
 
 from .. import stdlib
+from ..core.failures import raise_interruption
 from ..core.reactor import Channel
 from ..core.schedule import Scheduler
 from ..kernel import calls, interpreter, sockets
@@ -20,20 +21,23 @@ from ..kernel.short_reads import short_reads_of_kind
 from ..transports.stream import StreamTransport
 
 ACCEPTS_PER_TURN = 256
-RETRY_SECONDS = 0.1  # after which a lack of descriptors that closing one could not cure is looked at again
-REPORT_SECONDS = 5.0  # one report of it in that time
+RETRY_SECONDS = 0.1  # until accept(2) is tried again when closing the spare descriptor did not help
+REPORT_SECONDS = 5.0  # at most one report in that time
 
 Connect = Callable[[Any, asyncio.BaseProtocol, contextvars.Context, Any], StreamTransport]
 
 
 class SpareDescriptor:
-    """One descriptor held back, so that there is one left to tell a client that there are none."""
+    """One descriptor held back: without a free one, a client is accepted and turned away in its place.
+
+    One for each loop, shared by its listeners; the loop's ``close`` gives it up. For the loop's thread alone.
+    """
 
     def __init__(self) -> None:
         self._fd = -1
 
     def take(self) -> bool:
-        """Open it unless it is open; whether it is."""
+        """Open it if it isn't open. Return True if it is open now."""
         if self._fd < 0:
             try:
                 fd = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
@@ -42,23 +46,24 @@ class SpareDescriptor:
             if self._fd < 0:
                 self._fd = fd
             else:
-                os.close(fd)  # an audit hook has come back here
+                os.close(fd)  # an audit hook of open() has called this method
         return True
 
     def give_up(self) -> bool:
-        """Close it; whether that freed a descriptor."""
+        """Close it. Return True if that freed a descriptor."""
         if self._fd < 0:
             return False
         fd, self._fd = self._fd, -1
-        os.close(fd)  # which lets other threads run
+        os.close(fd)  # last: it lets other threads run
         return True
 
 
 class Listener(Channel):
-    """A listening socket in the epoll set; each connection gets a protocol and a transport.
+    """A listening socket in the epoll set: makes a protocol and a transport for each connection.
 
-    ``connect(peername, protocol, context, server)``, where given, builds the transport instead (TLS does), without a
-    descriptor. The socket is its owner's, who may close it under us: accept(2) asks it for its number each time.
+    ``connect(peername, protocol, context, server)``, if given, makes the transport, without a descriptor: for TLS. The
+    Server owns the socket, and the program may close it: accept(2) asks it for its number each time (rule 9). An accepted
+    descriptor is the listener's until its transport has it. For the loop's thread alone; ``stop`` ends it.
     """
 
     def __init__(
@@ -89,19 +94,19 @@ class Listener(Channel):
         loop.reactor.add(self, calls.INTEREST_READ)
 
     def stop(self) -> None:
-        """Accept no more; the socket is the caller's to close."""
+        """Accept no more. The caller closes the socket."""
         self._loop.reactor.remove(self)
         if self._retry is not None:
             self._retry.cancel()
             self._retry = None
 
     def on_ready(self) -> None:
-        """Accept until none waits or this turn's share is done."""
+        """Accept until no connection waits or the turn's limit is reached."""
         if self.readable and self._retry is None:
             try:
                 self._drain()
             except BaseException:
-                self._loop.reactor.defer(self)  # SystemExit or KeyboardInterrupt: the others still wait
+                self._loop.reactor.defer(self)  # SystemExit or KeyboardInterrupt: other connections still wait
                 raise
 
     def _drain(self) -> None:
@@ -117,12 +122,11 @@ class Listener(Channel):
                 return
             self._on_accepted(accepted[0], accepted[1])
             if not self.added:
-                return  # what we called has closed the server
+                return  # the protocol factory has closed the server
         self._loop.reactor.defer(self)
 
     def _on_accepted(self, fd: int, peername: Any) -> None:
-        # The descriptor is ours until the transport has it; ``connection_made`` comes in the next turn, as on asyncio, after
-        # what the factory has scheduled.
+        # ``connection_made`` comes in the next turn, as on asyncio, after what the factory has scheduled.
         context = self._context.copy()
         transport: StreamTransport | None = None
         try:
@@ -137,32 +141,31 @@ class Listener(Channel):
         except BaseException as exc:
             if transport is None or transport.fd != fd:
                 calls.close(fd)
-            if isinstance(exc, (SystemExit, KeyboardInterrupt)):
-                raise
+            raise_interruption(exc)
             self._loop._report_within(
                 context, {"message": "Error on transport creation for incoming connection", "exception": exc}
             )
 
     def _exhausted(self, exc: OSError) -> bool:
-        # Whether there is anything left to try in this turn.
+        # Return True if accept(2) is worth another try in this turn.
         if exc.errno not in sockets.exhausted:
             self._report(exc, "Fatal error: accept() failed on a listening socket")
             self.stop()
             return False
         self._report_seldom(exc)
         if self._spare_descriptor.give_up():
-            # Turned away at once, a client can try elsewhere; left in the backlog, it would hang.
+            # A client that is turned away can try elsewhere; in the backlog it would hang.
             accepted = None
             try:
                 accepted = sockets.accept(self.sock)
                 self.readable = accepted is not None
             except OSError:
-                pass  # still none: another thread took the one we gave up
+                pass  # another thread took the descriptor
             if accepted is not None:
                 calls.close(accepted[0])
             if self._spare_descriptor.take():
                 return self.readable
-        # No descriptor to give up, or another thread was faster: no edge will tell when there is one again.
+        # There was no spare descriptor, or another thread took it. No edge comes when one is free again.
         self._retry = self._loop.call_later(RETRY_SECONDS, self._try_again)
         return False
 

@@ -1,4 +1,4 @@
-"""``Server``: the listening sockets of one create_server call and the connections they took."""
+"""``Server``: the listening sockets of one create_server call and their connections."""
 
 from __future__ import annotations
 
@@ -12,14 +12,25 @@ from .. import stdlib
 from ..core.schedule import Scheduler
 from .listener import Connect, Listener, SpareDescriptor
 
-# wait_closed waits for the connections too since 3.12.1; before, it came back at once from a closed server.
+# From 3.12.1 on wait_closed waits for the connections too; before, it returned at once for a closed server.
 _WAITS_FOR_CONNECTIONS = sys.version_info >= (3, 12, 1)
 # From 3.14 on a serve_forever that is cancelled closes the connections too, or it would wait for them.
 _CLOSES_CLIENTS = sys.version_info >= (3, 14)
 
 
+# The states of a Server; from CLOSED on it never goes back.
+IDLE = 0  # the sockets are bound, nothing is accepted: not yet, or because a start failed
+SERVING = 1
+CLOSED = 2  # the sockets are closed, connections live on
+FINISHED = 3  # the last connection has ended too
+
+
 class Server(asyncio.AbstractServer):
-    """What ``create_server`` returns. asyncio doc: Server Objects."""
+    """What ``create_server`` returns. asyncio doc: Server Objects.
+
+    Owns the listening sockets until ``close``, and no connection: a transport attaches itself, and detaches when its
+    connection is over. For the loop's thread alone.
+    """
 
     def __init__(
         self,
@@ -39,11 +50,11 @@ class Server(asyncio.AbstractServer):
         self._spare_descriptor = spare_descriptor
         self._connect = connect
         self._unlink = unlink
-        self._ssl_context = ssl_context  # asyncio's name for it: some look here to know which scheme they serve
+        self._ssl_context = ssl_context  # asyncio's name: websockets looks here for the scheme it serves
         self._listeners: list[Listener] = []
         self._clients: set[Any] = set()
-        self._waiters: list[asyncio.Future[None]] | None = []
-        self._serving = False
+        self._waiters: list[asyncio.Future[None]] = []
+        self._state = IDLE
         self._serving_forever: asyncio.Future[None] | None = None
 
     def __repr__(self) -> str:
@@ -56,11 +67,13 @@ class Server(asyncio.AbstractServer):
 
     def _detach(self, transport: Any = None) -> None:
         self._clients.discard(transport)
-        if not self._clients and self._sockets is None:
-            self._wake_waiters()
+        if not self._clients and self._state >= CLOSED:
+            self._finish()
 
-    def _wake_waiters(self) -> None:
-        waiters, self._waiters = self._waiters or [], None
+    def _finish(self) -> None:
+        assert self._state >= CLOSED
+        self._state = FINISHED
+        waiters, self._waiters = self._waiters, []
         for waiter in waiters:
             if not waiter.done():
                 waiter.set_result(None)
@@ -68,12 +81,12 @@ class Server(asyncio.AbstractServer):
     # asyncio.Server
 
     def get_loop(self) -> asyncio.AbstractEventLoop:
-        """The loop the server runs on."""
+        """Return the server's loop."""
         return self._loop  # type: ignore[return-value]
 
     def is_serving(self) -> bool:
-        """Whether new connections are accepted."""
-        return self._serving
+        """Return True while new connections are accepted."""
+        return self._state == SERVING
 
     @property
     def sockets(self) -> tuple[stdlib.TransportSocket, ...]:
@@ -81,9 +94,9 @@ class Server(asyncio.AbstractServer):
         return tuple(stdlib.TransportSocket(sock) for sock in self._sockets or ())
 
     def _start_serving(self) -> None:
-        if self._serving or self._sockets is None:
+        if self._state != IDLE or self._sockets is None:
             return
-        self._serving = True
+        self._state = SERVING
         try:
             for sock in self._sockets:
                 sock.listen(self._backlog)
@@ -96,12 +109,13 @@ class Server(asyncio.AbstractServer):
 
     def _stop_listening(self) -> None:
         listeners, self._listeners = self._listeners, []
-        self._serving = False
+        if self._state == SERVING:
+            self._state = IDLE
         for listener in listeners:
             listener.stop()
 
     async def start_serving(self) -> None:
-        """Accept connections; does nothing if the server does already."""
+        """Accept connections. Does nothing if the server accepts them already, or is closed."""
         self._start_serving()
         await asyncio.sleep(0)
 
@@ -131,6 +145,8 @@ class Server(asyncio.AbstractServer):
         sockets, self._sockets = self._sockets, None
         if sockets is None:
             return
+        assert self._state < CLOSED
+        self._state = CLOSED
         self._stop_listening()
         if self._unlink is not None:
             self._unlink()
@@ -140,21 +156,21 @@ class Server(asyncio.AbstractServer):
             self._serving_forever.cancel()
             self._serving_forever = None
         if not self._clients:
-            self._wake_waiters()
+            self._finish()
 
     def close_clients(self) -> None:
-        """Close the connections this server took (asyncio has this from 3.13 on)."""
+        """Close this server's connections (asyncio has this from 3.13 on)."""
         for transport in tuple(self._clients):
             transport.close()
 
     def abort_clients(self) -> None:
-        """Close them at once: what was not sent yet is lost (asyncio has this from 3.13 on)."""
+        """Close this server's connections at once and drop what they have not sent (asyncio has this from 3.13 on)."""
         for transport in tuple(self._clients):
             transport.abort()
 
     async def wait_closed(self) -> None:
         """Wait until the server is closed and, from Python 3.12.1 on, its last connection too."""
-        if self._waiters is None or (self._sockets is None and not _WAITS_FOR_CONNECTIONS):
+        if self._state == FINISHED or (self._state == CLOSED and not _WAITS_FOR_CONNECTIONS):
             return
         waiter = asyncio.get_running_loop().create_future()
         self._waiters.append(waiter)

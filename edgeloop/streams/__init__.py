@@ -1,8 +1,8 @@
 """Streams: asyncio's ``start_server`` and ``open_connection`` with a compiled reader and writer. asyncio doc: Streams.
 
-The classes are subclasses of asyncio's. What happens for each read and each write is in cores.py, which Cython
-compiles; the coroutines here are the interpreter's own, so that tracebacks, debuggers and task monitors see what they
-know; whatever is not defined in either of the two is asyncio's, in the version of the Python that runs.
+The classes are subclasses of asyncio's, and all that is not defined here or in cores.py is asyncio's, of the running
+Python. Cython compiles cores.py, the code that runs for each read and each write. The coroutines here are Python's own, so
+that tracebacks, debuggers and task monitors show them as usual.
 """
 
 from __future__ import annotations
@@ -35,10 +35,10 @@ _REPORTS_PLAIN_CALLBACKS = sys.version_info >= (3, 14)
 class StreamReader(ReaderCore, asyncio.StreamReader):  # type: ignore[misc]  # typeshed has more types for feed_data
     """asyncio.StreamReader. asyncio doc: StreamReader."""
 
-    # Each waits in its own frame: one more coroutine for that would cost a tenth of a small request.
+    # Each waits in its own frame: a coroutine for that would cost a tenth of a small request.
 
     async def read(self, n: int = -1) -> bytes:
-        """At most ``n`` bytes, as soon as there is one; ``b""`` at the end. With -1, all until the end."""
+        """Return at most ``n`` bytes as soon as one is there, ``b""`` at the end. With -1 return all until the end."""
         data = self._some(n)
         if data is not None:
             return data
@@ -56,7 +56,7 @@ class StreamReader(ReaderCore, asyncio.StreamReader):  # type: ignore[misc]  # t
         return self._rest(n)
 
     async def readexactly(self, n: int) -> bytes:
-        """Just ``n`` bytes. asyncio.IncompleteReadError if the end comes before, ValueError for a negative number."""
+        """Return exactly ``n`` bytes. asyncio.IncompleteReadError if the end comes first, ValueError for a negative number."""
         data = self._exactly(n, False)
         while data is None:
             waiter = self._arrival("readexactly")
@@ -69,10 +69,10 @@ class StreamReader(ReaderCore, asyncio.StreamReader):  # type: ignore[misc]  # t
         return data
 
     async def readuntil(self, separator: Any = b"\n") -> bytes:
-        """All up to and with the separator (3.13+: or the first of a tuple of them).
+        """Return all up to the separator and with it (3.13+: or the first of a tuple of them).
 
-        asyncio.IncompleteReadError if the end comes before, LimitOverrunError if the limit does; ValueError for a
-        separator of no bytes.
+        asyncio.IncompleteReadError if the end comes first, LimitOverrunError if the limit does; ValueError for an empty
+        separator.
         """
         found: Any = self._until(separator, 0, False)
         while type(found) is int:
@@ -86,7 +86,7 @@ class StreamReader(ReaderCore, asyncio.StreamReader):  # type: ignore[misc]  # t
         return found  # type: ignore[no-any-return]
 
     async def readline(self) -> bytes:
-        """A line with its ``b"\\n"``; without, if the end comes before; ``b""`` at the end. ValueError over the limit."""
+        """Return a line with its ``b"\\n"``, without if the end comes first, ``b""`` at the end. ValueError over the limit."""
         try:
             found: Any = self._until(b"\n", 0, False)
             while type(found) is int:
@@ -102,14 +102,14 @@ class StreamReader(ReaderCore, asyncio.StreamReader):  # type: ignore[misc]  # t
             return exc.partial
         except asyncio.LimitOverrunError as exc:
             self._drop_line(exc.consumed, b"\n")
-            raise ValueError(exc.args[0])  # noqa: B904  # asyncio too shows what it answers
+            raise ValueError(exc.args[0])  # noqa: B904  # asyncio chains it too
 
 
 class StreamWriter(WriterCore, asyncio.StreamWriter):
     """asyncio.StreamWriter. asyncio doc: StreamWriter."""
 
     async def drain(self) -> None:
-        """Wait until there is room for more; raises what ended the connection, or ConnectionResetError."""
+        """Wait while the write buffer is full; raise what ended the connection, or ConnectionResetError."""
         if not self._drained():
             await super().drain()
 
@@ -167,7 +167,7 @@ class StreamReaderProtocol(ProtocolCore, asyncio.StreamReaderProtocol):
 async def open_connection(
     host: Any = None, port: Any = None, *, limit: int = DEFAULT_LIMIT, **kwds: Any
 ) -> tuple[StreamReader, StreamWriter]:
-    """Connect, and get a reader and a writer. asyncio doc: open_connection.
+    """Connect; return a reader and a writer. asyncio doc: open_connection.
 
     ``limit`` is the reader's, in bytes; everything else goes to ``loop.create_connection``.
     """
@@ -199,7 +199,7 @@ async def start_server(
 ) -> asyncio.Server:
     """Listen, and call ``client_connected_cb(reader, writer)`` for each connection. asyncio doc: start_server.
 
-    It may be a coroutine function, which runs in a task of its own, or a plain one. ``limit`` is the readers', in
+    A coroutine function runs in a task of its own, a plain function in ``connection_made``. ``limit`` is the readers', in
     bytes; everything else goes to ``loop.create_server``.
     """
     loop = asyncio.get_running_loop()

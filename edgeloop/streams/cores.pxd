@@ -1,5 +1,6 @@
 cimport cython
 
+from edgeloop.transports cimport base
 from edgeloop.transports.stream cimport StreamTransport
 
 cdef Py_ssize_t MAX_SIZE

@@ -1,7 +1,7 @@
-"""What runs for each read and each write of a stream: the compiled part of the reader, the writer and the protocol.
+"""What runs for each read and each write of a stream: the compiled bases of the reader, the writer and the protocol.
 
-__init__.py makes the classes from it that people see. The attributes have the names that asyncio's own classes give them,
-because methods that are inherited from there work on them, and so do programs.
+The public classes are in __init__.py. The attributes have the names of asyncio's own classes: methods that are inherited
+from these use them, and programs do.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import weakref
 from typing import Any
 
 from .. import stdlib
+from ..transports import base
 from ..transports.stream import StreamTransport
 
 DEFAULT_LIMIT = 65536
@@ -22,10 +23,10 @@ _TAKES_TUPLES = sys.version_info >= (3, 13)
 
 
 class ReaderCore:
-    """What came and was not read yet, and who waits for more of it.
+    """The bytes that were received and not read yet, and the future that waits for more.
 
-    The bytes object that the transport made is kept as it is while it is all there is, and mostly it is also all that is
-    asked for: then it is never copied. ``_array`` is a bytearray that has everything when there was more, None else.
+    While one bytes object of the transport is all there is, it is kept as it is; mostly a read takes it whole, and it is
+    never copied. When more comes all is in ``_array``, a bytearray, which is None before. For the loop's thread alone.
     """
 
     def __init__(self, limit: int = DEFAULT_LIMIT, loop: asyncio.AbstractEventLoop | None = None) -> None:
@@ -36,7 +37,7 @@ class ReaderCore:
         self._chunk = b""
         self._start = 0  # where in the chunk the unread rest begins
         self._array: bytearray | None = None
-        self._exposed = False  # somebody has the array: it stays the one that has everything
+        self._exposed = False  # somebody has a reference to the array: it stays in use
         self._eof = False
         self._waiter: asyncio.Future[None] | None = None
         self._exception: Exception | None = None
@@ -54,7 +55,7 @@ class ReaderCore:
 
     @_limit.setter
     def _limit(self, limit: int) -> None:
-        # Any number will do, infinity too; and programs are known to set it later.
+        # Any number will do, infinity too. Some programs set it later.
         self._limit_given = limit
         self._max_line = MAX_SIZE if limit > MAX_SIZE else int(limit)
         self._max_kept = MAX_SIZE if limit > MAX_SIZE // 2 else int(2 * limit)
@@ -77,14 +78,14 @@ class ReaderCore:
     def _unread(self) -> int:
         return len(self._chunk) - self._start if self._array is None else len(self._array)
 
-    # What the protocol tells
+    # Called by the protocol
 
     def exception(self) -> Exception | None:
-        """What ``set_exception`` was given, None before."""
+        """Return what ``set_exception`` was given, None before."""
         return self._exception
 
     def set_exception(self, exc: Exception) -> None:
-        """Have every read raise this, the one that waits too."""
+        """Make every read raise this, the one that waits too."""
         self._exception = exc
         waiter = self._waiter
         if waiter is not None:
@@ -103,16 +104,16 @@ class ReaderCore:
                 waiter.set_result(None)
 
     def feed_eof(self) -> None:
-        """Nothing more will come."""
+        """No data follows: end the read that waits."""
         self._eof = True
         self._wake()
 
     def at_eof(self) -> bool:
-        """Whether the end came and everything before it was read."""
+        """Return True if the end came and everything before it was read."""
         return self._eof and self._unread() == 0
 
     def feed_data(self, data: bytes | bytearray | memoryview) -> None:
-        """More came. Pauses the transport when twice the limit waits to be read."""
+        """Append received data. Pauses the transport when more than twice the limit is unread."""
         assert not self._eof, "feed_data after feed_eof"
         if not data:
             return
@@ -127,22 +128,22 @@ class ReaderCore:
             try:
                 self._transport.pause_reading()
             except NotImplementedError:
-                self._transport = None  # it never will: ask no more, and keep whatever comes
+                self._transport = None  # it can't pause: never ask again, and keep whatever comes
                 self._paused = False
             except BaseException:
                 self._paused = False
                 raise
 
-    # What the readers take: None means that they have to wait for ``_arrival``
+    # Called by the coroutines: None means that they have to wait for ``_arrival``
 
     def _arrival(self, function: str) -> asyncio.Future[None]:
         if self._waiter is not None:
             raise RuntimeError(f"{function}() called while another coroutine is already waiting for incoming data")
         assert not self._eof, "_wait_for_data after EOF"
         if self._exception is not None:
-            raise self._exception  # it came while the caller was on its way here, and nothing else will
+            raise self._exception  # set while the caller was on its way here; no data follows
         if self._paused:
-            self._resume()  # or what it waits for would never come
+            self._resume()  # else what it waits for never comes
         waiter: asyncio.Future[None] = self._loop.create_future()
         self._waiter = waiter
         return waiter
@@ -156,7 +157,7 @@ class ReaderCore:
         self._transport.resume_reading()
 
     def _change_transport(self, transport: Any) -> bytes:
-        # For start_tls: the bytes that were not read belong to the old one.
+        # For start_tls: return the unread bytes, which came by the old one.
         self._paused = False
         unread = self._take(MAX_SIZE)
         self._transport = transport
@@ -170,14 +171,14 @@ class ReaderCore:
             self._resume()
 
     def _rest(self, count: int) -> bytes:
-        # For read(count), when it has waited: whatever is there, be it nothing.
+        # For read(count) after it has waited: return what is there, perhaps nothing.
         try:
             return self._take(count)
         except OverflowError:
             return self._take(MAX_SIZE)
 
     def _take(self, count: int) -> bytes:
-        # The first of the unread bytes, all of them if they are not more than that.
+        # Return the first ``count`` unread bytes, all of them if there are fewer.
         array = self._array
         if array is None:
             chunk = self._chunk
@@ -200,12 +201,12 @@ class ReaderCore:
         return data
 
     def _some(self, count: int) -> bytes | None:
-        # For read(count): what is there; None if nothing is, and for a negative count.
+        # For read(count): return what is there, None if nothing is or the count is negative.
         if self._exception is not None:
             raise self._exception
         try:
             size = count
-        except OverflowError:  # C's numbers have an end
+        except OverflowError:  # more than a C number holds
             size = MAX_SIZE
         if size <= 0:
             return None if size else b""
@@ -233,7 +234,7 @@ class ReaderCore:
         return None
 
     def _until(self, separator: Any, offset: int, waited: bool) -> bytes | int:
-        # For readuntil(separator): the line; or where to search when more has come, the bytes before have been searched.
+        # For readuntil(separator): return the line, or the offset from which to search when more has come.
         if _TAKES_TUPLES and isinstance(separator, tuple):
             separators = sorted(separator, key=len)
             if not separators:
@@ -254,7 +255,7 @@ class ReaderCore:
                 end = found + longest
             else:
                 found = end = -1
-                for one in separators:  # the one that ends first, and of those the shortest
+                for one in separators:  # the one that ends first, the shortest of several
                     place = self._find(one, offset)
                     if place >= 0 and (found < 0 or place + len(one) < end):
                         found = place
@@ -271,14 +272,14 @@ class ReaderCore:
         return offset
 
     def _find(self, separator: Any, offset: int) -> int:
-        # Where the separator is among the unread bytes, from offset on; -1 if it is not.
+        # Return where the separator is among the unread bytes, from offset on; -1 if it isn't.
         if self._array is not None:
             return self._array.find(separator, offset)
         found = self._chunk.find(separator, self._start + offset)
         return found - self._start if found >= 0 else -1
 
     def _drop_line(self, consumed: int, separator: bytes) -> None:
-        # readline's answer to a line over the limit: if it has an end, what follows can still be read.
+        # For readline and a line over the limit: drop the line if its end is here, else everything.
         if self._find(separator, consumed) == consumed:
             self._take(consumed + len(separator))
         else:
@@ -286,7 +287,7 @@ class ReaderCore:
             self._resume_if_few()
 
     def _drop_all(self) -> bytes:
-        # Without resuming the transport: this is for the end of the stream.
+        # At the end of the stream: the transport is not resumed.
         paused = self._paused
         self._paused = False
         data = self._take(MAX_SIZE)
@@ -295,7 +296,7 @@ class ReaderCore:
 
 
 class WriterCore:
-    """Where a writer's bytes go."""
+    """The compiled base of StreamWriter. It owns nothing: ``close`` is the transport's. For the loop's thread alone."""
 
     def __init__(self, transport: Any, protocol: Any, reader: Any, loop: Any) -> None:
         assert reader is None or isinstance(reader, asyncio.StreamReader)
@@ -305,11 +306,11 @@ class WriterCore:
         self._loop = loop
 
     def write(self, data: bytes | bytearray | memoryview) -> None:
-        """Send the data when the turn ends, or keep it until there is room: see ``drain``."""
+        """Send the data, at once or at the end of the callback; what the socket doesn't take is kept: see ``drain``."""
         self._transport.write(data)
 
     def _drained(self) -> bool:
-        # Whether drain() has nothing to wait for and nothing to raise; false too where that is not to be had cheaply.
+        # Return True if drain() has nothing to wait for and nothing to raise; False too where finding out costs more.
         if self._reader is not None:
             if not isinstance(self._reader, ReaderCore):
                 return False
@@ -323,13 +324,13 @@ class WriterCore:
             return False
         if type(self._transport) is StreamTransport:
             transport = self._transport
-            transport.push()  # what was drained, the kernel has
-            return not transport._closing
+            transport.push()  # after drain() the kernel has it
+            return transport._state == base.OPEN
         return not self._transport.is_closing()
 
 
 class ProtocolCore:
-    """Between a transport and a reader. All that happens less often than once for each read is asyncio's."""
+    """Passes data from a transport to a reader. What happens less often than once for each read is asyncio's code."""
 
     _stream_reader_wr: weakref.ref[Any] | None
     _paused: bool

@@ -1,6 +1,8 @@
 """The datagram transport: UDP and Unix datagram sockets. asyncio doc: Transports and Protocols, Datagram Transports.
 
-Here is how it is made, receives and gives its socket back; sending is in datagram_sending.py.
+A message leaves before ``sendto`` returns, as on asyncio. Two kinds are gathered for one sendmmsg (rule 5): the answers to
+datagrams that arrived together, and the messages of a transport that sends many in a turn. None waits longer than
+SHORT_SECONDS for another callback. A callback that goes on computing after it has sent costs its transport the right.
 """
 
 from __future__ import annotations
@@ -8,14 +10,30 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import socket
-import warnings
+import sys
+from collections.abc import Iterable
 from typing import Any
 
 from .. import stdlib
-from ..core.reactor import Channel, Reactor
+from ..core import reactor
+from ..core.failures import INTERRUPTIONS, raise_interruption
+from ..core.reactor import Channel
 from ..core.schedule import Scheduler
 from ..kernel import calls, datagrams, interpreter
-from .datagram_sending import DatagramSender
+from . import base
+from .flow import WriteHalf
+
+SEND_AT_ONCE = 64  # so many gathered messages leave: waiting for more saves nothing
+# The channel's credit: from EARNED on, what a turn sends is gathered; below zero, not even answers.
+EARNED = 64  # so many messages of turns that send several have left one by one: now they are gathered
+FORFEITED = -1000  # one was late: so many leave one by one until answers are gathered again
+# How long a Unix socket waits before it tries another's full queue again: each time twice as long, up to the second.
+FIRST_RETRY_SECONDS = 0.0001
+MAX_RETRY_SECONDS = 0.01
+
+# From 3.13 on asyncio sends empty datagrams, and counts a header for each that waits.
+_SENDS_EMPTY = sys.version_info >= (3, 13)
+_HEADER_SIZE = 8 if _SENDS_EMPTY else 0
 
 
 class _AsyncioDatagramTransport(asyncio.Transport, asyncio.DatagramTransport):
@@ -24,12 +42,16 @@ class _AsyncioDatagramTransport(asyncio.Transport, asyncio.DatagramTransport):
     __slots__ = ()
 
 
-class DatagramTransport(DatagramSender):
-    """One datagram socket. ``begin`` tells the protocol and starts reading.
+class DatagramTransport(WriteHalf):
+    """One datagram socket. ``begin`` calls ``connection_made`` and starts reading.
 
-    ``address``: where everything goes, None for wherever ``sendto`` says or the socket is connected to. ``given``: the
-    socket object is somebody else's too, who may close it; it is asked for its number before each system call (rule 9).
+    The socket object owns the descriptor, and the transport closes it at the end: after ``close`` when all is sent, at
+    once after ``abort``. ``given``: somebody else has the object too and may close it; it is asked for its number before
+    each system call (rule 9). ``address``: where everything goes, None for wherever ``sendto`` says or the socket is
+    connected to. Threads: as a WriteHalf.
     """
+
+    _kind = "datagram"
 
     def __init__(
         self,
@@ -40,16 +62,16 @@ class DatagramTransport(DatagramSender):
         address: Any = None,
         given: bool = True,
     ) -> None:
-        Channel.__init__(self, sock.fileno())
+        Channel.__init__(self, -1)
         interpreter.attributes_on_demand(self)
-        self._loop = loop
-        self._reactor: Reactor = loop.reactor
-        self._protocol: Any = protocol
-        self._context = context
+        self._start(loop, context, calls.INTEREST_READ)
+        self._lost_writes = 1  # as on asyncio, where the loss of a socket counts as one
+        self._protocol = protocol
         self._sock = sock
-        self._transport_socket: stdlib.TransportSocket | None = None  # the same object whenever asked
+        if given:
+            self._ask = sock.fileno
+        self._transport_socket: stdlib.TransportSocket | None = None  # by get_extra_info, once: always the same object
         self._family = int(sock.family)
-        self._given = given
         self._has_end = sock.type == socket.SOCK_SEQPACKET
         # Whether a batch that is not full has met EAGAIN, or an error that is its last. recvmmsg(2) of other types may
         # end for reasons of their own; of other families the messages are received one by one.
@@ -67,37 +89,19 @@ class DatagramTransport(DatagramSender):
         except OSError:
             self._connected = False
         self._arrived: list[Any] = []  # data or an error, and the address, of each
-        self._paused = False
-        self._start_sending()
+        self._retry: asyncio.TimerHandle | None = None
+        self._retry_seconds = FIRST_RETRY_SECONDS
+        self._answering = False  # datagrams that arrived together are being delivered
+        self._turn = 0  # in which the last message left
+        self._gathered_at = 0.0  # when the oldest was that is gathered; 0: none is
+        self.fd = sock.fileno()  # last: from here on it is the transport that closes it, however it ends
 
     @property  # type: ignore[misc]
     def __class__(self) -> type[asyncio.DatagramTransport]:  # type: ignore[override]
         return _AsyncioDatagramTransport
 
-    def begin(self, waiter: asyncio.Future[None] | None = None) -> None:
-        """Call ``connection_made``, start reading, then tell the waiter. Runs in the transport's context."""
-        try:
-            self._protocol.connection_made(self)
-        except (SystemExit, KeyboardInterrupt):
-            raise  # out of the loop; the endpoint goes on when that runs again
-        except BaseException as exc:
-            self._report(exc, "Fatal error: protocol.connection_made() call failed.")
-        finally:
-            self._register()
-            if waiter is not None and not waiter.done():
-                waiter.set_result(None)
-
-    def _register(self) -> None:
-        if self._lost:
-            return
-        interest = calls.INTEREST_READ
-        if not self.writable and self._retry is None:
-            interest |= calls.INTEREST_WRITE
-        try:
-            self._check_owner()
-            self._reactor.add(self, interest)
-        except OSError as exc:
-            self._fatal_error(exc, "Fatal error: epoll refused the socket")
+    def _waits_for_room(self) -> bool:
+        return not self.writable and self._retry is None
 
     # Reading
 
@@ -105,17 +109,11 @@ class DatagramTransport(DatagramSender):
         """The reactor has an event, or this channel had more to do."""
         if self.readable or self._arrived:
             self._read()
-        if self.writable and not self.flush_queued:
-            if self._write_buffer:
-                self._send()
-                if self._protocol_paused:
-                    self._maybe_resume_protocol()
-            elif not self.readable and self.interest & calls.INTEREST_WRITE and self.added:
-                # Woken for nothing: that is when disarming is worth a system call (rule 4).
-                self._reactor.rearm(self, calls.INTEREST_READ)
+        if self.writable and (self._write_buffer or self.interest & calls.INTEREST_WRITE):
+            self._use_room()
 
     def _read(self) -> None:
-        if self._paused or self._closing:
+        if self._paused or self._state != base.OPEN:
             return
         if self.readable and not self._arrived:
             self._receive()
@@ -123,15 +121,13 @@ class DatagramTransport(DatagramSender):
             interpreter.call_none(self._context, self._deliver)
 
     def _receive(self) -> None:
-        # One batch each turn (rule 3). With ERR in the event an error may have cut it short, and be still to be told
-        # (rule 2).
+        # One batch each turn (rule 3). With ERR in the event an error may have cut it short and be still to come (rule 2).
         try:
-            self._check_owner()
-            self._arrived = datagrams.recv_datagrams(self.fd, self._family, self._sock)
-        except (SystemExit, KeyboardInterrupt):
+            self._arrived = datagrams.recv_datagrams(self._number(), self._family, self._sock)
+        except INTERRUPTIONS:
             self._reactor.defer(self)
             raise
-        except OSError as exc:  # closed behind our back: told once, as asyncio does
+        except OSError as exc:  # closed by its owner: reported once, as on asyncio
             self._arrived = [exc, None]
             self.readable = False
             return
@@ -153,7 +149,7 @@ class DatagramTransport(DatagramSender):
             self.readable = False
 
     def _cut_end(self) -> None:
-        # The end of a SOCK_SEQPACKET connection reads as an empty datagram, again and again: one tells it.
+        # The end of a SOCK_SEQPACKET connection reads as an empty datagram, again and again: the protocol gets one.
         arrived = self._arrived
         while len(arrived) > 2 and arrived[-2] == arrived[-4] == b"":
             del arrived[-2:]
@@ -162,8 +158,8 @@ class DatagramTransport(DatagramSender):
             self.hangup = False
 
     def _deliver(self) -> None:
-        # In the transport's context, entered once for all. What is delivered is taken out first: the protocol may do
-        # anything here.
+        # In the transport's context, which is entered once for all. The list is taken out first: the protocol may pause,
+        # close or receive here.
         arrived = self._arrived
         self._arrived = []
         done = 0
@@ -179,87 +175,224 @@ class DatagramTransport(DatagramSender):
                         self._protocol.datagram_received(data, address)
                     else:
                         self._protocol.error_received(data)
-                except (SystemExit, KeyboardInterrupt):
-                    raise
                 except BaseException as exc:
                     self._report(exc, "Exception in a callback of the datagram protocol")
                 if self._gathered_at:
                     self._send_overdue()
-                if self._paused or self._closing:
+                if self._paused or self._state != base.OPEN:
                     break
         finally:
             self._answering = False
-            if done < len(arrived) and not self._closing:
+            if done < len(arrived) and self._state == base.OPEN:
                 interpreter.drop_first(arrived, done)
                 arrived.extend(self._arrived)
                 self._arrived = arrived
-            if (self._arrived or self.readable) and not self._paused and not self._closing:
+            if (self._arrived or self.readable) and self.is_reading():
                 self._reactor.defer(self)
             if self._gathered_at:
-                self._send_gathered()
+                self.push()
 
-    def is_reading(self) -> bool:
-        """Whether datagrams go to the protocol now."""
-        return not self._closing and not self._paused
+    def _has_input(self) -> bool:
+        return self.readable or bool(self._arrived)
 
-    def pause_reading(self) -> None:
-        """Stop handing datagrams to the protocol. Does nothing if reading is paused or the transport closes."""
-        if self._closing or self._paused:
+    # Sending
+
+    def sendto(self, data: bytes | bytearray | memoryview, addr: Any = None) -> None:
+        """Send one datagram to ``addr``, by default where the transport was made for. Never blocks.
+
+        Before Python 3.13 an empty one is not sent. Raises TypeError for anything but bytes, bytearray, memoryview;
+        ValueError for another address than the transport was made for. What the system call raises goes to
+        ``error_received``; a host name in place of an address is looked up by it, and that blocks.
+        """
+        if type(data) is not bytes:
+            if not isinstance(data, (bytes, bytearray, memoryview)):
+                raise TypeError(f"data argument must be a bytes-like object, not {type(data).__name__!r}")
+            data = memoryview(data).tobytes()  # its owner may change it before it leaves
+        if not data and not _SENDS_EMPTY:
             return
-        self._paused = True  # no system call (rule 7): what arrives meanwhile waits in the kernel
-        if self._loop._debug:
-            stdlib.logger().debug("%r pauses reading", self)
-
-    def resume_reading(self) -> None:
-        """Undo ``pause_reading``. Does nothing if reading isn't paused or the transport closes."""
-        if self._closing or not self._paused:
+        if self._address:
+            if addr is not None and addr != self._address:
+                raise ValueError(f"Invalid address: must be None or {self._address}")
+            addr = self._address
+        if self._state >= base.LOST:
+            self._count_lost_write("socket.send() raised exception.")
             return
-        self._paused = False
-        if (self.readable or self._arrived) and self.added:
-            self._reactor.defer(self)
-        if self._loop._debug:
-            stdlib.logger().debug("%r resumes reading", self)
+        if self._connected:
+            addr = None
+        elif addr is None:
+            exc = TypeError("sendto() needs an address: the socket is not connected")
+            self._fatal_error(exc, "Fatal write error on datagram transport")
+            return
+        if not self._write_buffer and self.writable and not self._may_gather():
+            self._send_first(data, addr)
+            return
+        self._keep(data, addr)
+        if self.writable:
+            self._gather()
+        if self._write_buffer_size > self._high_water:
+            self._maybe_pause_protocol()
+
+    def _may_gather(self) -> bool:
+        if self._answering:
+            if self.credit < 0:
+                self.credit += 1
+                return False
+        elif self._turn != self._reactor.iteration:
+            self._turn = self._reactor.iteration
+            return False
+        elif self.credit < EARNED:
+            self.credit += 1
+            return False
+        # From another thread, or while the loop does not run, a message leaves at once.
+        return self._reactor.thread == interpreter.this_thread()
+
+    def _keep(self, data: bytes, addr: Any) -> None:
+        self._write_buffer.append((data, addr))
+        self._write_buffer_size += len(data) + _HEADER_SIZE
+
+    def _gather(self) -> None:
+        # There is room: the message waits for others only.
+        if not self._gathered_at:
+            self._gathered_at = calls.now()
+            self._reactor.schedule_flush(self)
+        elif (
+            len(self._write_buffer) >= SEND_AT_ONCE
+            or self._write_buffer_size > self._high_water
+            or calls.now() - self._gathered_at > reactor.SHORT_SECONDS
+        ):
+            self._send()
+        if self._protocol_paused:
+            self._reactor.schedule_flush(self)
+
+    def _send_first(self, data: bytes, addr: Any) -> None:
+        self._reactor.request_poll()
+        try:
+            if datagrams.send_datagram(self._number(), self._family, self._sock, data, addr):
+                return
+        except BaseException as exc:
+            self._refused(exc)
+            return
+        self._keep(data, addr)
+        self._wait_writable()
+        if self._write_buffer_size > self._high_water:
+            self._maybe_pause_protocol()
+
+    def _send_overdue(self) -> None:
+        if calls.now() - self._gathered_at > reactor.SHORT_SECONDS:
+            self.push()
+
+    def _send_write_buffer(self) -> None:
+        if self._gathered_at:
+            if calls.now() - self._gathered_at > reactor.LONG_SECONDS:
+                self.credit = FORFEITED
+            self._gathered_at = 0.0
+        done = 0
+        try:
+            if self._is_closed_by_owner():
+                done = len(self._write_buffer)
+            while done < len(self._write_buffer):
+                done, error = datagrams.send_datagrams(self.fd, self._family, self._sock, self._write_buffer, done)
+                if error is None:
+                    if done < len(self._write_buffer) and self._state < base.LOST:
+                        self._wait_writable()
+                    break
+                raise_interruption(error)
+                done += 1  # that one alone; the others go on
+                self._refused(error)
+        finally:
+            self._drop_messages(done)
+
+    def _is_closed_by_owner(self) -> bool:
+        try:
+            self._number()
+        except OSError as exc:
+            for _ in self._write_buffer:
+                self._refused(exc)
+            return True
+        return False
+
+    def _drop_messages(self, count: int) -> None:
+        # The list is neither copied nor replaced: to make another may run a collection, and a destructor that sends. What
+        # that sends is behind the first ``count``, as long as ``_sending`` keeps it from leaving before they are dropped.
+        if count:
+            self._retry_seconds = FIRST_RETRY_SECONDS
+        size = self._write_buffer_size
+        if count < len(self._write_buffer):
+            size = 0
+            left = count
+            for data, _ in self._write_buffer:
+                if not left:
+                    break
+                left -= 1
+                size += len(data) + _HEADER_SIZE
+        if self._state < base.LOST:  # else it was aborted meanwhile, and has nothing any more
+            self._write_buffer_size -= size
+        interpreter.drop_first(self._write_buffer, count)
+
+    def _wait_writable(self) -> None:
+        self.writable = False
+        if self._family == socket.AF_UNIX and not self._connected:
+            # The receiver's queue is full. EPOLLOUT is about the sender's own buffer, and each failed attempt raises it.
+            if self._retry is None:
+                self._retry = self._loop.call_later(self._retry_seconds, self._try_again)
+                self._retry_seconds = min(2 * self._retry_seconds, MAX_RETRY_SECONDS)
+        else:
+            WriteHalf._wait_writable(self)
+
+    def _try_again(self) -> None:
+        self._retry = None
+        if self._state < base.LOST:
+            self.writable = True
+            self._send()
+            if self._protocol_paused:
+                self._reactor.schedule_flush(self)
+
+    def _refused(self, exc: BaseException) -> None:
+        # One message could not be sent. error_received is called in the next turn, never from within sendto().
+        if isinstance(exc, OSError):
+            self._loop.call_soon(self._call_error_received, exc, context=self._context)
+        else:
+            self._fatal_error(exc, "Fatal write error on datagram transport")
+
+    def _call_error_received(self, exc: OSError) -> None:
+        if self._protocol is not None:
+            self._protocol.error_received(exc)
+
+    def abort(self) -> None:
+        """Close without waiting: what the kernel won't take at once is lost."""
+        if self._write_buffer and self.writable and self._state < base.LOST and not self._sending:
+            # What is gathered, asyncio has sent by now.
+            self._sending = True
+            try:
+                datagrams.send_datagrams(self._number(), self._family, self._sock, self._write_buffer, 0)
+            except OSError:
+                pass
+            finally:
+                self._sending = False
+        self._force_close(None)
 
     # The end
 
-    def _release(self) -> None:
-        if self.fd < 0:
-            return
-        # Whatever is let go of or closed here may run code, which finds a transport that is closed.
+    def _before_release(self) -> None:
         self._sockname = self.get_extra_info("sockname")
-        self._reactor.remove(self)
-        self.fd = -1
-        protocol, arrived, retry = self._protocol, self._arrived, self._retry
-        self._protocol = None
+
+    def _on_release(self) -> None:
+        arrived, retry = self._arrived, self._retry
         self._arrived = []
         self._retry = None
         if retry is not None:
             retry.cancel()
-        self._sock.close()
-        del protocol, arrived, retry
+        del arrived, retry
 
-    def __del__(self) -> None:
-        if self._loop is not None and self.fd >= 0:
-            warnings.warn(f"unclosed transport {self!r}", ResourceWarning, source=self, stacklevel=2)
-            self.fd = -1
-            self._sock.close()
+    def _give_back(self, fd: int) -> None:
+        self._sock.close()
 
     # Who and what
-
-    def set_protocol(self, protocol: asyncio.BaseProtocol) -> None:
-        """Hand the socket to another protocol."""
-        former = self._protocol  # let go of at the end, when its destructor finds the new one here
-        self._protocol = protocol
-        del former
-
-    def get_protocol(self) -> asyncio.BaseProtocol:
-        """The protocol in charge; None when the transport is closed."""
-        return self._protocol  # type: ignore[no-any-return]
 
     def get_extra_info(self, name: str, default: Any = None) -> Any:
         """``socket`` (an asyncio TransportSocket), ``sockname``, ``peername`` of a connected socket."""
         if name == "socket":
-            self._send_gathered()
+            self.push()
             if self._transport_socket is None:
                 self._transport_socket = stdlib.TransportSocket(self._sock)
             return self._transport_socket
@@ -278,10 +411,28 @@ class DatagramTransport(DatagramSender):
         words = ["DatagramTransport"]
         if self.fd < 0:
             words.append("closed")
-        elif self._closing:
+        elif self._state != base.OPEN:
             words.append("closing")
         words.append(f"fd={self.fd}")
         if self.fd >= 0:
             words.append(f"read={'paused' if self._paused else 'polling'}")
             words.append(f"write=<{'polling' if self._write_buffer else 'idle'}, bufsize={self._write_buffer_size}>")
         return f"<{' '.join(words)}>"
+
+    # The stream's half of asyncio.Transport, which asyncio's own is as well: there is none.
+
+    def write(self, data: bytes | bytearray | memoryview) -> None:
+        """Not here: NotImplementedError."""
+        raise NotImplementedError
+
+    def writelines(self, list_of_data: Iterable[bytes | bytearray | memoryview]) -> None:
+        """Not here: NotImplementedError."""
+        raise NotImplementedError
+
+    def write_eof(self) -> None:
+        """Not here: NotImplementedError."""
+        raise NotImplementedError
+
+    def can_write_eof(self) -> bool:
+        """Not here: NotImplementedError."""
+        raise NotImplementedError

@@ -1,5 +1,5 @@
-"""The write half of a socket's transport: what is written and not sent, when the protocol is asked to wait, and the end,
-which comes when all is sent.
+"""The write half of a transport: what is written and not sent, when the protocol is asked to wait, and the end, which
+comes when all is sent.
 
 asyncio doc: Transports and Protocols, Write-only Transports.
 """
@@ -11,9 +11,11 @@ import sys
 from typing import Any
 
 from .. import stdlib
-from ..core.reactor import Channel, Reactor
+from ..core.failures import INTERRUPTIONS
 from ..core.schedule import Scheduler
-from ..kernel import interpreter
+from ..kernel import calls, interpreter
+from . import base
+from .base import BaseTransport
 
 DEFAULT_HIGH_WATER = 65536
 
@@ -50,36 +52,86 @@ def drop_sent(write_buffer: list[Any], count: int) -> int:
     return done
 
 
-class WriteHalf(Channel):
-    """A Channel with a write buffer. Subclasses say how it is sent (``_send``), what follows when it has left
-    (``_on_drained``), how the socket is given back (``_release``), and set what is only declared here.
+class WriteHalf(BaseTransport):
+    """A transport that keeps what the kernel does not take at once. Subclasses say how it is sent (``_send_write_buffer``).
+
+    Only the loop's thread may call it, as on asyncio. A write from another thread while the loop sleeps leaves at once,
+    and wakes the loop if the protocol is to be resumed. ``close`` ends the transport when all is sent; ``abort`` and
+    errors drop the rest.
     """
 
-    _loop: Scheduler
-    _reactor: Reactor
-    _context: contextvars.Context
-    _protocol: Any
+    _kind = ""  # of transport, in messages
 
-    def _start_empty(self) -> None:
-        self._write_buffer: list[Any] = []
-        self._write_buffer_size = 0
-        self._high_water = DEFAULT_HIGH_WATER
+    def _start(self, loop: Scheduler, context: contextvars.Context, interest: int) -> None:
+        BaseTransport._start(self, loop, context, interest)
+        self._write_buffer: list[Any] = []  # what is written and not sent; the same list for good
+        self._write_buffer_size = 0  # its bytes
+        self._high_water = DEFAULT_HIGH_WATER  # this and the next: by set_write_buffer_limits
         self._low_water = DEFAULT_HIGH_WATER // 4
-        self._protocol_paused = False
-        self._closing = False
-        self._lost = 0  # connection_lost is called or will be; how many writes came after that
+        self._protocol_paused = False  # pause_writing was called, and resume_writing not yet
+        self._sending = False  # what destructors and signal handlers write in the middle of it is only appended
+        self._lost_writes = 0  # what was written after the end
+
+    # Sending
 
     def _send(self) -> None:
-        """Send as much of the write buffer as the kernel takes."""
+        # Send as much of the write buffer as the kernel takes.
+        if self._sending:
+            self._reactor.schedule_flush(self)
+            return
+        self._sending = True
+        self._reactor.request_poll()
+        try:
+            self._send_write_buffer()
+        except INTERRUPTIONS:
+            self._reactor.schedule_flush(self)  # the rest leaves when the loop runs again
+            raise
+        except BaseException as exc:
+            self._sending = False
+            if self._state < base.LOST:  # else it was aborted meanwhile, and there was nothing to send any more
+                self._fatal_error(exc, f"Fatal write error on {self._kind} transport")
+            return
+        finally:
+            self._sending = False
+        if not self._write_buffer:
+            self._on_drained()
+
+    def _send_write_buffer(self) -> None:
+        """Send and drop the write buffer until it is empty or the kernel takes no more: then call ``_wait_writable``."""
         raise NotImplementedError
+
+    def _drop_sent(self, count: int, chunks: int) -> int:
+        # ``count`` bytes of the first ``chunks`` chunks have left; how many whole chunks they were.
+        # No list takes the other's place: to make one may run a destructor that writes.
+        if self._state >= base.LOST:
+            return chunks  # aborted meanwhile
+        self._write_buffer_size -= count
+        if self._write_buffer_size == 0:
+            interpreter.drop_first(self._write_buffer, chunks)
+            return chunks
+        return drop_sent(self._write_buffer, count)
+
+    def _wait_writable(self) -> None:
+        # The kernel takes no more: it is to tell when there is room again (rule 4).
+        self.writable = False
+        if self.added and not self.interest & calls.INTEREST_WRITE:
+            self._reactor.rearm(self, self._interest | calls.INTEREST_WRITE)
+
+    def _use_room(self) -> None:
+        # The channel is writable: called by ``on_ready``.
+        if self._write_buffer:
+            if not self.flush_queued:
+                self._send()
+                if self._protocol_paused:
+                    self._maybe_resume_protocol()
+        elif not self.readable and self.interest & calls.INTEREST_WRITE and self.added:
+            # Woken for nothing: that is when disarming is worth a system call (rule 4).
+            self._reactor.rearm(self, self._interest)
 
     def _on_drained(self) -> None:
-        """All that was written has left: what waited for that can go on, the end too."""
-        raise NotImplementedError
-
-    def _release(self) -> None:
-        """Give the socket back."""
-        raise NotImplementedError
+        # All that was written has left: what waited for that can go on, the end too.
+        if self._state == base.CLOSING:
+            self._force_close(None)
 
     def flush(self) -> None:
         """Send what was gathered, and tell the protocol if there is room again."""
@@ -96,6 +148,8 @@ class WriteHalf(Channel):
             self._send()
             if self._protocol_paused:
                 self._reactor.schedule_flush(self)
+
+    # Flow control
 
     def get_write_buffer_size(self) -> int:
         """How many bytes the kernel has not taken, after an attempt to send what was gathered.
@@ -125,8 +179,6 @@ class WriteHalf(Channel):
         self._protocol_paused = True
         try:
             self._protocol.pause_writing()
-        except (SystemExit, KeyboardInterrupt):
-            raise
         except BaseException as exc:
             self._report(exc, "protocol.pause_writing() failed")
 
@@ -137,65 +189,36 @@ class WriteHalf(Channel):
         self._protocol_paused = False
         try:
             interpreter.call_none(self._context, self._protocol.resume_writing)
-        except (SystemExit, KeyboardInterrupt):
-            raise
         except BaseException as exc:
             self._report(exc, "protocol.resume_writing() failed")
-
-    def _report(self, exc: BaseException, message: str) -> None:
-        self._loop._report_within(
-            self._context, {"message": message, "exception": exc, "transport": self, "protocol": self._protocol}
-        )
 
     # The end
 
     def is_closing(self) -> bool:
-        """Whether the transport closes or is closed. What was gathered leaves: asyncio's ``drain`` asks this."""
+        """Return True if the transport closes or is closed. What was gathered leaves: asyncio's ``drain`` asks this."""
         self.push()
-        return self._closing
+        return self._state != base.OPEN
 
     def close(self) -> None:
         """Stop reading, send what was written, then call ``connection_lost(None)``."""
-        if self._closing:
+        if self._state != base.OPEN:
             return
-        self._closing = True
+        self._advance(base.CLOSING)
         if not self._write_buffer:
             self._on_drained()
         elif self.writable:
             self._send()
+        else:
+            try:
+                self._number()
+            except Exception as exc:  # its owner has closed it: nothing will ever tell that there is room
+                self._fatal_error(exc, f"Fatal write error on {self._kind} transport")
 
-    def _lose_when_closing(self) -> None:
-        # All is sent: a transport that closes is done.
-        if self._closing and not self._lost:
-            self._lost += 1
-            self._loop.call_soon(self._call_connection_lost, None, context=self._context)
-
-    def _force_close(self, exc: BaseException | None) -> None:
-        lost = self._lost > 0
-        if not lost:
-            self._closing = True
-            self._lost += 1
-        # Also of a connection that is lost already: nothing may be left to be offered to a descriptor that is gone.
+    def _drop_unsent(self) -> None:
         self._write_buffer_size = 0
         self._write_buffer.clear()  # the same list: a ``_send`` that is under way goes on with it
-        if not lost:
-            self._loop.call_soon(self._call_connection_lost, exc, context=self._context)
 
-    def _fatal_error(self, exc: BaseException, message: str = "Fatal error on transport") -> None:
-        if isinstance(exc, OSError):
-            if self._loop._debug:
-                stdlib.logger().debug("%r: %s", self, message, exc_info=exc)
-        else:
-            self._report(exc, message)
-        self._force_close(exc)
-
-    def _call_connection_lost(self, exc: BaseException | None) -> None:
-        try:
-            self._protocol.connection_lost(exc)
-        finally:
-            self._release()
-
-    def _count_lost_write(self) -> None:
-        if self._lost >= stdlib.LOG_THRESHOLD_FOR_CONNLOST_WRITES:
-            stdlib.logger().warning("socket.send() raised exception.")
-        self._lost += 1
+    def _count_lost_write(self, message: str) -> None:
+        if self._lost_writes >= stdlib.LOG_THRESHOLD_FOR_CONNLOST_WRITES:
+            stdlib.logger().warning(message)
+        self._lost_writes += 1

@@ -3,39 +3,43 @@ cimport cython
 from edgeloop.kernel cimport calls, interpreter, pipes
 from edgeloop.core.reactor cimport Channel, Reactor
 from edgeloop.core.schedule cimport Scheduler
+from edgeloop.transports cimport base
+from edgeloop.transports.base cimport BaseTransport
+from edgeloop.transports.flow cimport WriteHalf
 
 
-cdef class PipeTransport(Channel):
+cdef _describe(BaseTransport transport, bint polling)
+
+
+cdef class PipeFile:
+    cdef object pipe
+    cdef object owner
+    cdef int fd
+    cdef bint duplicated
+    cdef bint device
+    cdef bint fifo
+    cdef bint byte_stream
+    cpdef int _number(self) except -2
+    cdef _begin(self, BaseTransport transport, protocol, waiter)
+    cdef _close(self)
+
+
+cdef class ReadPipeTransport(BaseTransport):
     cdef dict __dict__
-    cdef public object _pipe
-    cdef object _owner
-    cdef bint _duplicated
-    cdef readonly Scheduler _loop
-    cdef Reactor _reactor
-    cdef dict _extra
-    cdef object _protocol
-    cdef object _context
-    cdef bint _device
-    cdef bint _fifo
-    cdef bint _stream
-    cdef bint _closing
-    cdef bint _lost
-    cdef _watch(self)
-    cdef _register(self)
-    cdef _check_owner(self)
-    cdef _lose(self, exc)
-    cdef _fatal_error(self, exc, message)
-    cdef bint _is_ordinary(self, exc) except -1
-    cdef _report(self, exc, message)
-    cdef _release(self)
-    cdef _state(self, bint polling)
-
-
-cdef class ReadPipeTransport(PipeTransport):
-    cdef bint _paused
-    cdef _register(self)
+    cdef PipeFile _file
     cdef on_ready(self)
     @cython.locals(emptied=bint)
     cdef _read(self)
     cdef bint _is_emptied_by(self, Py_ssize_t size) except -1
     cdef bint _is_ordinary(self, exc) except -1
+    cdef _give_back(self, int fd)
+
+
+cdef class WritePipeTransport(WriteHalf):
+    cdef dict __dict__
+    cdef PipeFile _file
+    cdef on_ready(self)
+    cdef _reader_gone(self)
+    @cython.locals(count=Py_ssize_t)
+    cdef _send_write_buffer(self)
+    cdef _give_back(self, int fd)

@@ -1,7 +1,4 @@
-"""Pipes, FIFOs, character devices and sockets in one direction: what both have in common, and reading.
-
-asyncio doc: Working with pipes. Writing is in pipe_writing.py.
-"""
+"""Pipes, FIFOs, character devices and sockets in one direction. asyncio doc: Working with pipes."""
 
 from __future__ import annotations
 
@@ -12,17 +9,26 @@ import io
 import os
 import socket
 import stat
-import warnings
+from collections.abc import Iterable
 from typing import Any
 
 from .. import stdlib
-from ..core.reactor import Channel, Reactor
+from ..core.reactor import Channel
 from ..core.schedule import Scheduler
 from ..kernel import calls, interpreter, pipes
+from . import base
+from .base import BaseTransport
+from .flow import WriteHalf
 
 
 class _AsyncioReadTransport(asyncio.ReadTransport):
     """What ``isinstance`` sees of a ReadPipeTransport: a compiled class can't inherit from asyncio's."""
+
+    __slots__ = ()
+
+
+class _AsyncioWriteTransport(asyncio.Transport):
+    """What ``isinstance`` sees of a WritePipeTransport."""
 
     __slots__ = ()
 
@@ -50,166 +56,72 @@ def _innermost(pipe: Any) -> Any:
     return pipe
 
 
-class PipeTransport(Channel):
-    """What the two directions share: who owns the file, and how it ends. ``pipe`` is a file object, closed at the end.
+class PipeFile:
+    """The file of a pipe transport: the file object that was given, and the descriptor to use.
 
-    ``connection_made`` comes in the next turn, then ``waiter`` is told. The descriptor is made non-blocking, which
-    everybody notices with whom its open file description is shared. Whoever has the file object may close it: before
-    each system call it is asked whether it still has this number (rule 9).
+    The file object owns the descriptor, this object owns the duplicate if there is one, and the transport closes both at
+    the end. Whoever else has the file object may close it before: it is asked for its number before each system call
+    (rule 9). The descriptor is made non-blocking, for everybody who shares its open file description. Raises ValueError
+    for a file that is no pipe, socket or device.
     """
 
-    def __init__(
-        self,
-        loop: Scheduler,
-        pipe: Any,
-        protocol: asyncio.BaseProtocol,
-        waiter: asyncio.Future[None] | None,
-        refusal: str,
-    ) -> None:
-        self._pipe: Any = None
+    def __init__(self, loop: Scheduler, pipe: Any, refusal: str) -> None:
         fd = pipe.fileno()
         mode = os.fstat(fd).st_mode
         if not (stat.S_ISFIFO(mode) or stat.S_ISSOCK(mode) or stat.S_ISCHR(mode)):
             raise ValueError(refusal)
-        reactor: Reactor = loop.reactor
         # The other direction of the same file may be registered already, and epoll takes a descriptor only once.
-        duplicated = reactor.find(fd) is not None
+        duplicated = loop.reactor.find(fd) is not None
         if duplicated:
             fd = os.dup(fd)
-        Channel.__init__(self, fd)
-        self._duplicated = duplicated
+        self.pipe = pipe
+        self.owner = _innermost(pipe)
+        self.fd = fd
+        self.duplicated = duplicated  # then the duplicate is nobody else's
         try:
             os.set_blocking(fd, False)
-            self._loop = loop
-            self._reactor = reactor
-            self._owner: Any = None if duplicated else _innermost(pipe)
-            self._extra: dict[str, Any] = {"pipe": pipe}
-            self._protocol: Any = protocol
-            self._context = contextvars.copy_context()
-            self._device = stat.S_ISCHR(mode)
-            self._fifo = stat.S_ISFIFO(mode)
-            self._stream = _is_byte_stream(fd, mode)
-            self._closing = False
-            self._lost = False  # connection_lost is on its way
-            loop.call_soon(self._begin, waiter, context=self._context)
+            self.device = stat.S_ISCHR(mode)
+            self.fifo = stat.S_ISFIFO(mode)
+            self.byte_stream = _is_byte_stream(fd, mode)
         except BaseException:
             if duplicated:
                 calls.close(fd)
             raise
-        self._pipe = pipe
 
-    def _begin(self, waiter: asyncio.Future[None] | None) -> None:
+    def _begin(
+        self, transport: BaseTransport, protocol: asyncio.BaseProtocol, waiter: asyncio.Future[None] | None
+    ) -> None:
+        # Schedule ``connection_made``; from then on the file is the transport's.
         try:
-            self._protocol.connection_made(self)
-        except (SystemExit, KeyboardInterrupt):
-            raise  # out of the loop; the pipe goes on when that runs again
-        except BaseException as exc:
-            self._report(exc, "Fatal error: protocol.connection_made() call failed.")
-        finally:
-            self._watch()
-            if waiter is not None and not waiter.done():
-                waiter.set_result(None)
+            transport._protocol = protocol
+            if not self.duplicated:
+                transport._ask = self._number
+            transport._loop.call_soon(transport.begin, waiter, context=transport._context)
+        except BaseException:
+            if self.duplicated:
+                calls.close(self.fd)
+            raise
+        transport.fd = self.fd  # last: from here on it is the transport that closes it, however it ends
 
-    def _watch(self) -> None:
-        if self._lost or self._pipe is None:
-            return
+    def _number(self) -> int:
+        # What the file object has, -1 once it is closed.
         try:
-            self._check_owner()
-            self._register()
-        except PermissionError:
-            # epoll refuses what has no poll: a file that never blocks, such as /dev/null. The deferred list serves.
-            self.added = True
-            self.readable = True
-            self._reactor.defer(self)
-        except OSError as exc:
-            self._fatal_error(exc, "Fatal error: epoll refused the pipe")
+            return self.owner.fileno()  # type: ignore[no-any-return]
+        except ValueError:
+            return -1
 
-    def _check_owner(self) -> None:
-        if self._owner is not None:
-            pipes.check_owner(self._owner, self.fd)
-
-    def _register(self) -> None:
-        raise NotImplementedError
-
-    def get_extra_info(self, name: str, default: Any = None) -> Any:
-        """``pipe``: the file object."""
-        return self._extra.get(name, default)
-
-    def set_protocol(self, protocol: asyncio.BaseProtocol) -> None:
-        """Hand the pipe to another protocol."""
-        former = self._protocol  # let go of at the end, when its destructor finds the new one here
-        self._protocol = protocol
-        del former
-
-    def get_protocol(self) -> asyncio.BaseProtocol:
-        """The protocol in charge; None when the connection is over."""
-        return self._protocol  # type: ignore[no-any-return]
-
-    def is_closing(self) -> bool:
-        """Whether the transport closes or is closed."""
-        return self._closing
-
-    def _lose(self, exc: BaseException | None) -> None:
-        # connection_lost comes once, in the next turn.
-        if self._lost:
-            return
-        self._closing = True
-        self._lost = True
-        self._loop.call_soon(self._call_connection_lost, exc, context=self._context)
-
-    def _fatal_error(self, exc: BaseException, message: str) -> None:
-        if self._is_ordinary(exc):
-            if self._loop._debug:
-                stdlib.logger().debug("%r: %s", self, message, exc_info=exc)
-        else:
-            self._report(exc, message)
-        self._lose(exc)
-
-    def _is_ordinary(self, exc: BaseException) -> bool:
-        # An error that belongs to the life of a pipe: connection_lost tells it, and nobody else needs to know.
-        return isinstance(exc, OSError)
-
-    def _report(self, exc: BaseException, message: str) -> None:
-        self._loop._report_within(
-            self._context, {"message": message, "exception": exc, "transport": self, "protocol": self._protocol}
-        )
-
-    def _call_connection_lost(self, exc: BaseException | None) -> None:
-        if self._pipe is None:
-            return
-        try:
-            self._protocol.connection_lost(exc)
-        finally:
-            self._release()
-
-    def _release(self) -> None:
-        # Whatever is let go of or closed here may run code, which finds a transport that is closed.
-        pipe, protocol = self._pipe, self._protocol
-        self._pipe = None
-        self._protocol = None
-        self._reactor.remove(self)
-        fd = self.fd
-        self.fd = -1
-        if self._duplicated:
-            calls.close(fd)
-        pipe.close()
-        del protocol
-
-    def __del__(self) -> None:
-        if getattr(self, "_pipe", None) is not None:
-            warnings.warn(f"unclosed transport {self!r}", ResourceWarning, source=self, stacklevel=2)
-            self._release()
-
-    def _state(self, polling: bool) -> str:
-        if self._pipe is None:
-            return "closed"
-        if self._loop._closed:
-            return "open"
-        return ("closing " if self._closing else "") + ("polling" if polling else "idle")
+    def _close(self) -> None:
+        if self.duplicated:
+            calls.close(self.fd)
+        self.pipe.close()
 
 
-class ReadPipeTransport(PipeTransport):
-    """The reading end: an asyncio.ReadTransport. Raises ValueError for a file that is no pipe, socket or device."""
+class ReadPipeTransport(BaseTransport):
+    """The reading end: an asyncio.ReadTransport. Raises ValueError for a file that is no pipe, socket or device.
+
+    It owns the file object and closes it at the end. ``connection_made`` comes in the next turn, then ``waiter`` is
+    resolved.
+    """
 
     def __init__(
         self,
@@ -218,28 +130,34 @@ class ReadPipeTransport(PipeTransport):
         protocol: asyncio.BaseProtocol,
         waiter: asyncio.Future[None] | None = None,
     ) -> None:
-        PipeTransport.__init__(self, loop, pipe, protocol, waiter, "Pipe transport is for pipes/sockets only.")
-        self._paused = False
+        Channel.__init__(self, -1)
+        file = PipeFile(loop, pipe, "Pipe transport is for pipes/sockets only.")
+        self._start(loop, contextvars.copy_context(), calls.INTEREST_READ)
+        self._file = file  # set once
+        file._begin(self, protocol, waiter)
 
     @property  # type: ignore[misc]
     def __class__(self) -> type[asyncio.ReadTransport]:  # type: ignore[override]
         return _AsyncioReadTransport
 
-    def _register(self) -> None:
-        self._reactor.add(self, calls.INTEREST_READ)
+    @property
+    def _pipe(self) -> Any:
+        """The file object, None once it is closed, as asyncio's transports have it."""
+        return self._file.pipe if self.fd >= 0 else None
+
+    def get_extra_info(self, name: str, default: Any = None) -> Any:
+        """``pipe``: the file object."""
+        return self._file.pipe if name == "pipe" else default
 
     def on_ready(self) -> None:
         """Read one buffer (rule 3)."""
-        if self.readable and not self._paused and not self._closing:
+        if self.readable and not self._paused and self._state == base.OPEN:
             self._read()
 
     def _read(self) -> None:
         try:
-            self._check_owner()
-            data = pipes.read(self.fd, self._device)
+            data = pipes.read(self._number(), self._file.device)
             emptied = data is None or self._is_emptied_by(len(data))
-        except (SystemExit, KeyboardInterrupt):
-            raise
         except BaseException as exc:
             self._fatal_error(exc, "Fatal read error on pipe transport")
             return
@@ -250,9 +168,9 @@ class ReadPipeTransport(PipeTransport):
         if not data:
             if self._loop._debug:
                 stdlib.logger().info("%r was closed by peer", self)
-            self._closing = True
+            self._advance(base.CLOSING)
             self._loop.call_soon(self._call_eof_received, context=self._context)
-            self._lose(None)
+            self._force_close(None)
             return
         if emptied:
             self.readable = False
@@ -260,8 +178,6 @@ class ReadPipeTransport(PipeTransport):
             self._reactor.defer(self)
         try:
             interpreter.call_one(self._context, self._protocol.data_received, data)
-        except (SystemExit, KeyboardInterrupt):
-            raise
         except BaseException as exc:
             self._report(exc, "Exception in protocol.data_received() of a pipe")
 
@@ -269,7 +185,7 @@ class ReadPipeTransport(PipeTransport):
         # Whether a read of that size has left nothing behind. The size alone never says so: packets, descriptors that
         # come along, urgent data and a terminal's lines each end a read (rule 2). A pipe can be asked, for one system
         # call; what else there is is read until it would block.
-        return self._fifo and not self.hangup and 0 < size < calls.READ_SIZE and not pipes.unread(self.fd)
+        return self._file.fifo and not self.hangup and 0 < size < calls.READ_SIZE and not pipes.unread(self.fd)
 
     def _call_eof_received(self) -> None:
         if self._protocol is not None:
@@ -278,31 +194,145 @@ class ReadPipeTransport(PipeTransport):
     def _is_ordinary(self, exc: BaseException) -> bool:
         return isinstance(exc, OSError) and exc.errno == pipes.terminal_gone
 
-    def is_reading(self) -> bool:
-        """Whether data goes to the protocol now."""
-        return not self._paused and not self._closing
-
-    def pause_reading(self) -> None:
-        """Stop handing data to the protocol. Does nothing if reading is paused or the transport closes."""
-        if self._paused or self._closing:
-            return
-        self._paused = True  # no system call (rule 7): what arrives meanwhile waits in the kernel
-        if self._loop._debug:
-            stdlib.logger().debug("%r pauses reading", self)
-
-    def resume_reading(self) -> None:
-        """Undo ``pause_reading``. Does nothing if reading isn't paused or the transport closes."""
-        if self._closing or not self._paused:
-            return
-        self._paused = False
-        if self.readable and self.added:
-            self._reactor.defer(self)
-        if self._loop._debug:
-            stdlib.logger().debug("%r resumes reading", self)
-
     def close(self) -> None:
         """Stop reading and call ``connection_lost(None)``."""
-        self._lose(None)
+        self._force_close(None)
+
+    def _give_back(self, fd: int) -> None:
+        self._file._close()
 
     def __repr__(self) -> str:
-        return f"<ReadPipeTransport fd={self.fd} {self._state(self.is_reading())}>"
+        return f"<ReadPipeTransport fd={self.fd} {_describe(self, self.is_reading())}>"
+
+
+class WritePipeTransport(WriteHalf):
+    """The writing end: an asyncio.WriteTransport. Raises ValueError for a file that is no pipe, socket or device.
+
+    It owns the file object and closes it at the end. ``connection_made`` comes in the next turn, then ``waiter`` is
+    resolved. When the last reader closes its end, ``connection_lost`` is called without waiting for a write: with
+    BrokenPipeError if that loses data, else with None. A character device has no such end: its other side may be opened
+    again.
+    """
+
+    _kind = "pipe"
+
+    def __init__(
+        self,
+        loop: Scheduler,
+        pipe: Any,
+        protocol: asyncio.BaseProtocol,
+        waiter: asyncio.Future[None] | None = None,
+    ) -> None:
+        Channel.__init__(self, -1)
+        file = PipeFile(loop, pipe, "Pipe transport is only for pipes, sockets and character devices")
+        self._start(loop, contextvars.copy_context(), calls.INTEREST_HANGUP)
+        self._file = file  # set once
+        file._begin(self, protocol, waiter)
+
+    @property  # type: ignore[misc]
+    def __class__(self) -> type[asyncio.Transport]:  # type: ignore[override]
+        return _AsyncioWriteTransport
+
+    @property
+    def _pipe(self) -> Any:
+        """The file object, None once it is closed, as asyncio's transports have it."""
+        return self._file.pipe if self.fd >= 0 else None
+
+    def get_extra_info(self, name: str, default: Any = None) -> Any:
+        """``pipe``: the file object."""
+        return self._file.pipe if name == "pipe" else default
+
+    def on_ready(self) -> None:
+        """The reader is gone, or there is room again."""
+        if self.hangup and not self._file.device:
+            self._reader_gone()
+        elif self.writable:
+            self._use_room()
+
+    def _reader_gone(self) -> None:
+        if self._state >= base.LOST:
+            return
+        if self._loop._debug:
+            stdlib.logger().info("%r was closed by peer", self)
+        self._force_close(BrokenPipeError() if self._write_buffer else None)
+
+    def write(self, data: bytes | bytearray | memoryview) -> None:
+        """Send the data, after what was written before. Never blocks. TypeError for what is not bytes-like.
+
+        Once the transport closes, data is dropped, and from the sixth time on a warning is logged.
+        """
+        if not isinstance(data, (bytes, bytearray, memoryview)):
+            raise TypeError(f"data argument must be a bytes-like object, not {type(data).__name__!r}")
+        if type(data) is not bytes:
+            data = memoryview(data).tobytes()  # its owner may change it before it leaves, and counts what is no byte
+        if not data:
+            return
+        if self._state != base.OPEN:
+            self._count_lost_write("pipe closed by peer or os.write(pipe, data) raised exception.")
+            return
+        self._write_buffer.append(data)
+        self._write_buffer_size += len(data)
+        if self.writable:
+            self._send()
+            if self._protocol_paused:
+                self._reactor.schedule_flush(self)
+        if self._write_buffer_size > self._high_water:
+            self._maybe_pause_protocol()
+
+    def writelines(self, list_of_data: Iterable[bytes | bytearray | memoryview]) -> None:
+        """Write the chunks joined to one."""
+        self.write(b"".join(list_of_data))
+
+    def _send_write_buffer(self) -> None:
+        # One write by itself, since what is atomic stays so: pipe(7), PIPE_BUF. Only EAGAIN says that there is no room.
+        while self._write_buffer:
+            chunks = len(self._write_buffer)
+            if chunks > 1 and self._file.byte_stream:
+                count = pipes.write_many(self._number(), self._file.device, self._write_buffer)
+            else:
+                count = pipes.write(self._number(), self._file.device, self._write_buffer[0])
+            if count < 0:
+                self._wait_writable()
+                return
+            self._drop_sent(count, chunks)
+
+    def can_write_eof(self) -> bool:
+        """True: that is what closing a pipe is."""
+        return True
+
+    def write_eof(self) -> None:
+        """The same as ``close``: a pipe's end of file is the closing of its writing end."""
+        self.close()
+
+    def abort(self) -> None:
+        """Close without waiting: what the kernel won't take at once is lost."""
+        self._force_close(None)
+
+    def _give_back(self, fd: int) -> None:
+        self._file._close()
+
+    # The reading half of asyncio.Transport, which asyncio's own is as well: there is none.
+
+    def is_reading(self) -> bool:
+        """Not here: NotImplementedError."""
+        raise NotImplementedError
+
+    def pause_reading(self) -> None:
+        """Not here: NotImplementedError."""
+        raise NotImplementedError
+
+    def resume_reading(self) -> None:
+        """Not here: NotImplementedError."""
+        raise NotImplementedError
+
+    def __repr__(self) -> str:
+        state = _describe(self, bool(self._write_buffer))
+        return f"<WritePipeTransport fd={self.fd} {state} bufsize={self._write_buffer_size}>"
+
+
+def _describe(transport: BaseTransport, polling: bool) -> str:
+    if transport.fd < 0:
+        return "closed"
+    if transport._loop._closed:
+        return "open"
+    return ("closing " if transport._state != base.OPEN else "") + ("polling" if polling else "idle")

@@ -3,30 +3,37 @@ cimport cython
 from edgeloop.kernel cimport calls, interpreter, sockets
 from edgeloop.core.reactor cimport Channel
 from edgeloop.core.schedule cimport Scheduler
-from edgeloop.transports.stream_sending cimport StreamSender
+from edgeloop.transports cimport base
+from edgeloop.transports.flow cimport WriteHalf
 
 cdef Py_ssize_t LARGE_READ
+cdef Py_ssize_t SEND_AT_ONCE
+cdef Py_ssize_t LARGE_WRITE
 cdef int NOTHING
 cdef int FLAGGED
 cdef object _READ_INTO
 cdef object _END_OF_STREAM
 
 
-cdef class StreamTransport(StreamSender):
+cdef class StreamTransport(WriteHalf):
     cdef dict __dict__
-    cdef bint _buffered
     cdef object _server
+    cdef object _sock
+    cdef bint _given
     cdef object _transport_socket
     cdef object _peername
     cdef object _sockname
     cdef int _family
     cdef public int short_read
-    cdef dict _extra
-    cdef readonly bint _paused
+    cdef bint _buffered
     cdef bint _eof_received
     cdef bint _large_read
+    cdef bint _eof_written
+    cdef object _empty_waiter
+    cdef object _sender
+    cdef dict _extra
     cpdef use_family(self, int family, int short_read)
-    cdef _register(self)
+    cdef _use_socket(self, sock)
     cdef on_ready(self)
     @cython.locals(fd=int, more=bint)
     cdef _read(self)
@@ -36,5 +43,16 @@ cdef class StreamTransport(StreamSender):
     @cython.locals(fd=int, more=bint, count=Py_ssize_t, size=Py_ssize_t)
     cpdef _read_into(self)
     cpdef _end_of_stream(self)
-    cdef _release(self)
+    cdef _check_writelines(self)
+    cdef _leave(self, Py_ssize_t size)
+    cdef _have_resumed(self)
+    @cython.locals(fd=int, count=Py_ssize_t, chunks=Py_ssize_t)
+    cdef _send_write_buffer(self)
+    cdef _on_drained(self)
+    cpdef make_empty_waiter(self)
+    cpdef reset_empty_waiter(self)
+    cpdef set_sender(self, sender)
+    cpdef wait_writable(self)
+    cdef _before_release(self)
+    cdef _on_release(self)
     cdef _give_back(self, int fd)

@@ -1,24 +1,33 @@
-"""The stream transport: TCP and Unix stream sockets. asyncio doc: Transports and Protocols."""
+"""The stream transport: TCP and Unix stream sockets, one connection in one file.
+
+asyncio doc: Transports and Protocols.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import contextvars
 import socket
-import warnings
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from .. import stdlib
 from ..core.reactor import Channel
 from ..core.schedule import Scheduler
 from ..kernel import calls, interpreter, sockets
-from ..kernel.connection_socket import ConnectionSocket
+from ..kernel.connection_socket import ConnectionSocket, new_socket
 from ..kernel.short_reads import FLAGGED, NOTHING, short_reads_of, short_reads_of_kind
-from .stream_sending import StreamSender
+from . import base
+from .flow import WriteHalf
 
-# Where the last read brought that many bytes, the next is made straight into the bytes object: to copy them costs more than
-# to make one of READ_SIZE and cut it.
+# After a read of that many bytes, the next goes straight into a bytes object of READ_SIZE, which is then cut: copying so
+# many costs more than allocating it.
 LARGE_READ = 32768
+# Where writes are gathered (rule 5), no more than this many bytes wait.
+SEND_AT_ONCE = 65536
+# A write of that many bytes leaves at once, after what waits: gathering saves it little, and its memory is free for the
+# next connection's write. With many connections the heap grew and shrank in each turn, which cost more than the sending.
+LARGE_WRITE = 4096
 
 
 class _AsyncioTransport(asyncio.Transport):
@@ -27,13 +36,16 @@ class _AsyncioTransport(asyncio.Transport):
     __slots__ = ()
 
 
-class StreamTransport(StreamSender):
-    """One connection, from the moment its socket is connected.
+class StreamTransport(WriteHalf):
+    """One connection, from the moment its socket is connected. ``begin`` calls ``connection_made`` and starts reading.
 
-    ``begin`` tells the protocol and starts reading. ``sock`` is None for a connection the listener took: its socket
-    object is made when somebody asks for it.
+    Without ``sock``, as for a connection that the listener accepted, the transport owns the descriptor. When somebody asks
+    for the socket object, that owns it from then on. A ``sock`` that was given may be closed or detached by its owner.
+    The transport closes each of them at the end: after ``close`` when all is sent, at once after ``abort`` or an error.
+    Threads: as a WriteHalf.
     """
 
+    _kind = "socket"
     _start_tls_compatible = True  # how asyncio's transports say that start_tls() takes them; aiohttp looks too
 
     def __init__(
@@ -49,18 +61,26 @@ class StreamTransport(StreamSender):
     ) -> None:
         Channel.__init__(self, -1)
         interpreter.attributes_on_demand(self)
-        self._loop = loop
-        self._reactor = loop.reactor
-        self._context = context
-        self._server = server
-        self._sock = sock
-        self._start_sending()
+        self._start(loop, context, calls.INTEREST_STREAM)
+        self._lost_writes = 1  # as on asyncio, where the loss of a socket counts as one
+        # Only the loop's thread changes these, by the methods that are named.
+        self._server = server  # set once, None once closed: it counts its connections
+        self._sock: Any = sock  # by _use_socket, from None, when the object is needed
+        # Set once. Its owner may use the socket, which is not seen from here: nothing is gathered.
         self._given = sock is not None and not isinstance(sock, ConnectionSocket)
-        self._transport_socket: stdlib.TransportSocket | None = None  # the same object whenever asked
-        self._peername = peername
-        self._sockname: Any = None
-        self._family = 0
-        self.short_read = NOTHING  # until ``use_family`` says what an accepted one is
+        self._transport_socket: stdlib.TransportSocket | None = None  # by get_extra_info, once: always the same object
+        self._peername = peername  # set once
+        self._sockname: Any = None  # by get_extra_info, once
+        self._family = 0  # by use_family
+        self.short_read = NOTHING  # by use_family, and by read_to_the_end
+        self._buffered = False  # by set_protocol: the protocol is a BufferedProtocol
+        self._eof_received = False  # by _end_of_stream: nothing more is read
+        self._large_read = False  # by _read, of the last one: the next is better not copied
+        self._eof_written = False  # by write_eof
+        self._empty_waiter: asyncio.Future[None] | None = (
+            None  # by make_ and reset_empty_waiter: nobody writes meanwhile
+        )
+        self._sender: Callable[[], object] | None = None  # by set_sender: called when there is room
         if sock is not None:
             says = short_reads_of(sock) if self._given else short_reads_of_kind(sock.family, sock.proto)
             self.use_family(sock.family, says)
@@ -68,11 +88,7 @@ class StreamTransport(StreamSender):
                 self._sockname = sock.getsockname()  # now: its owner may close it
             except OSError:
                 pass
-        self._extra = extra
-        self._protocol = None
-        self._paused = False
-        self._eof_received = False  # the peer's end came: nothing more is read
-        self._large_read = False  # the last read brought so much that it is better not copied
+        self._extra = extra  # set once: what get_extra_info knows besides
         self.set_protocol(protocol)
         if server is not None:
             server._attach(self)
@@ -82,8 +98,10 @@ class StreamTransport(StreamSender):
     def __class__(self) -> type[asyncio.Transport]:  # type: ignore[override]
         return _AsyncioTransport
 
+    # The socket
+
     def use_family(self, family: int, short_read: int) -> None:
-        """What kind of socket it is, and what a short read says: ``short_reads_of_kind``."""
+        """Set the kind of socket, and what a short read says of it: ``short_reads_of_kind``."""
         self._family = family
         self.short_read = short_read
         sock = sockets.object_for(self.fd, self._sock, family)
@@ -91,59 +109,41 @@ class StreamTransport(StreamSender):
             self._use_socket(sock)
 
     def read_to_the_end(self) -> None:
-        """From now on only EAGAIN says that the socket is empty (rule 2): the kernel has taken on TLS."""
+        """Let only EAGAIN say that the socket is empty (rule 2), from now on: the kernel has taken on TLS."""
         self.short_read = NOTHING
 
     def is_gone(self) -> bool:
-        """Whether the socket was closed or detached by its owner: the number is no longer ours (rule 9)."""
+        """Return True if the socket was closed or detached by its owner: the number is no longer ours (rule 9)."""
         return self._ask is not None and self._ask() != self.fd
 
-    def begin(self, waiter: asyncio.Future[None] | None = None) -> None:
-        """Call ``connection_made``, start reading, then tell the waiter. Runs in the transport's context."""
-        try:
-            self._protocol.connection_made(self)
-        except (SystemExit, KeyboardInterrupt):
-            raise  # out of the loop; the connection goes on when that runs again
-        except BaseException as exc:
-            self._report(exc, "Fatal error: protocol.connection_made() call failed.")
-        finally:
-            self._register()
-            if waiter is not None and not waiter.done():
-                waiter.set_result(None)
+    def _use_socket(self, sock: socket.socket) -> None:
+        self._sock = sock
+        # Kept: looking the method up for each call costs more than calling it.
+        self._ask = sock.belong_to(self) if isinstance(sock, ConnectionSocket) else sock.fileno
 
-    def _register(self) -> None:
-        if self._lost:
-            return
-        interest = calls.INTEREST_STREAM
-        if not self.writable:
-            interest |= calls.INTEREST_WRITE
-        try:
-            self._number()
-            self._reactor.add(self, interest)
-        except OSError as exc:
-            self._fatal_error(exc, "Fatal error: epoll refused the socket")
+    def open_socket(self) -> socket.socket:
+        """The socket object; it owns the descriptor from now on."""
+        if self._sock is None:
+            sock = new_socket(-1, -1, -1, self.fd)  # what it is the kernel tells
+            sock.setblocking(False)
+            self._use_socket(sock)
+        return self._sock  # type: ignore[no-any-return]
 
     # Reading
 
     def on_ready(self) -> None:
         """The reactor has an event, or this channel had more to do."""
-        if self.readable and not self._paused and not self._eof_received and not self._closing:
+        if self.readable and not self._paused and not self._eof_received and self._state == base.OPEN:
             if self._buffered:
-                # Within the context as a whole: to enter it for each of the protocol's two methods costs more.
+                # The context is entered once for both of the protocol's methods: entering it twice costs more.
                 interpreter.call_one(self._context, _READ_INTO, self)
             else:
                 self._read()
         if self.writable:
-            if self._write_buffer:
-                if not self.flush_queued:
-                    self._send()
-                    if self._protocol_paused:
-                        self._maybe_resume_protocol()
-            elif self._sender is not None:
+            if self._sender is not None and not self._write_buffer:
                 self._sender()
-            elif not self.readable and self.interest & calls.INTEREST_WRITE and self.added:
-                # Woken for nothing: that is when disarming is worth a system call (rule 4).
-                self._reactor.rearm(self, calls.INTEREST_STREAM)
+            elif self._write_buffer or self.interest & calls.INTEREST_WRITE:
+                self._use_room()
 
     def _read(self) -> None:
         more = False
@@ -172,8 +172,6 @@ class StreamTransport(StreamSender):
             self.readable = False
         try:
             interpreter.call_method(self._context, self._protocol, "data_received", data)
-        except (SystemExit, KeyboardInterrupt):
-            raise
         except BaseException as exc:
             self._fatal_error(exc, "Fatal error: protocol.data_received() call failed.")
 
@@ -185,15 +183,15 @@ class StreamTransport(StreamSender):
             self._reactor.defer(self)
 
     def _read_all(self) -> None:
-        # EAGAIN, but not for certain at the mark of urgent data: with a signal pending the kernel says so there too.
+        # EAGAIN. At the mark of urgent data it is not certain: with a signal pending the kernel says it there too.
         self.readable = False
         self.hangup = False
         if self.urgent:
             self._rearm_at_urgent_mark()
 
     def _rearm_at_urgent_mark(self) -> None:
-        # At the mark of urgent data one recv would skip the byte that the program may want (MSG_OOB in recv(2)), and two find
-        # what is behind it. The kernel knows whether there is more, and tells: each time after something was read.
+        # At the mark of urgent data one more recv would skip the byte that the program may want (MSG_OOB in recv(2)), and a
+        # second would read what is behind it. The MOD has the kernel say whether there is more, after each read.
         self.readable = False
         self.hangup = False
         self.urgent = False
@@ -207,12 +205,10 @@ class StreamTransport(StreamSender):
             size = sockets.byte_size(buffer)
             if not size:
                 raise RuntimeError("get_buffer() returned an empty buffer")
-        except (SystemExit, KeyboardInterrupt):
-            raise
         except BaseException as exc:
             self._fatal_error(exc, "Fatal error: protocol.get_buffer() call failed.")
             return
-        if self._closing or not self.readable:
+        if self._state != base.OPEN or not self.readable:
             return  # get_buffer has closed
         try:
             fd = self._number()
@@ -221,8 +217,6 @@ class StreamTransport(StreamSender):
             else:
                 more = self.short_read == NOTHING
                 count = sockets.recv_into(fd, self._sock, buffer)
-        except (SystemExit, KeyboardInterrupt):
-            raise
         except BaseException as exc:
             self._fatal_error(exc, "Fatal read error on socket transport")
             return
@@ -238,8 +232,6 @@ class StreamTransport(StreamSender):
             self.readable = False
         try:
             self._protocol.buffer_updated(count)
-        except (SystemExit, KeyboardInterrupt):
-            raise
         except BaseException as exc:
             self._fatal_error(exc, "Fatal error: protocol.buffer_updated() call failed.")
 
@@ -250,61 +242,199 @@ class StreamTransport(StreamSender):
         self._eof_received = True
         try:
             keep_open = self._protocol.eof_received()
-        except (SystemExit, KeyboardInterrupt):
-            raise
         except BaseException as exc:
             self._fatal_error(exc, "Fatal error: protocol.eof_received() call failed.")
             return
         if not keep_open:
             self.close()
 
-    def is_reading(self) -> bool:
-        """Whether data goes to the protocol now."""
-        return not self._closing and not self._paused
+    # Writing
 
-    def pause_reading(self) -> None:
-        """Stop handing data to the protocol. Does nothing if reading is paused or the transport closes."""
-        if self._closing or self._paused:
-            return
-        self._paused = True  # no system call (rule 7): what arrives meanwhile waits in the kernel
-        if self._loop._debug:
-            stdlib.logger().debug("%r pauses reading", self)
+    def write(self, data: bytes | bytearray | memoryview) -> None:
+        """Send the data, after what was written before. Never blocks; never calls the protocol's connection_lost.
 
-    def resume_reading(self) -> None:
-        """Undo ``pause_reading``. Does nothing if reading isn't paused or the transport closes."""
-        if self._closing or not self._paused:
+        Raises TypeError for anything but bytes, bytearray, memoryview; RuntimeError after ``write_eof``.
+        """
+        if type(data) is not bytes:
+            if not isinstance(data, (bytes, bytearray, memoryview)):
+                raise TypeError(f"data argument must be a bytes-like object, not {type(data).__name__!r}")
+            # It may leave later, and its owner may change it before. By a view: its items may have any size.
+            data = bytes(memoryview(data))
+        if self._eof_written:
+            raise RuntimeError("Cannot call write() after write_eof()")
+        if self._empty_waiter is not None:
+            raise RuntimeError("unable to write; sendfile is in progress")
+        if not data:
             return
-        self._paused = False
-        if self.readable and self.added:
+        if self._state >= base.LOST:
+            self._count_lost_write("socket.send() raised exception.")
+            return
+        size = len(data)
+        self._write_buffer.append(data)
+        self._write_buffer_size += size
+        if (
+            size < LARGE_WRITE
+            and self.writable
+            and self._write_buffer_size <= self._high_water
+            and self._write_buffer_size <= SEND_AT_ONCE
+            and self._reactor.may_gather(self)
+        ):
+            self._reactor.schedule_flush(self)  # most writes are such: the pure edition saves a call
+        else:
+            self._leave(size)
+
+    def writelines(self, list_of_data: Iterable[bytes | bytearray | memoryview]) -> None:
+        """Send all the chunks with one system call. Raises as ``write`` does."""
+        self._check_writelines()
+        chunks = list(list_of_data)
+        for data in chunks:
+            if not isinstance(data, (bytes, bytearray, memoryview)):
+                raise TypeError(f"data argument must be a bytes-like object, not {type(data).__name__!r}")
+        owned = [data if type(data) is bytes else bytes(memoryview(data)) for data in chunks]
+        self._check_writelines()  # again: the iterable, or a buffer's owner, may have ended the connection
+        if self._state >= base.LOST:
+            if owned:
+                self._count_lost_write("socket.send() raised exception.")
+            return
+        size = self._write_buffer_size
+        for data in owned:
+            if data:
+                self._write_buffer.append(data)
+                self._write_buffer_size += len(data)
+        if self._write_buffer:
+            self._leave(self._write_buffer_size - size)
+
+    def _check_writelines(self) -> None:
+        if self._eof_written:
+            raise RuntimeError("Cannot call writelines() after write_eof()")
+        if self._empty_waiter is not None:
+            raise RuntimeError("unable to writelines; sendfile is in progress")
+
+    def _leave(self, size: int) -> None:
+        # A write leaves at once, unless it is small and the connection has earned gathering (rule 5).
+        if self.writable:
+            if (
+                size >= LARGE_WRITE
+                or self._write_buffer_size >= SEND_AT_ONCE
+                or self._write_buffer_size > self._high_water
+            ):
+                self._send()
+                if self._protocol_paused:
+                    self._have_resumed()
+            elif self._reactor.may_gather(self):
+                self._reactor.schedule_flush(self)
+            else:
+                self._send()
+                if self._protocol_paused:
+                    self._have_resumed()
+                elif self._reactor.thread and not self._given and self._reactor.may_send():
+                    self._reactor.schedule_flush(self)  # to earn it
+        if self._write_buffer_size > self._high_water:
+            self._maybe_pause_protocol()
+
+    def _have_resumed(self) -> None:
+        # The reactor resumes the protocol, when the callback has ended or the loop runs again.
+        self._reactor.schedule_flush(self)
+        if not self._reactor.may_send():
+            self._reactor.wake()  # written from another thread
+
+    def _send_write_buffer(self) -> None:
+        fd = self._number()
+        while self._write_buffer:
+            chunks = len(self._write_buffer)
+            if chunks == 1:
+                count = sockets.send(fd, self._sock, self._write_buffer[0])
+            else:
+                count = sockets.send_many(fd, self._sock, self._write_buffer)
+            if count < 0 or self._drop_sent(count, chunks) < min(chunks, calls.MAX_CHUNKS):
+                self._wait_writable()
+                return
+
+    def _on_drained(self) -> None:
+        if self._empty_waiter is not None and not self._empty_waiter.done():
+            self._empty_waiter.set_result(None)
+        if self._state != base.OPEN:
+            WriteHalf._on_drained(self)
+        elif self._eof_written:
+            self._shutdown_write()
+
+    def write_eof(self) -> None:
+        """Close the sending half once what was written has left: the peer reads the end, and may go on sending."""
+        if self._state != base.OPEN or self._eof_written:
+            return
+        self._eof_written = True
+        if not self._write_buffer:
+            self._shutdown_write()
+        elif self.writable:
+            self._send()
+
+    def can_write_eof(self) -> bool:
+        """True: a stream socket has two halves."""
+        return True
+
+    def _shutdown_write(self) -> None:
+        try:
+            self.open_socket().shutdown(socket.SHUT_WR)
+        except OSError as exc:
+            self._fatal_error(exc, "Fatal error on shutting down the sending half")
+
+    # A file in between, by sendfile(2)
+
+    def make_empty_waiter(self) -> asyncio.Future[None]:
+        """A future that is done when what was written has left. RuntimeError for a second one.
+
+        Until ``reset_empty_waiter`` is called, ``write`` raises RuntimeError.
+        """
+        if self._empty_waiter is not None:
+            raise RuntimeError("Empty waiter is already set")
+        self.push()
+        waiter: asyncio.Future[None] = self._loop.create_future()
+        self._empty_waiter = waiter
+        if not self._write_buffer:
+            waiter.set_result(None)
+        return waiter
+
+    def reset_empty_waiter(self) -> None:
+        """Let ``write`` work again."""
+        self._empty_waiter = None
+
+    def set_sender(self, sender: Callable[[], object] | None) -> None:
+        """Call ``sender()`` in each turn in which the socket has room, and once after its end; None to stop that."""
+        self._sender = sender
+        if sender is not None and self.writable and self.added:
             self._reactor.defer(self)
-        if self._loop._debug:
-            stdlib.logger().debug("%r resumes reading", self)
+
+    def wait_writable(self) -> None:
+        """The socket takes no more: ask the kernel to report when there is room (rule 4)."""
+        self.writable = False
+        if self.added:
+            self._reactor.rearm(self, calls.INTEREST_STREAM | calls.INTEREST_WRITE)
 
     # The end
 
-    def _release(self) -> None:
-        fd = self.fd
-        if fd < 0:
-            return
+    def abort(self) -> None:
+        """Close without waiting: what the kernel won't take at once is lost."""
+        if self._write_buffer and self.writable and self._state < base.LOST and not self._sending:
+            try:
+                # What is gathered, asyncio has sent by now.
+                sockets.send_many(self._number(), self._sock, self._write_buffer)
+            except OSError:
+                pass  # connection_lost(None) follows all the same
+        self._force_close(None)
+
+    def _before_release(self) -> None:
         if self._sockname is None:
             self._sockname = self.get_extra_info("sockname")
-        # Changed first, dropped last: the ends of what is dropped may run any code.
-        protocol = self._protocol
+
+    def _on_release(self) -> None:
         server = self._server
         self._server = None
-        self._reactor.remove(self)
-        self.fd = -1
-        self._protocol = None
-        try:
-            if self._empty_waiter is not None and not self._empty_waiter.done():
-                self._empty_waiter.set_exception(ConnectionError("Connection is closed by peer"))
-            if self._sender is not None:
-                self._sender()
-            if server is not None:
-                server._detach(self)
-        finally:
-            self._give_back(fd)
-            del protocol
+        if self._empty_waiter is not None and not self._empty_waiter.done():
+            self._empty_waiter.set_exception(ConnectionError("Connection is closed by peer"))
+        if self._sender is not None:
+            self._sender()
+        if server is not None:
+            server._detach(self)
 
     def _give_back(self, fd: int) -> None:
         if self._sock is not None:
@@ -312,28 +442,15 @@ class StreamTransport(StreamSender):
         else:
             calls.close(fd)
 
-    def __del__(self) -> None:
-        fd = self.fd
-        if self._loop is not None and fd >= 0:
-            try:
-                warnings.warn(f"unclosed transport {self!r}", ResourceWarning, source=self, stacklevel=2)
-            finally:
-                self.fd = -1
-                self._give_back(fd)
-
     # Who and what
 
     def set_protocol(self, protocol: asyncio.BaseProtocol) -> None:
         """Hand the connection to another protocol."""
         buffered = isinstance(protocol, asyncio.BufferedProtocol)
-        former = self._protocol
+        former = self._protocol  # dropped at the end, when its destructor finds the new one here
         self._protocol = protocol
         self._buffered = buffered
-        del former  # whose end may run any code
-
-    def get_protocol(self) -> asyncio.BaseProtocol:
-        """The protocol in charge; None when the connection is over."""
-        return self._protocol  # type: ignore[no-any-return]
+        del former
 
     def get_extra_info(self, name: str, default: Any = None) -> Any:
         """``socket`` (an asyncio TransportSocket), ``peername``, ``sockname``, or what the server added."""
@@ -362,15 +479,15 @@ class StreamTransport(StreamSender):
         words = ["StreamTransport"]
         if self.fd < 0:
             words.append("closed")
-        elif self._closing:
+        elif self._state != base.OPEN:
             words.append("closing")
         words.append(f"fd={self.fd}")
         if self.fd >= 0:
-            words.append(f"read={'idle' if self._paused or self._eof_received or self._closing else 'polling'}")
+            words.append(f"read={'polling' if self.is_reading() and not self._eof_received else 'idle'}")
             words.append(f"write=<{'polling' if self._write_buffer else 'idle'}, bufsize={self._write_buffer_size}>")
         return f"<{' '.join(words)}>"
 
 
-# As functions of a transport: no bound method is made for each call, and Cython would wrap what it has by the dotted name.
+# As functions of a transport: no bound method is made for each call. By the dotted name Cython would wrap them.
 _READ_INTO = vars(StreamTransport)["_read_into"]
 _END_OF_STREAM = vars(StreamTransport)["_end_of_stream"]

@@ -17,6 +17,7 @@ from collections.abc import Callable
 from typing import Any
 
 from .. import stdlib
+from ..core.failures import raise_interruption
 
 
 class _PipeProtocol(asyncio.Protocol):
@@ -53,8 +54,10 @@ class _PipeProtocol(asyncio.Protocol):
 class SubprocessTransport(asyncio.SubprocessTransport):
     """A child process and the transports of its pipes.
 
-    The constructor starts the child (raises as ``subprocess.Popen`` does); ``connect`` then connects its pipes and
-    tells the protocol.
+    The constructor starts the child and raises as ``subprocess.Popen`` does; ``connect`` then connects its pipes and calls
+    ``connection_made``. It owns the pidfd and closes it at the child's end; each pipe's transport owns that pipe's file.
+    Only the loop's thread may call it. It ends with ``connection_lost``, when the child and all its pipes have ended;
+    ``close`` kills the child.
     """
 
     def __init__(
@@ -123,9 +126,8 @@ class SubprocessTransport(asyncio.SubprocessTransport):
             for callback, args in early:
                 loop.call_soon(callback, *args)
             await asyncio.sleep(0)
-        except (SystemExit, KeyboardInterrupt):
-            raise
-        except BaseException:
+        except BaseException as exc:
+            raise_interruption(exc)
             self.close()
             try:
                 await asyncio.shield(self._wait())

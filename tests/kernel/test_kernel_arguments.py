@@ -17,7 +17,7 @@ pytestmark = pytest.mark.edgeloop_only
 SETTING = """
     import array, itertools, os, socket
     from edgeloop.kernel import datagrams, epoll, pipes
-    from edgeloop.transports import datagram, datagram_sending, pipe, pipe_writing
+    from edgeloop.transports import base, datagram, flow, pipe
 
     class Odd:
         def __len__(self): return 3
@@ -52,8 +52,6 @@ CALLS = {
             call(pipes.read, value, False)
             call(pipes.read, 10 ** 6, value)
             call(pipes.unread, value)
-            call(pipes.check_owner, value, 3)
-            call(pipes.check_owner, one, value)
             for device in (False, True):
                 call(pipes.write, write, device, value)
                 call(pipes.write_many, write, device, value)
@@ -86,8 +84,8 @@ CALLS = {
                 call(getattr(poller, name), *(() if name in ("wake", "fileno") else (0,) if name == "wait" else (0, 1)))
     """,
     "transports": """
-        KINDS = (datagram.DatagramTransport, datagram_sending.DatagramSender, pipe.PipeTransport, pipe.ReadPipeTransport,
-                 pipe_writing.WritePipeTransport)
+        KINDS = (datagram.DatagramTransport, base.BaseTransport, flow.WriteHalf, pipe.PipeFile, pipe.ReadPipeTransport,
+                 pipe.WritePipeTransport)
         for kind in KINDS:
             names = [name for name in dir(kind) if not name.startswith("__")]
             for name in names:

@@ -14,7 +14,6 @@ from typing import Any
 
 import pytest
 
-import edgeloop
 from edgeloop import stdlib
 
 Factory = Callable[[], asyncio.AbstractEventLoop]
@@ -160,6 +159,6 @@ def test_a_pipe_for_signals_that_cant_be_made_leaves_nothing_behind(
         with pytest.raises(Refused):
             loop_factory()
     with monkeypatch.context() as patch:
-        patch.setattr(edgeloop.EventLoop, "_watch", refuse)
+        patch.setattr("edgeloop.loop.signals.Watch", refuse)
         with pytest.raises(Refused):
             loop_factory()

@@ -49,6 +49,48 @@ def test_a_stream_goes_on(loop: Loop, interruption: type[BaseException]) -> None
 
 
 @pytest.mark.parametrize("interruption", INTERRUPTIONS)
+def test_an_accepted_connection_goes_on(loop: Loop, interruption: type[BaseException]) -> None:
+    accepted: list[Any] = []
+
+    def factory() -> Any:
+        accepted.append(interrupted(Recorder, interruption)())
+        return accepted[-1]
+
+    async def talk(client: socket.socket) -> None:
+        assert await accepted[0].bytes_in(5) == b"heard"
+        accepted[0].transport.write(b"answered")
+        assert await loop.sock_recv(client, 100) == b"answered"
+        accepted[0].transport.close()
+        await accepted[0].lost()
+
+    server = loop.run_until_complete(loop.create_server(factory, "127.0.0.1", 0))
+    with socket.create_connection(server.sockets[0].getsockname()) as client:
+        client.setblocking(False)
+        with pytest.raises(interruption):
+            loop.run_until_complete(asyncio.sleep(10))
+        client.send(b"heard")
+        loop.run_until_complete(asyncio.wait_for(talk(client), 10))
+    server.close()
+    loop.run_until_complete(server.wait_closed())
+
+
+@pytest.mark.parametrize("interruption", INTERRUPTIONS)
+def test_a_stream_that_closes_before_it_is_interrupted_is_lost(loop: Loop, interruption: type[BaseException]) -> None:
+    class Closing(Recorder):
+        def connection_made(self, transport: Any) -> None:
+            super().connection_made(transport)
+            transport.close()
+
+    ours, theirs = socket.socketpair()
+    with theirs:
+        factory = interrupted(Closing, interruption)
+        transport, protocol = made_in_two_runs(loop, interruption, loop.create_connection(factory, sock=ours))
+        loop.run_until_complete(asyncio.wait_for(protocol.lost(), 10))
+        assert transport.is_closing()
+        assert theirs.recv(1) == b""
+
+
+@pytest.mark.parametrize("interruption", INTERRUPTIONS)
 def test_an_endpoint_goes_on(loop: Loop, interruption: type[BaseException]) -> None:
     class Datagrams(Recorder):
         def connection_made(self, transport: asyncio.BaseTransport) -> None:

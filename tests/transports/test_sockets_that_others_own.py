@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
 import socket
 from collections.abc import Callable
@@ -131,3 +132,19 @@ async def test_a_connection_that_is_over_has_a_closed_socket() -> None:
         assert transport.get_extra_info("sockname") == address
         assert transport.get_extra_info("peername") == client.getsockname()
     server.close()
+
+
+@GONE
+@pytest.mark.edgeloop_only  # asyncio waits for ever: no event comes when there is space
+async def test_close_ends_a_connection_whose_socket_went_while_it_was_full(go: Go) -> None:
+    ours, theirs = socket.socketpair()
+    with theirs:
+        transport, protocol = await attached(ours)
+        transport.write(bytes(5_000_000))
+        assert transport.get_write_buffer_size()
+        go(ours)
+        transport.close()
+        error = await protocol.lost()
+        assert isinstance(error, OSError)
+        assert error.errno == errno.EBADF
+        assert protocol.calls.count("connection_lost") == 1
