@@ -131,7 +131,8 @@ def tests_once(session: nox.Session) -> None:
     """Run the tests that depend neither on the Python nor on the edition."""
     prepare(session)
     install_tools(session)
-    session.run(*PYTEST, *(session.posargs or there(ONCE)))
+    # In this order: the benchmarks' own are few and take long, and pytest would begin with the files of many tests.
+    session.run(*PYTEST, "--no-loadscope-reorder", *(session.posargs or there(ONCE)))
 
 
 @nox.session(python=PYTHONS)
