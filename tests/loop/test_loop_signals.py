@@ -90,12 +90,18 @@ def test_adding_again_replaces(loop: asyncio.AbstractEventLoop) -> None:
 
 def test_two_signals(loop: asyncio.AbstractEventLoop) -> None:
     seen: list[str] = []
-    loop.add_signal_handler(signal.SIGUSR1, seen.append, "first")
+
+    def first() -> None:
+        seen.append("first")
+        loop.stop()
+
+    loop.add_signal_handler(signal.SIGUSR1, first)
     loop.add_signal_handler(signal.SIGUSR2, seen.append, "second")
     loop.call_soon(os.kill, os.getpid(), signal.SIGUSR2)
     loop.call_later(0.02, os.kill, os.getpid(), signal.SIGUSR1)
-    loop.call_later(0.05, loop.stop)
+    limit = loop.call_later(30, loop.stop)
     loop.run_forever()
+    limit.cancel()
     assert seen == ["second", "first"]
     loop.remove_signal_handler(signal.SIGUSR1)
     loop.remove_signal_handler(signal.SIGUSR2)
@@ -140,18 +146,23 @@ def test_a_python_handler_of_the_users_own_runs_too(loop: asyncio.AbstractEventL
 def test_a_python_handler_put_over_the_loops_does_not_silence_it(loop: asyncio.AbstractEventLoop) -> None:
     """As uvicorn does for as long as it serves, whatever the program around it has asked the loop for."""
     seen: list[str] = []
-    loop.add_signal_handler(signal.SIGUSR1, seen.append, "loop")
+
+    def called() -> None:
+        seen.append("loop")
+        loop.stop()
+
+    loop.add_signal_handler(signal.SIGUSR1, called)
     ours = signal.signal(signal.SIGUSR1, lambda number, frame: seen.append("over it"))
+    limit = loop.call_later(30, loop.stop)
     loop.call_later(0.01, os.kill, os.getpid(), signal.SIGUSR1)
-    loop.call_later(0.05, loop.stop)
     loop.run_forever()
     assert sorted(seen) == ["loop", "over it"]
 
     signal.signal(signal.SIGUSR1, ours)
     os.kill(os.getpid(), signal.SIGUSR1)
-    loop.call_later(0.05, loop.stop)
     loop.run_forever()
     assert sorted(seen) == ["loop", "loop", "over it"]
+    limit.cancel()
     loop.remove_signal_handler(signal.SIGUSR1)
 
 
