@@ -36,6 +36,9 @@ CHOICE: dict[str, Any] = runpy.run_path(str(PACKAGE / "_choice.py"))
 SHARED_CODE = "edgeloop._cyutility"
 UNSHARED_FEATURES = ["MemoryView"]
 
+# What runs for each callback. There -O3 takes up to 2 % fewer instructions than -O2, for 12 KB.
+WORTH_O3 = ("edgeloop/core/", "edgeloop/kernel/interpreter")
+
 # What Python finds in the shared object first. The other modules' initialisers stand beside it. It has no state, and can be
 # asked in any interpreter; the others can't be loaded but in one.
 LIST_OF_MODULES = """\
@@ -157,10 +160,12 @@ class BuildIfThereIsACompiler(build_ext):
                 leftover.unlink()
 
     def build_extension(self, ext: Extension) -> None:
-        arguments = " ".join([*self.compiler.compiler_so, *ext.extra_compile_args])
-        folder = OBJECTS / f"{sys.implementation.cache_tag}-{hashlib.sha256(arguments.encode()).hexdigest()[:12]}"
-
         def compile_one(c_file: str) -> str:
+            arguments = list(ext.extra_compile_args)
+            if "-O2" in arguments and any(name in c_file for name in WORTH_O3):
+                arguments.append("-O3")
+            command = " ".join([*self.compiler.compiler_so, *arguments])
+            folder = OBJECTS / f"{sys.implementation.cache_tag}-{hashlib.sha256(command.encode()).hexdigest()[:12]}"
             object_file = str(self.compiler.object_filenames([c_file], output_dir=str(folder))[0])
             object_path = Path(object_file)
             if not object_path.exists() or object_path.stat().st_mtime < Path(c_file).stat().st_mtime:
@@ -168,7 +173,7 @@ class BuildIfThereIsACompiler(build_ext):
                     [c_file],
                     output_dir=str(folder),
                     include_dirs=ext.include_dirs,
-                    extra_postargs=ext.extra_compile_args,
+                    extra_postargs=arguments,
                 )
             return object_file
 
