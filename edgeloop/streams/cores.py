@@ -160,7 +160,8 @@ class ReaderCore:
         # For start_tls: return the unread bytes, which came by the old one.
         self._paused = False
         unread = self._take(MAX_SIZE)
-        self._transport = transport
+        if self._transport is not None:  # else connection_made is still to be called, and sets it
+            self._transport = transport
         return unread
 
     def _maybe_resume_transport(self) -> None:

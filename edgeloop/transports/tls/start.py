@@ -93,8 +93,9 @@ def _take_over(reader: Any, upgraded: TLSTransport, server_side: bool) -> None:
     else:
         unread = bytes(reader._buffer)
         reader._buffer.clear()
-        reader._transport = upgraded  # it would go on pausing the plain one, and the close_notify never be read
-        reader._paused = False
+        if reader._transport is not None:  # else connection_made is still to be called, and sets it
+            reader._transport = upgraded  # it would go on pausing the plain one, and the close_notify never be read
+            reader._paused = False
     if server_side and _HANDSHAKE in unread:
         upgraded._ssl_protocol.feed_early_data(unread)  # with something before it, it fails, and there is an end
     elif unread:

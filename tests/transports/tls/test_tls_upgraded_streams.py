@@ -180,3 +180,33 @@ async def test_a_reader_that_was_paused_before_the_upgrade_reads_after_it(module
     writer.close()
     await writer.wait_closed()
     await stop(server)
+
+
+@modules
+async def test_streams_whose_first_transport_is_the_upgraded_one_get_it(module: ModuleType) -> None:
+    """Their protocol puts off its connection_made until start_tls() has returned, as CPython's own tests do."""
+    loop = asyncio.get_running_loop()
+    read = loop.create_future()
+
+    async def handler(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        read.set_result(await reader.readline())
+        writer.close()
+
+    class Later(module.StreamReaderProtocol):  # type: ignore[misc, name-defined]
+        def connection_made(self, transport: Any) -> None:
+            transport.pause_reading()
+            begin = super().connection_made
+            starting = loop.create_task(loop.start_tls(transport, self, server_context(), server_side=True))
+            starting.add_done_callback(lambda done: begin(done.result()))
+
+    server = await loop.create_server(
+        lambda: Later(module.StreamReader(65536, loop), handler, loop=loop), "127.0.0.1", 0
+    )
+    _, writer = await module.open_connection(
+        *server.sockets[0].getsockname(), ssl=client_context(), server_hostname="localhost"
+    )
+    writer.write(b"hello\n")
+    assert await read == b"hello\n"
+    writer.close()
+    await writer.wait_closed()
+    await stop(server)
