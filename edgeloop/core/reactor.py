@@ -51,7 +51,7 @@ class Channel:
         self.deferred = False  # it is on the deferred list
         self.flush_queued = False  # it is in the flush queue
         self.rearm_queued = False  # it is in the rearm queue
-        self.added = False  # it is in the epoll set; a pipe that epoll refuses sets it by itself
+        self.added = False  # it is in the epoll set; or a pipe that epoll refuses: pipe.py sets it
         self.interest = 0  # the mask that it is registered for
         self.registered_in = 0  # the iteration in which it was added (rule 9)
         self.credit = 0  # short callbacks in a row, up to EARNED (rule 5); ``flush`` may set it to 0

@@ -3,7 +3,8 @@
 A module with a ``.pyx`` beside its ``.py`` has two editions of one interface: the same names, arguments, return values and
 exceptions. The ``.pyx`` is compiled, the ``.py`` is what the pure edition runs. For all of them:
 
-- A call never blocks, whatever flags the descriptor has. ``Poller.wait`` alone may sleep.
+- A call does not block, whatever flags the descriptor has. ``Poller.wait`` alone sleeps. sockets.py and pipes.py
+  name the exceptions.
 - "It would block" (EAGAIN) is a return value, which each function documents: None, -1, False or an empty list.
 - EINTR runs Python's signal handlers and repeats the call. If a handler raises, so does the call.
 - Every other errno is raised as OSError, unless the module names it.

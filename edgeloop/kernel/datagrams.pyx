@@ -51,8 +51,8 @@ cdef sockaddr_storage incoming_names[BATCH]
 cdef bint in_use = False
 
 # Recent senders, by the address that the kernel returns, and recent targets, by the identity of the caller's tuple. Both are
-# direct-mapped tables: a new entry replaces what is in its place. Converting one costs nearly as
-# much as all the rest that the loop does for a datagram.
+# direct-mapped tables: a new entry replaces what is in its place. Converting an address costs nearly as much as the rest of
+# the loop's work on a datagram.
 cdef struct Known:
     PyObject* address  # owned
     socklen_t length

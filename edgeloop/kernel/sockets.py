@@ -3,7 +3,8 @@
 Callers pass the descriptor and the socket object from ``object_for``: the compiled edition uses the one, this one the other.
 
 - None of the calls blocks on a socket that somebody else has set to block: recv(2) and send(2) have MSG_DONTWAIT. accept(2)
-  has no such flag; there poll(2) is asked first, and another thread that accepts from the same socket may win the race.
+  has no such flag. There poll(2) is asked first, by the compiled edition only if the process has other threads; without
+  them it blocks, as asyncio does. Another process that accepts from the same socket may come in between.
 - EAGAIN: None, or -1 where a count is returned. EPIPE raises BrokenPipeError, and never SIGPIPE.
 - ``accept`` skips connections that are gone. With an errno of ``exhausted`` the connection stays in the queue (rule 6).
 - A count below what was asked for says whether anything is left only where kernel/short_reads.py says so (rule 2).
