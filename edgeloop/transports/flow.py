@@ -80,7 +80,7 @@ class WriteHalf(BaseTransport):
             self._reactor.schedule_flush(self)
             return
         self._sending = True
-        self._reactor.request_poll()
+        self._reactor.needs_poll = True  # as request_poll does, whose call costs an echo half a percent
         try:
             self._send_write_buffer()
         except INTERRUPTIONS:
@@ -93,7 +93,7 @@ class WriteHalf(BaseTransport):
             return
         finally:
             self._sending = False
-        if not self._write_buffer:
+        if self._state != base.OPEN and not self._write_buffer:
             self._on_drained()
 
     def _send_write_buffer(self) -> None:
@@ -103,11 +103,12 @@ class WriteHalf(BaseTransport):
     def _drop_sent(self, count: int, chunks: int) -> int:
         # ``count`` bytes of the first ``chunks`` chunks have left; how many whole chunks they were.
         # No list takes the other's place: to make one may run a destructor that writes.
-        if self._state >= base.LOST:
-            return chunks  # aborted meanwhile
         self._write_buffer_size -= count
         if self._write_buffer_size == 0:
             interpreter.drop_first(self._write_buffer, chunks)
+            return chunks
+        if self._state >= base.LOST:  # aborted meanwhile
+            self._write_buffer_size = 0
             return chunks
         return drop_sent(self._write_buffer, count)
 

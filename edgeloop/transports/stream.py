@@ -349,6 +349,8 @@ class StreamTransport(WriteHalf):
             if count < 0 or self._drop_sent(count, chunks) < min(chunks, calls.MAX_CHUNKS):
                 self._wait_writable()
                 return
+        if self._eof_written or self._empty_waiter is not None:
+            self._on_drained()
 
     def _on_drained(self) -> None:
         if self._empty_waiter is not None and not self._empty_waiter.done():
