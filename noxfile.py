@@ -27,17 +27,7 @@ TOOLS = ("strace", "curl", "openssl", "valgrind")
 
 #: Tests that depend neither on the Python nor on the edition: of the harnesses, the benchmarks and the examples, and those
 #: whose clients are other people's programs.
-ONCE = (
-    "tests/benchmarks",
-    "tests/clients",
-    "tests/compat",
-    "tests/examples",
-    "tests/test_benchmark*.py",
-    "tests/test_compat_*.py",
-    "tests/test_example*.py",
-    "tests/test_instructions.py",
-    "tests/test_real_clients.py",
-)
+ONCE = ("tests/benchmarks", "tests/clients", "tests/compat", "tests/examples")
 
 #: Tests of how edgeloop is built, which depend on the Python but not on the edition that runs them.
 BUILDS = ("tests/**/test_generated_code.py", "tests/**/test_package.py")
