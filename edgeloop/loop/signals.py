@@ -35,7 +35,7 @@ class SignalHandlers:
     """
 
     def __init__(self) -> None:
-        self._handles: dict[int, Handle] = {}
+        self.handles: dict[int, Handle] = {}
         self._pipe: tuple[int, int] | None = None
         self._pipe_watch: Watch | None = None
         self._pipe_pid = 0  # the process that opened the pipe
@@ -45,16 +45,16 @@ class SignalHandlers:
 
     def add(self, sig: int, handle: Handle) -> None:
         """Queue the handle on its loop when the signal comes. RuntimeError for a signal that can't be caught."""
-        previous = self._handles.get(sig)
-        self._handles[sig] = handle
+        previous = self.handles.get(sig)
+        self.handles[sig] = handle
         try:
             signal.signal(sig, self._on_signal)
             signal.siginterrupt(sig, False)  # system calls of other threads go on after it
         except (ValueError, OSError) as exc:
             if previous is None:
-                del self._handles[sig]
+                del self.handles[sig]
             else:
-                self._handles[sig] = previous
+                self.handles[sig] = previous
             if isinstance(exc, OSError) and exc.errno == errno.EINVAL:
                 raise RuntimeError(f"sig {sig} cannot be caught") from None
             if isinstance(exc, OSError):
@@ -63,7 +63,7 @@ class SignalHandlers:
 
     def remove(self, sig: int) -> bool:
         """Undo ``add``. Return False if there is no handler for the signal."""
-        if self._handles.pop(sig, None) is None:
+        if self.handles.pop(sig, None) is None:
             return False
         default = signal.default_int_handler if sig == signal.SIGINT else signal.SIG_DFL
         try:
@@ -75,15 +75,18 @@ class SignalHandlers:
         return True
 
     def _on_signal(self, sig: int, frame: FrameType | None = None) -> None:
+        """Queue the handle of the signal. Called between two instructions of the main thread."""
         if self._has_wakeup_fd:
             self._calls[sig] += 1
-        self._deliver(sig)
+        self.deliver(sig)
 
-    def _deliver(self, sig: int) -> None:
-        handle = self._handles.get(sig)
+    def deliver(self, sig: int, loop: Any = None) -> None:
+        """Queue the signal's handle on its loop, or remove it if it is cancelled."""
+        handle = self.handles.get(sig)
         if handle is None:
             return
-        loop: Any = handle._loop
+        if loop is None:
+            loop = handle._loop
         if handle._cancelled:
             loop.remove_signal_handler(sig)
         elif not loop._closed:
@@ -164,11 +167,11 @@ class SignalHandlers:
         if len(came) == PIPE_SIZE:
             calls.clear()  # it was full: bytes are missing
         for sig in sorted(missed):
-            self._deliver(sig)
+            self.deliver(sig)
 
     def close(self, loop: Signals) -> None:
         """Remove the handlers, by the loop's method, and close the pipe."""
-        for sig in list(self._handles):
+        for sig in list(self.handles):
             loop.remove_signal_handler(sig)
         self._close_pipe()
 
@@ -188,7 +191,7 @@ class Signals(Tasks):
         """
         if inspect.iscoroutine(callback) or inspect.iscoroutinefunction(callback):
             raise TypeError("coroutines cannot be used with add_signal_handler()")
-        _check_signal(sig)
+        self._check_signal(sig)
         self._check_closed()
         if threading.current_thread() is not threading.main_thread():
             raise RuntimeError("set_wakeup_fd only works in main thread of the main interpreter")
@@ -196,12 +199,20 @@ class Signals(Tasks):
 
     def remove_signal_handler(self, sig: int) -> bool:
         """Undo ``add_signal_handler``. Return False if there is no handler for the signal. Raises as that does."""
-        _check_signal(sig)
+        self._check_signal(sig)
         return self._signals.remove(sig)
 
+    # asyncio's own names, which programs and its tests use
 
-def _check_signal(sig: object) -> None:
-    if not isinstance(sig, int):
-        raise TypeError(f"sig must be an int, not {sig!r}")
-    if sig not in signal.valid_signals():
-        raise ValueError(f"invalid signal number {sig}")
+    def _check_signal(self, sig: object) -> None:
+        if not isinstance(sig, int):
+            raise TypeError(f"sig must be an int, not {sig!r}")
+        if sig not in signal.valid_signals():
+            raise ValueError(f"invalid signal number {sig}")
+
+    @property
+    def _signal_handlers(self) -> dict[int, Handle]:
+        return self._signals.handles
+
+    def _handle_signal(self, sig: int) -> None:
+        self._signals.deliver(sig, self)

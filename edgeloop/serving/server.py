@@ -53,7 +53,7 @@ class Server(asyncio.AbstractServer):
         self._ssl_context = ssl_context  # asyncio's name: websockets looks here for the scheme it serves
         self._listeners: list[Listener] = []
         self._clients: set[Any] = set()
-        self._waiters: list[asyncio.Future[None]] = []
+        self._waiters: list[asyncio.Future[None]] | None = []  # None once FINISHED, as asyncio's
         self._state = IDLE
         self._serving_forever: asyncio.Future[None] | None = None
 
@@ -73,7 +73,7 @@ class Server(asyncio.AbstractServer):
     def _finish(self) -> None:
         assert self._state >= CLOSED
         self._state = FINISHED
-        waiters, self._waiters = self._waiters, []
+        waiters, self._waiters = self._waiters or [], None
         for waiter in waiters:
             if not waiter.done():
                 waiter.set_result(None)
@@ -172,6 +172,7 @@ class Server(asyncio.AbstractServer):
         """Wait until the server is closed and, from Python 3.12.1 on, its last connection too."""
         if self._state == FINISHED or (self._state == CLOSED and not _WAITS_FOR_CONNECTIONS):
             return
+        assert self._waiters is not None
         waiter = asyncio.get_running_loop().create_future()
         self._waiters.append(waiter)
         await waiter
