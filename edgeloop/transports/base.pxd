@@ -2,6 +2,7 @@ cimport cython
 
 from edgeloop.core.reactor cimport Channel, Reactor
 from edgeloop.core.schedule cimport Scheduler
+from edgeloop.kernel cimport calls, sockets
 
 cdef int OPEN
 cdef int CLOSING

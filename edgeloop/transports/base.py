@@ -64,7 +64,8 @@ class BaseTransport(Channel):
                     waiter.set_exception(refused)
 
     def _register(self) -> OSError | None:
-        # Return None, or epoll's error: then the transport is lost, and whoever waits for it learns why.
+        # Return None, or epoll's error: then the transport is lost, and whoever waits for it learns why. If its owner has
+        # closed the descriptor in connection_made, the transport is lost too, but who waits gets it, as on asyncio.
         if self._state >= LOST:
             return None
         interest = self._interest
@@ -72,6 +73,10 @@ class BaseTransport(Channel):
             interest |= calls.INTEREST_WRITE
         try:
             self._number()
+        except OSError as exc:
+            self._fatal_error(exc, "Fatal error: the descriptor is closed")
+            return None
+        try:
             self._reactor.add(self, interest)
         except PermissionError:
             # epoll refuses what has no poll: a file that never blocks, such as /dev/null. The deferred list serves.

@@ -59,3 +59,16 @@ def test_what_a_header_types_is_there(header: Path) -> None:
 
 def test_there_are_headers() -> None:
     assert len(HEADERS) > 15
+
+
+@pytest.mark.parametrize("header", HEADERS, ids=lambda header: str(header.relative_to(PACKAGE)))
+def test_a_header_takes_the_kernel_modules_that_its_source_imports(header: Path) -> None:
+    """Otherwise their names are looked up in the compiled module, which has no constants and no functions of C."""
+    imported = {
+        name.name
+        for node in ast.walk(ast.parse(header.with_suffix(".py").read_text()))
+        if isinstance(node, ast.ImportFrom) and node.module == "kernel"
+        for name in node.names
+    }
+    taken = re.findall(r"^from edgeloop\.kernel cimport (.*)", header.read_text(), re.MULTILINE)
+    assert imported <= {name.strip() for names in taken for name in names.split(",")}
