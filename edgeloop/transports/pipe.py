@@ -113,7 +113,8 @@ class PipeFile:
     def _close(self) -> None:
         if self.duplicated:
             calls.close(self.fd)
-        self.pipe.close()
+        if self.pipe is not None:
+            self.pipe.close()
 
 
 class ReadPipeTransport(BaseTransport):
@@ -144,6 +145,13 @@ class ReadPipeTransport(BaseTransport):
     def _pipe(self) -> Any:
         """The file object, None once it is closed, as asyncio's transports have it."""
         return self._file.pipe if self.fd >= 0 else None
+
+    @_pipe.setter
+    def _pipe(self, pipe: Any) -> None:
+        # asyncio's own tests set it to None when the loop is closed, to have the file left alone.
+        self._file.pipe = pipe
+        if pipe is None and self._loop._closed:
+            self.fd = -1
 
     def get_extra_info(self, name: str, default: Any = None) -> Any:
         """``pipe``: the file object."""
@@ -237,6 +245,13 @@ class WritePipeTransport(WriteHalf):
     def _pipe(self) -> Any:
         """The file object, None once it is closed, as asyncio's transports have it."""
         return self._file.pipe if self.fd >= 0 else None
+
+    @_pipe.setter
+    def _pipe(self, pipe: Any) -> None:
+        # asyncio's own tests set it to None when the loop is closed, to have the file left alone.
+        self._file.pipe = pipe
+        if pipe is None and self._loop._closed:
+            self.fd = -1
 
     def get_extra_info(self, name: str, default: Any = None) -> Any:
         """``pipe``: the file object."""

@@ -315,8 +315,12 @@ class SubprocessTransport(asyncio.SubprocessTransport):
             assert self._proc is not None
             if loop_is_open and self._loop.get_debug():
                 stdlib.logger().warning("Close running child process: kill %r", self)
+            kill = self._proc.kill
             try:
-                self._signal_child(signal.SIGKILL)
+                if getattr(kill, "__func__", None) is subprocess.Popen.kill:
+                    self._signal_child(signal.SIGKILL)
+                else:
+                    kill()  # somebody has put their own in its place, and asyncio calls that
             except (ProcessLookupError, PermissionError):
                 pass  # gone since, or another user's: a set-user-ID program
         if not loop_is_open:

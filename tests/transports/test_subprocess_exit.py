@@ -244,3 +244,19 @@ async def test_a_pidfd_of_each_child_is_given_back() -> None:
     assert pidfds() == before + 5
     await asyncio.gather(*(child.communicate(b"") for child in children))
     assert pidfds() == before
+
+
+async def test_closing_calls_a_kill_that_somebody_has_put_in_place(loop: asyncio.AbstractEventLoop) -> None:
+    transport, _ = await loop.subprocess_exec(asyncio.SubprocessProtocol, "cat", stdin=PIPE)
+    child = transport.get_extra_info("subprocess")
+    calls: list[str] = []
+    kill = child.kill
+
+    def counted() -> None:
+        calls.append("kill")
+        kill()
+
+    child.kill = counted
+    transport.close()
+    assert await transport._wait() == -signal.SIGKILL  # type: ignore[attr-defined]
+    assert calls == ["kill"]

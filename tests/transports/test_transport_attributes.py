@@ -86,3 +86,19 @@ def test_a_transport_that_holds_itself_is_collected(run: Run) -> None:
     run(main())
     gc.collect()
     assert [ref() for ref in alive] == [None, None, None]
+
+
+@pytest.mark.parametrize("method", ["connect_read_pipe", "connect_write_pipe"])
+def test_a_pipe_may_be_taken_from_a_transport_of_a_closed_loop(loop: Any, method: str) -> None:
+    """As asyncio's own tests do: there is nothing left to close, and nothing to warn of."""
+    ends = os.pipe()
+    near, far = ends if method == "connect_read_pipe" else reversed(ends)
+
+    with open(far, "rb" if method == "connect_write_pipe" else "wb", buffering=0):
+        file = open(near, "rb" if method == "connect_read_pipe" else "wb", buffering=0)
+        transport, _ = loop.run_until_complete(getattr(loop, method)(asyncio.Protocol, file))
+        loop.close()
+        file.close()
+        transport._pipe = None
+        del transport
+        gc.collect()
