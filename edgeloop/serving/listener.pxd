@@ -25,6 +25,7 @@ cdef class Listener(Channel):
     cdef double _silent_until
     cdef object _retry
     cdef on_ready(self)
+    @cython.locals(end=double)
     cdef _drain(self)
     @cython.locals(transport=StreamTransport)
     cdef _on_accepted(self, int fd, peername)

@@ -1,6 +1,6 @@
 """The accept-drain loop, and what it does without a free descriptor.
 
-An edge says that connections wait, not how many: accept(2) until EAGAIN, up to a limit per turn (rule 6).
+An edge says that connections wait, not how many: accept(2) until EAGAIN, up to a number and a time per turn (rule 6).
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from ..kernel.short_reads import short_reads_of_kind
 from ..transports.stream import StreamTransport
 
 ACCEPTS_PER_TURN = 256
+ACCEPT_SECONDS = 100e-6  # of a turn: then those who are connected have theirs
 RETRY_SECONDS = 0.1  # until accept(2) is tried again when closing the spare descriptor did not help
 REPORT_SECONDS = 5.0  # at most one report in that time
 
@@ -110,6 +111,7 @@ class Listener(Channel):
                 raise
 
     def _drain(self) -> None:
+        end = calls.now() + ACCEPT_SECONDS
         for _ in range(ACCEPTS_PER_TURN):
             try:
                 accepted = sockets.accept(self.sock)
@@ -123,6 +125,8 @@ class Listener(Channel):
             self._on_accepted(accepted[0], accepted[1])
             if not self.added:
                 return  # the protocol factory has closed the server
+            if calls.now() > end:
+                break
         self._loop.reactor.defer(self)
 
     def _on_accepted(self, fd: int, peername: Any) -> None:

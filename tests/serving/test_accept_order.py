@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import socket
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -103,3 +105,31 @@ def test_connections_beside_one_whose_factory_fails(loop: asyncio.AbstractEventL
     run(main())
     assert order.count("made") == order.count("lost") == 2
     assert [type(error["exception"]) for error in errors] == [ValueError]
+
+
+@pytest.mark.edgeloop_only  # asyncio accepts as many in a turn as the backlog holds
+async def test_those_who_are_connected_have_their_turn_between_two_slow_accepts() -> None:
+    """What a turn accepts is bounded by time (rule 6)."""
+    loop = asyncio.get_running_loop()
+    order: list[str] = []
+
+    def factory() -> asyncio.Protocol:
+        order.append("accept")
+        time.sleep(0.0005)  # more than the listener has of a turn
+        return asyncio.Protocol()
+
+    def turn() -> None:
+        order.append("turn")
+        if order.count("accept") < 20:
+            loop.call_soon(turn)
+
+    server = await loop.create_server(factory, "127.0.0.1", 0)
+    clients = [socket.create_connection(server.sockets[0].getsockname()) for _ in range(20)]
+    turn()
+    while order.count("accept") < 20:
+        await asyncio.sleep(0)
+    assert all(pair != ("accept", "accept") for pair in itertools.pairwise(order))
+    for client in clients:
+        client.close()
+    server.close()
+    await server.wait_closed()
