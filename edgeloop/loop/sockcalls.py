@@ -302,6 +302,20 @@ class SocketCalls(Resolver):
     async def sock_accept(self, sock: socket.socket) -> tuple[socket.socket, Any]:
         """Accept a connection on a listening socket; return a non-blocking socket and the peer's address."""
         self._check_socket(sock)
-        conn, address = await self._receive(sock, sock.accept, ())
-        conn.setblocking(False)
+        accepted: list[socket.socket] = []
+
+        def accept() -> tuple[socket.socket, Any]:
+            conn, address = sock.accept()
+            accepted.append(conn)
+            return conn, address
+
+        try:
+            conn, address = await self._receive(sock, accept, ())
+            conn.setblocking(False)
+        except BaseException:
+            for conn in accepted:
+                conn.close()  # who is cancelled after it has come never gets it
+            raise
+        finally:
+            accepted.clear()  # an exception's traceback holds this frame
         return conn, address

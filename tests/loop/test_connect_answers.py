@@ -36,6 +36,7 @@ async def test_an_event_of_before_is_no_answer_to_connect(loop: asyncio.Abstract
             accepting = asyncio.create_task(accept_all(listening))
             await connecting  # when the kernel sends its SYN again
             accepting.cancel()
+            await asyncio.wait([accepting])
             assert sock.getpeername() == listening.getsockname()
             loop.remove_reader(sock)
         for sock in waiting:
