@@ -21,6 +21,7 @@ cdef class PipeFile:
     cdef bint byte_stream
     cpdef int _number(self) except -2
     cdef _begin(self, BaseTransport transport, protocol, waiter)
+    cdef _replace(self, BaseTransport transport, pipe)
     cdef _close(self)
 
 

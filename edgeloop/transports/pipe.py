@@ -110,6 +110,12 @@ class PipeFile:
         except ValueError:
             return -1
 
+    def _replace(self, transport: BaseTransport, pipe: Any) -> None:
+        # asyncio's own tests put None here when the loop is closed, to have the file left alone.
+        self.pipe = pipe
+        if pipe is None and transport._loop._closed:
+            transport.fd = -1
+
     def _close(self) -> None:
         if self.duplicated:
             calls.close(self.fd)
@@ -148,10 +154,7 @@ class ReadPipeTransport(BaseTransport):
 
     @_pipe.setter
     def _pipe(self, pipe: Any) -> None:
-        # asyncio's own tests set it to None when the loop is closed, to have the file left alone.
-        self._file.pipe = pipe
-        if pipe is None and self._loop._closed:
-            self.fd = -1
+        self._file._replace(self, pipe)
 
     def get_extra_info(self, name: str, default: Any = None) -> Any:
         """``pipe``: the file object."""
@@ -248,10 +251,7 @@ class WritePipeTransport(WriteHalf):
 
     @_pipe.setter
     def _pipe(self, pipe: Any) -> None:
-        # asyncio's own tests set it to None when the loop is closed, to have the file left alone.
-        self._file.pipe = pipe
-        if pipe is None and self._loop._closed:
-            self.fd = -1
+        self._file._replace(self, pipe)
 
     def get_extra_info(self, name: str, default: Any = None) -> Any:
         """``pipe``: the file object."""
