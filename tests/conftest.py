@@ -54,6 +54,12 @@ def pytest_collection_finish() -> None:
     gc.freeze()
 
 
+@pytest.hookimpl(optionalhook=True)
+def pytest_handlecrashitem(crashitem: str, sched: Any) -> None:
+    """A worker of pytest-xdist has died: noxfile.py gives this test no second try."""
+    sched.config.cache.set("edgeloop/crashed", crashitem)
+
+
 @pytest.fixture(scope="session")
 def loop_factory(request: pytest.FixtureRequest) -> Callable[[], asyncio.AbstractEventLoop]:
     if request.config.getoption("--loop") == "asyncio":

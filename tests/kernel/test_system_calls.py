@@ -10,7 +10,7 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
-from kernel_truth import needs_strace, system_calls, traced_lines
+from kernel_truth import measured, needs_strace, system_calls, traced_lines
 
 from benchmarks import scenarios
 
@@ -95,6 +95,7 @@ def test_callbacks_cost_one_wait_each_turn(tmp_path: Path) -> None:
     assert calls["epoll_ctl"] == 0
 
 
+@measured
 def test_short_sleeps_are_in_nanoseconds(tmp_path: Path) -> None:
     """Rule 12: epoll_pwait2 in the compiled edition; the pure one rounds up to milliseconds."""
     import edgeloop
@@ -117,6 +118,7 @@ def test_short_sleeps_are_in_nanoseconds(tmp_path: Path) -> None:
         assert timeouts.count(" 1") >= 10
 
 
+@measured
 @pytest.mark.parametrize("slack, nap", [(50_000, 200e-6), (1_000, 200e-6), (50_000, 0.1), (50_000, 30e-6)])
 def test_sleeps_leave_room_for_the_slack(slack: int, nap: float, tmp_path: Path) -> None:
     """Rule 12: what the kernel may add to a sleep is taken off before, so that the timer is hardly late. Slack in ns."""

@@ -14,7 +14,7 @@ from collections import Counter
 from collections.abc import Iterator
 
 import pytest
-from kernel_truth import needs_strace, undisturbed
+from kernel_truth import measured, needs_strace
 from traced_servers import connected, receive, traced
 
 import edgeloop
@@ -77,6 +77,7 @@ def conversation(bench: Bench, service: str, loop: str, request: int, reply: int
         return server.calls(talk)
 
 
+@measured
 @pytest.mark.parametrize(
     ("service", "request_size", "reply_size"),
     [
@@ -93,25 +94,20 @@ def conversation(bench: Bench, service: str, loop: str, request: int, reply: int
 )
 def test_a_request(bench: Bench, service: str, request_size: int, reply_size: int) -> None:
     limit = conversation(bench, service, LIMIT, request_size, reply_size)
-    ours = undisturbed(
-        lambda: conversation(bench, service, OURS, request_size, reply_size),
-        lambda calls: together(calls, WRITES) <= together(limit, WRITES) + SLACK,
-    )
+    ours = conversation(bench, service, OURS, request_size, reply_size)
     assert together(ours, READS) <= together(limit, READS) + SLACK
     assert together(ours, WRITES) <= together(limit, WRITES) + SLACK
     assert together(ours, WAITS) <= REQUESTS + SLACK  # a turn for each request, if no two of them arrive together
     assert others(ours).total() <= others(limit).total() + SLACK
 
 
+@measured
 @pytest.mark.parametrize("service", ["tls", "tlsstreams", "tlsownstreams"])
 def test_a_request_over_tls(bench: Bench, service: str) -> None:
     """There is no such server in C: one read and one write each, as without TLS."""
     if not (bench.programs / CERTIFICATE).exists():
         pytest.skip("the program openssl makes the certificate")
-    calls = undisturbed(
-        lambda: conversation(bench, service, OURS, 1024, 1024),
-        lambda calls: together(calls, WRITES) <= REQUESTS + SLACK,
-    )
+    calls = conversation(bench, service, OURS, 1024, 1024)
     assert together(calls, READS) <= REQUESTS + SLACK
     assert together(calls, WRITES) <= REQUESTS + SLACK
     assert together(calls, WAITS) <= REQUESTS + SLACK
@@ -119,6 +115,7 @@ def test_a_request_over_tls(bench: Bench, service: str) -> None:
 
 
 @only_compiled
+@measured
 def test_a_connection_that_comes_and_goes(bench: Bench) -> None:
     """Connect, echo one byte, close."""
     connections = 50
@@ -176,6 +173,7 @@ def datagrams(bench: Bench, service: str, loop: str, replies: bool) -> Counter[s
 
 
 @only_compiled
+@measured
 def test_a_datagram_and_its_echo(bench: Bench) -> None:
     ours = datagrams(bench, "datagrams", OURS, replies=True)
     limit = datagrams(bench, "datagrams", LIMIT, replies=True)
@@ -188,6 +186,7 @@ def test_a_datagram_and_its_echo(bench: Bench) -> None:
 
 
 @only_compiled
+@measured
 def test_a_flood_of_datagrams(bench: Bench) -> None:
     ours = datagrams(bench, "count", OURS, replies=False)
     limit = datagrams(bench, "count", LIMIT, replies=False)

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from kernel_truth import EDGE, IN, OUT, epoll_set, needs_strace, system_calls
+from kernel_truth import EDGE, IN, OUT, epoll_set, measured, needs_strace, system_calls
 from recording import Run
 from sockets import Pair, tcp_pair, unix_pair
 
@@ -29,6 +29,7 @@ def pair(request: pytest.FixtureRequest) -> Iterator[Pair]:
 
 @pytest.mark.edgeloop_only
 @needs_strace
+@measured
 def test_a_request_costs_one_recv_and_one_send(tmp_path: Path) -> None:
     """No epoll_ctl, and no recv that finds nothing: the short read of the last turn has said so."""
     script = Path(scenarios.__file__).read_text()

@@ -6,7 +6,7 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
-from kernel_truth import needs_strace, system_calls, traced_lines
+from kernel_truth import measured, needs_strace, system_calls, traced_lines
 
 import edgeloop
 
@@ -70,6 +70,7 @@ def steady(burst: int, directory: Path) -> Counter[str]:
     return many
 
 
+@measured
 def test_one_at_a_time(tmp_path: Path) -> None:
     calls = steady(1, tmp_path)
     assert (calls["recvmmsg"], calls["sendto"], calls["sendmmsg"]) == (200, 200, 0)
@@ -78,6 +79,7 @@ def test_one_at_a_time(tmp_path: Path) -> None:
     assert sum(calls[name] for name in ("epoll_wait", "epoll_pwait", "epoll_pwait2")) <= 200
 
 
+@measured
 def test_a_burst_is_one_call_each_way(tmp_path: Path) -> None:
     """16 datagrams, sent when as many have been received: they leave together."""
     calls = steady(16, tmp_path)
@@ -88,6 +90,7 @@ def test_a_burst_is_one_call_each_way(tmp_path: Path) -> None:
     assert sum(calls.values()) <= 3 * 200 + 20  # with an epoll_wait for each recvmmsg, and memory now and then
 
 
+@measured
 def test_ten_thousand_in_one_turn(tmp_path: Path) -> None:
     script = """
         import asyncio
