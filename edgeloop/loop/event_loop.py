@@ -70,7 +70,9 @@ class EventLoop(  # type: ignore[misc]
                 raise
 
     def __repr__(self) -> str:
-        return f"<{type(self).__name__} running={self.is_running()} closed={self.is_closed()} debug={self.get_debug()}>"
+        kind = type(self)
+        name = "edgeloop.EventLoop" if kind is EventLoop else kind.__name__
+        return f"<{name} running={self.is_running()} closed={self.is_closed()} debug={self.get_debug()}>"
 
     # Running
 

@@ -31,10 +31,16 @@ _CLEANS_UP = sys.version_info >= (3, 13)
 _stat, _unlink = os.stat, os.unlink
 
 
-def _check_tls_context(ssl: Any, handshake: float | None, shutdown: float | None) -> None:
-    if isinstance(ssl, bool):
+def _check_tls_context(context: Any, handshake: float | None, shutdown: float | None) -> None:
+    # asyncio takes a path, say, and then fails for each connection.
+    if isinstance(context, bool):
         raise TypeError("ssl argument must be an SSLContext or None")
-    check_tls_timeouts(ssl, handshake, shutdown)
+    if context is not None:
+        import ssl
+
+        if not isinstance(context, ssl.SSLContext):
+            raise TypeError(f"ssl argument must be an SSLContext or None, got {context!r}")
+    check_tls_timeouts(context, handshake, shutdown)
 
 
 def _bind(info: AddressInfo, reuse_address: bool, reuse_port: bool, keep_alive: bool) -> socket.socket | None:
@@ -61,7 +67,7 @@ def _bind(info: AddressInfo, reuse_address: bool, reuse_port: bool, keep_alive: 
         sock.bind(address)
     except OSError as exc:
         sock.close()
-        text = f"error while attempting to bind on address {address!r}: {str(exc).lower()}"
+        text = f"error while attempting to bind on address {address!r}: {(exc.strerror or str(exc)).lower()}"
         if exc.errno == errno.EADDRNOTAVAIL:
             stdlib.logger().debug(text)
             return None
@@ -257,7 +263,8 @@ class Servers(Resolver):
                     if bound is not None:
                         sockets.append(bound)
                 if not sockets:
-                    raise OSError(f"could not bind on any address out of {[info[4] for info in infos]!r}")
+                    text = f"could not bind on any address out of {[info[4] for info in infos]!r}"
+                    raise OSError(errno.EADDRNOTAVAIL, f"{text}: {os.strerror(errno.EADDRNOTAVAIL).lower()}")
             except BaseException:
                 for bound in sockets:
                     bound.close()

@@ -26,6 +26,19 @@ def test_debug_flag(loop: asyncio.AbstractEventLoop) -> None:
     assert loop.get_debug() is False
 
 
+@pytest.mark.edgeloop_only
+def test_a_loop_says_whose_it_is(loop: asyncio.AbstractEventLoop) -> None:
+    import edgeloop
+
+    class MyLoop(edgeloop.EventLoop):
+        pass
+
+    assert repr(loop) == "<edgeloop.EventLoop running=False closed=False debug=False>"
+    mine = MyLoop()
+    mine.close()
+    assert repr(mine) == "<MyLoop running=False closed=True debug=False>"
+
+
 @pytest.mark.parametrize(("setting", "expected"), [("1", "True"), ("", "False")])
 def test_debug_flag_comes_from_the_environment(
     loop_factory: Callable[[], asyncio.AbstractEventLoop], setting: str, expected: str

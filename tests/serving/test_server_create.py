@@ -178,6 +178,18 @@ async def test_a_port_in_use(loop: asyncio.AbstractEventLoop) -> None:
         assert f"error while attempting to bind on address {address!r}: " in str(raised.value)
 
 
+@pytest.mark.edgeloop_only
+async def test_what_binding_fails_for_is_told_once(loop: asyncio.AbstractEventLoop) -> None:
+    """asyncio puts an errno into the text of another one; and has no errno where no address is this machine's."""
+    async with await loop.create_server(Echo, "127.0.0.1", 0) as server:
+        with pytest.raises(OSError) as raised:
+            await loop.create_server(Echo, *server.sockets[0].getsockname())
+        assert str(raised.value).lower().count("errno") == 1
+    with pytest.raises(OSError, match=r"198\.51\.100\.7.*: cannot assign requested address$") as raised:
+        await loop.create_server(Echo, "198.51.100.7", 0)
+    assert raised.value.errno == errno.EADDRNOTAVAIL
+
+
 async def test_one_of_several_addresses_fails(loop: asyncio.AbstractEventLoop) -> None:
     async with await loop.create_server(Echo, "127.0.0.1", 0) as server:
         (port,) = ports(server)
@@ -309,3 +321,13 @@ async def test_streams_over_the_loop(loop: asyncio.AbstractEventLoop) -> None:
         assert await reader.read() == b""
         writer.close()
         await writer.wait_closed()
+
+
+@pytest.mark.edgeloop_only
+@pytest.mark.parametrize("wrong", ["cert.pem", ("cert.pem", "key.pem"), 1, ""])
+async def test_what_is_no_tls_context_is_refused_at_once(loop: asyncio.AbstractEventLoop, wrong: Any) -> None:
+    """asyncio fails for each connection."""
+    create: Any = loop.create_server
+    with pytest.raises(TypeError, match="ssl argument must be an SSLContext or None, got ") as raised:
+        await create(Echo, "127.0.0.1", 0, ssl=wrong)
+    assert repr(wrong) in str(raised.value)
