@@ -218,7 +218,7 @@ class Run:
             date=time.strftime("%Y-%m-%d"),
         )
 
-    def _differences(self) -> str:
+    def _differences(self) -> tuple[str, ...]:
         parts = [f"{len(self.judgement.failures)} FAILED"] if self.judgement.failures else []
         reasons: dict[str, int] = {}
         for test in self.judgement.explained:
@@ -230,7 +230,7 @@ class Run:
             )
         for pattern, why in self.recipe.left_out.items():
             parts.append(f"left out `{pattern}`: {why}")
-        return "; ".join(parts) or "none"
+        return tuple(parts)
 
 
 def _control_file(the_recipe: Recipe) -> Path:

@@ -182,7 +182,7 @@ def test_a_run_compares_test_by_test(small: Recipe, capsys: pytest.CaptureFixtur
     assert "AssertionError: only the standard loop can do that" in capsys.readouterr().out
     row = run.row()
     assert (row.tests, row.control, row.edgeloop) == (11, 8, 3)
-    assert row.differences == "5 FAILED; left out `tests/test_elsewhere.py`: needs another system"
+    assert row.differences == ("5 FAILED", "left out `tests/test_elsewhere.py`: needs another system")
 
 
 def test_a_failure_is_explained_by_a_line_of_its_file(small: Recipe) -> None:
@@ -312,7 +312,7 @@ def test_the_table_has_one_row_for_each_project_python_and_edition(tmp_path: Pat
     page.write_text("before\n" + table._BEGIN + table._END + "after\n")
 
     def row(project: str, python: str, passed: int) -> table.Row:
-        return table.Row(project, "1.0", python, "compiled", 10, 9, passed, "none | at all", "2026-01-01")
+        return table.Row(project, "1.0", python, "compiled", 10, 9, passed, ("2 | FAILED",), "2026-01-01")
 
     table.write(row("b", "3.13", 9), page)
     table.write(row("a", "3.13", 8), page)
@@ -320,11 +320,37 @@ def test_the_table_has_one_row_for_each_project_python_and_edition(tmp_path: Pat
     table.write(row("a", "3.13", 9), page)
     lines = page.read_text().splitlines()
     assert (lines[0], lines[-1]) == ("before", "after")
-    assert [line.split(" | ")[0:3:2] for line in lines[4:-2]] == [["| a", "3.11"], ["| a", "3.13"], ["| b", "3.13"]]
-    assert "| a | 1.0 | 3.13 | compiled | 10 | 9 | 9 | none \\| at all | 2026-01-01 |" in lines
+    assert [line.split(" | ")[0:3:2] for line in lines[6:-3]] == [["| a", "3.11"], ["| a", "3.13"], ["| b", "3.13"]]
+    assert "| a | 1.0 | 3.13 | compiled | 10 | 9 | 9 | 2 \\| FAILED | 2026-01-01 |" in lines
     with pytest.raises(ValueError, match="no place for the table"):
         page.write_text("nothing")
         table.write(row("a", "3.13", 9), page)
+
+
+def test_reasons_stand_below_the_table_and_the_sum_above(tmp_path: Path) -> None:
+    page = tmp_path / "README.md"
+    page.write_text(table._BEGIN + table._END)
+    written = [
+        table.Row("a", "1.0", "3.9", "compiled", 20, 20, 0, (), "2026-01-01"),
+        table.Row("a", "1.0", "3.13", "compiled", 20, 10, 7, ("2: is, or was, odd", "1: asks | the net"), "2026-01-01"),
+        table.Row("a", "1.0", "3.13", "pure", 20, 10, 10, ("left out `x`: y", "left out `z`: y"), "2026-01-01"),
+        table.Row("a-again", "1.0", "3.13", "compiled", 20, 10, 10, (), "2026-01-01"),
+        table.Row("b", "2", "3.13", "compiled", 2000, 1990, 1990, ("1 FAILED", "left out `x`: y"), "2026-01-01"),
+    ]
+    for row in reversed(written):
+        table.write(row, page)
+    assert table.read(page.read_text()) == sorted(written, key=lambda row: row.key)
+    lines = page.read_text().splitlines()
+    assert lines[1] == "**2 suites: 2,000 tests pass on asyncio, 1,997 of them on edgeloop; 3 are explained below.**"
+    assert "| a | 1.0 | 3.13 | compiled | 20 | 10 | 7 | 2[^1], 1[^2] | 2026-01-01 |" in lines
+    assert "| a | 1.0 | 3.13 | pure | 20 | 10 | 10 | left out[^3][^4] | 2026-01-01 |" in lines
+    assert "| b | 2 | 3.13 | compiled | 2000 | 1990 | 1990 | 1 FAILED, left out[^3] | 2026-01-01 |" in lines
+    assert lines[-5:-1] == ["[^1]: is, or was, odd", "[^2]: asks | the net", "[^3]: `x`: y", "[^4]: `z`: y"]
+
+
+def test_readme_s_sum_is_the_table_s() -> None:
+    told = table.summed(table.read(table.README.read_text())).removesuffix(" below")
+    assert told in " ".join(table.README.parents[1].joinpath("README.md").read_text().split())
 
 
 @pytest.mark.parametrize(
