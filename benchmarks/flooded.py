@@ -125,6 +125,9 @@ async def serve_bytes(size: int, folder: Path) -> str:
     path = folder / "file"
     with path.open("wb") as empty:
         empty.truncate(FILE)
+    with path.open("rb") as file:  # into the page cache, which the first peer would pay for otherwise
+        while file.read(CHUNK):
+            pass
     connected: asyncio.Future[Sending] = asyncio.get_running_loop().create_future()
 
     async def repeat() -> None:

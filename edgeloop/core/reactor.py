@@ -235,7 +235,7 @@ class Reactor:
             channel = self.flush_queue[self.judged]
             self.judged += 1
             if elapsed > LONG_SECONDS:
-                channel.credit = 0
+                channel.credit = min(channel.credit, 0)  # a datagram transport's may be below that
             elif elapsed < SHORT_SECONDS and channel.credit < EARNED:
                 channel.credit += 1
         self.judged_at = now

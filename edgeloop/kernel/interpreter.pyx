@@ -2,8 +2,9 @@
 
 from cpython.exc cimport PyErr_CheckSignals
 
-# The places of a loop's free list. Cython's own @freelist can't be declared in a .pxd.
-FREELIST_LIMIT = 0 if plain() else 1024
+# The places of a loop's free list: what a flood of call_soon_threadsafe has pending. Handles that are allocated anew, by the
+# thousand, make the interpreter collect garbage, for milliseconds. Cython's own @freelist can't be declared in a .pxd.
+FREELIST_LIMIT = 0 if plain() else 4096
 
 
 cpdef attributes_on_demand(owner):

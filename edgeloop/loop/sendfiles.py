@@ -18,8 +18,8 @@ from ..transports.pipe import WritePipeTransport
 from ..transports.stream import StreamTransport
 from .sockcalls import SocketCalls
 
-# The limit of one sendfile(2), so that a fast peer doesn't keep the others waiting (rule 3).
-MAX_AT_ONCE = 1 << 20
+# The limit of one sendfile(2), one of which is made in a turn, so that a fast peer doesn't keep the others waiting (rule 3).
+MAX_AT_ONCE = 1 << 18
 READ_SIZE = 262144  # of the fallback
 
 

@@ -40,8 +40,9 @@ class SignalHandlers:
         self._pipe_watch: Watch | None = None
         self._pipe_pid = 0  # the process that opened the pipe
         self._has_wakeup_fd = False  # signal.set_wakeup_fd is ours at this moment
-        # How often our Python handler was called for a signal whose byte in the pipe is not read yet.
+        # How often our Python handler has queued a signal whose byte in the pipe is not read yet.
         self._calls: Counter[int] = Counter()
+        self._queued: set[int] = set()  # the signals that it has queued and whose callback is still to run
 
     def add(self, sig: int, handle: Handle) -> None:
         """Queue the handle on its loop when the signal comes. RuntimeError for a signal that can't be caught."""
@@ -75,10 +76,16 @@ class SignalHandlers:
         return True
 
     def _on_signal(self, sig: int, frame: FrameType | None = None) -> None:
-        """Queue the handle of the signal. Called between two instructions of the main thread."""
-        if self._has_wakeup_fd:
+        """Queue the handle of the signal. Called between two instructions of the main thread, also of this method."""
+        handle = self.handles.get(sig)
+        if handle is None or handle._cancelled or not self._has_wakeup_fd:
+            self.deliver(sig)
+        elif sig not in self._queued:  # else the bytes tell how often it came: in a flood this method must be short
+            self._queued.add(sig)
             self._calls[sig] += 1
-        self.deliver(sig)
+            loop: Any = handle._loop
+            loop._queue_from_signal(Handle(self._queued.discard, (sig,), loop))
+            loop._queue_from_signal(handle)
 
     def deliver(self, sig: int, loop: Any = None) -> None:
         """Queue the signal's handle on its loop, or remove it if it is cancelled."""
@@ -158,16 +165,13 @@ class SignalHandlers:
         # run already, or not yet.
         interpreter.check_signals()
         calls = self._calls
-        missed = set()
         for sig in came:
             if calls[sig] > 0:
                 calls[sig] -= 1
             else:
-                missed.add(sig)
+                self.deliver(sig)  # as often as it came, as on asyncio
         if len(came) == PIPE_SIZE:
             calls.clear()  # it was full: bytes are missing
-        for sig in sorted(missed):
-            self.deliver(sig)
 
     def close(self, loop: Signals) -> None:
         """Remove the handlers, by the loop's method, and close the pipe."""

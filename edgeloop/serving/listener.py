@@ -21,7 +21,8 @@ from ..kernel.short_reads import short_reads_of_kind
 from ..transports.stream import StreamTransport
 
 ACCEPTS_PER_TURN = 256
-ACCEPT_SECONDS = 100e-6  # of a turn: then those who are connected have theirs
+# Of a turn: then those who are connected have theirs. What follows an accept in the next turns takes longer than it.
+ACCEPT_SECONDS = 50e-6
 RETRY_SECONDS = 0.1  # until accept(2) is tried again when closing the spare descriptor did not help
 REPORT_SECONDS = 5.0  # at most one report in that time
 

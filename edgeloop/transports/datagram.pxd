@@ -35,7 +35,7 @@ cdef class DatagramTransport(WriteHalf):
     cdef on_ready(self)
     @cython.locals(count=Py_ssize_t)
     cdef _receive(self)
-    @cython.locals(arrived=list, done=Py_ssize_t)
+    @cython.locals(arrived=list, done=Py_ssize_t, end=double)
     cpdef _deliver(self)
     cdef bint _may_gather(self) except -1
     cdef _keep(self, bytes data, addr)

@@ -23,6 +23,7 @@ from ..kernel import calls, datagrams, interpreter
 from . import base
 from .flow import WriteHalf
 
+DELIVER_SECONDS = 100e-6  # of a turn: then the others on the loop have theirs (rule 3)
 SEND_AT_ONCE = 64  # so many gathered messages leave: waiting for more saves nothing
 # The channel's credit: from EARNED on, what a turn sends is gathered; below zero, not even answers.
 EARNED = 64  # so many messages of turns that send several have left one by one: now they are gathered
@@ -159,12 +160,14 @@ class DatagramTransport(WriteHalf):
 
     def _deliver(self) -> None:
         # In the transport's context, which is entered once for all. The list is taken out first: the protocol may pause,
-        # close or receive here.
+        # close or receive here. What is not delivered when the time is over waits for the next turn (rule 3).
         arrived = self._arrived
         self._arrived = []
         done = 0
+        end = 0.0
         if len(arrived) > 2:
             self._answering = True  # what is sent in answer leaves together: not even the first at once
+            end = calls.now() + DELIVER_SECONDS
         try:
             while done < len(arrived):
                 data = arrived[done]
@@ -179,7 +182,7 @@ class DatagramTransport(WriteHalf):
                     self._report(exc, "Exception in a callback of the datagram protocol")
                 if self._gathered_at:
                     self._send_overdue()
-                if self._paused or self._state != base.OPEN:
+                if self._paused or self._state != base.OPEN or (done < len(arrived) and calls.now() > end):
                     break
         finally:
             self._answering = False

@@ -6,6 +6,7 @@ Each test notices what would be seen if the fact it is named for changed in a ne
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import gc
 import os
 import subprocess
@@ -46,6 +47,28 @@ def test_a_handle_is_used_again_only_if_nobody_has_it(loop: asyncio.AbstractEven
     seen = weakref.ref(loop.call_soon(ignore))
     turn(loop)
     assert seen() is None  # a weak reference doesn't become another's
+
+
+@knowing
+def test_a_second_flood_of_callbacks_makes_no_new_handles(loop: asyncio.AbstractEventLoop) -> None:
+    """Objects that are made by thousands make the interpreter collect garbage, for milliseconds in which nobody has a turn."""
+    context = contextvars.copy_context()
+
+    def flood() -> None:
+        for _ in range(4000):
+            loop.call_soon(ignore, context=context)
+
+    flood()
+    turn(loop)
+    gc.collect()
+    gc.disable()
+    try:
+        before = gc.get_count()[0]
+        flood()
+        assert gc.get_count()[0] - before < 100
+    finally:
+        gc.enable()
+    turn(loop)
 
 
 def test_each_change_of_a_class_is_noticed() -> None:

@@ -348,6 +348,34 @@ def test_sigchld_stays_the_users_own(loop: asyncio.AbstractEventLoop) -> None:
         signal.signal(signal.SIGCHLD, before)
 
 
+def test_a_signal_calls_its_handler_as_often_as_it_came(loop: asyncio.AbstractEventLoop) -> None:
+    """Also when the interpreter calls the Python handler once for all. The kernel queues real-time signals, signal(7)."""
+    seen: list[str] = []
+    number = signal.SIGRTMIN + 1
+
+    def send() -> None:
+        signal.pthread_sigmask(signal.SIG_BLOCK, {number})
+        for _ in range(5):
+            os.kill(os.getpid(), number)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {number})
+
+    def caught() -> None:
+        seen.append("signal")
+        if len(seen) % 5 == 0:
+            loop.call_soon(loop.call_soon, loop.stop)
+
+    loop.add_signal_handler(number, caught)
+    try:
+        for expected in (5, 10):
+            limit = loop.call_later(5, loop.stop)
+            loop.call_soon(send)
+            loop.run_forever()
+            limit.cancel()
+            assert len(seen) == expected
+    finally:
+        loop.remove_signal_handler(number)
+
+
 @pytest.mark.edgeloop_only
 def test_a_wake_up_byte_that_comes_late_delivers_nothing_again(loop: asyncio.AbstractEventLoop, run: Run) -> None:
     """A signal taken by another thread: the Python handler may run before the byte is written, and other bytes come first."""

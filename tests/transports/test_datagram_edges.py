@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import socket
 import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -56,6 +58,52 @@ async def test_a_flood_leaves_room_for_others() -> None:
             await flood.arrived(200)
     assert log.index("other") <= 64
     assert log.count("flood") == 200
+
+
+async def test_others_have_their_turn_between_two_datagrams_that_take_long() -> None:
+    """What a batch has of a turn is bounded by time too, and what is not delivered then comes later, in order."""
+    order: list[str] = []
+
+    class Slow(DatagramRecorder):
+        def datagram_received(self, data: bytes, addr: Any) -> None:
+            super().datagram_received(data, addr)
+            order.append("datagram")
+            time.sleep(0.0005)  # longer than a batch has of a turn, datagram.DELIVER_SECONDS
+
+    with plain_socket() as peer:
+        async with endpoint(Slow) as (transport, protocol):
+            for number in range(20):
+                peer.sendto(b"%d" % number, name_of(transport))
+            while len(protocol.datagrams) < 20:
+                order.append("turn")
+                await asyncio.sleep(0)
+    assert protocol.data == [b"%d" % number for number in range(20)]
+    assert all(pair != ("datagram", "datagram") for pair in itertools.pairwise(order))
+
+
+@pytest.mark.parametrize("end", ["pause_reading", "close", "abort"])
+async def test_what_a_batch_has_left_is_dropped_or_kept_like_the_rest(end: str) -> None:
+    """A transport that pauses keeps it, and one that closes drops it."""
+
+    class Slow(DatagramRecorder):
+        def datagram_received(self, data: bytes, addr: Any) -> None:
+            super().datagram_received(data, addr)
+            time.sleep(0.0005)
+
+    with plain_socket() as peer:
+        async with endpoint(Slow) as (transport, protocol):
+            for number in range(20):
+                peer.sendto(b"%d" % number, name_of(transport))
+            await protocol.arrived(3)
+            reading: Any = transport
+            getattr(reading, end)()
+            before = len(protocol.datagrams)
+            for _ in range(5):
+                await asyncio.sleep(0)
+            assert len(protocol.datagrams) == before < 20
+            if end == "pause_reading":
+                reading.resume_reading()
+                assert await protocol.arrived(20) == [b"%d" % number for number in range(20)]
 
 
 async def test_news_of_the_very_last_moment_is_not_lost() -> None:

@@ -16,10 +16,10 @@ HANDSHAKE_TIMEOUT = 60.0
 class Handshake:
     """The handshake of one connection. The TLSProtocol owns it, and drops it when it has resolved the future.
 
-    Only the loop's thread may call. ``limiter`` is None where nothing limits: the handshake begins at once.
+    Only the loop's thread may call. ``limiter`` is None where nothing limits: no flight waits.
     """
 
-    __slots__ = ("_limiter", "_loop", "_started", "_timeout", "_timer", "_waiter")
+    __slots__ = ("_admitted", "_begun", "_limiter", "_loop", "_started", "_timeout", "_timer", "_waiter")
 
     def __init__(
         self,
@@ -32,6 +32,8 @@ class Handshake:
         self._waiter = waiter
         self._timeout = HANDSHAKE_TIMEOUT if timeout is None else timeout
         self._limiter = limiter
+        self._begun = False  # a flight of the peer was handled
+        self._admitted = False  # the limiter has called back for a flight that is not handled yet
         self._timer: asyncio.TimerHandle | None = None
         self._started = 0.0
 
@@ -46,11 +48,18 @@ class Handshake:
         reason = f"SSL handshake is taking longer than {self._timeout} seconds: aborting the connection"
         timed_out(ConnectionAbortedError(reason))
 
-    def admitted(self, begin: Callable[[], object]) -> bool:
-        """Return True if it may begin or has begun. Else ``begin`` is called in a later turn."""
-        limiter = self._limiter
-        self._limiter = None
-        return limiter is None or limiter.admit(begin)
+    def may_go_on(self, go_on: Callable[[], object]) -> bool:
+        """Return True if the peer's flight may be handled now. Else ``go_on`` is called in a later turn."""
+        if self._admitted:
+            self._admitted = False
+        elif self._limiter is not None and not self._limiter.admit(go_on, self._begun):
+            return False
+        self._begun = True
+        return True
+
+    def admitted(self) -> None:
+        """The limiter has called back: the next flight may be handled."""
+        self._admitted = True
 
     def succeeded(self, connection: Any) -> None:
         """The connection is open: the time limit no longer counts."""

@@ -40,7 +40,7 @@ class TLSProtocol:
     exception. With ``call_connection_made=False`` the application's protocol already knows its connection (start_tls).
     Timeouts are in seconds. Raises ValueError if they aren't positive, if a server has no context, or for a
     ``server_hostname`` that can't be one. ``server`` is the Server whose client this is: it closes its clients through their
-    TLS transports, so that they end with a close_notify. Its ``limiter`` is asked before the handshake begins.
+    TLS transports, so that they end with a close_notify. Its ``limiter`` is asked before each flight of the handshake.
 
     The observable behaviour is that of asyncio's own: https://docs.python.org/3/library/asyncio-protocol.html
     """
@@ -126,10 +126,11 @@ class TLSProtocol:
         self._engine.feed(data)
         self._use_input()
 
-    def begin(self) -> None:
-        """Begin the handshake: the limiter's answer."""
+    def go_on(self) -> None:
+        """Go on with the handshake: the limiter's answer."""
         self.connection.resume_lower()
-        if self.connection.state == state.HANDSHAKE:
+        if self._handshake is not None and self.connection.state == state.HANDSHAKE:
+            self._handshake.admitted()
             self.data_received(b"")
 
     def eof_received(self) -> bool:
@@ -192,7 +193,7 @@ class TLSProtocol:
     def _go_on_with_handshake(self) -> bool:
         # True if it was this connection's turn.
         assert self._handshake is not None
-        if not self._handshake.admitted(self.begin):
+        if not self._handshake.may_go_on(self.go_on):
             self.connection.pause_lower()
             return False
         self._do_handshake()
