@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import asyncio.selector_events
+import asyncio.unix_events
 import logging
 from collections.abc import Iterable
 from typing import Any
@@ -13,10 +14,16 @@ SocketTransport: Any = asyncio.selector_events._SelectorSocketTransport  # type:
 
 SelectorTransport: Any = asyncio.selector_events._SelectorTransport  # type: ignore[attr-defined]
 
+DatagramTransport: Any = asyncio.selector_events._SelectorDatagramTransport  # type: ignore[attr-defined]
+
+WritePipe: Any = asyncio.unix_events._UnixWritePipeTransport  # type: ignore[attr-defined]
+
 
 def mend() -> None:
     """Replace what has been mended since, or leaves a transport busy for ever."""
     SocketTransport.writelines = mended_writelines(SocketTransport.writelines)
+    WritePipe.abort = mended_abort(WritePipe.abort)
+    DatagramTransport.sendto = mended_sendto(DatagramTransport.sendto)
     SelectorTransport._call_connection_lost = mended_call_connection_lost(SelectorTransport._call_connection_lost)
 
 
@@ -56,3 +63,28 @@ def mended_call_connection_lost(original: Any) -> Any:
         original(self, exc)
 
     return call_connection_lost
+
+
+def mended_sendto(original: Any) -> Any:
+    """A transport of one peer drops what is sent after the end; the others raise AttributeError, or send it."""
+
+    def sendto(self: Any, data: Any, addr: Any = None) -> None:
+        address = self._address
+        if self._conn_lost and not address:
+            self._address = addr = addr or ("nobody", 0)
+        try:
+            original(self, data, addr)
+        finally:
+            self._address = address
+
+    return sendto
+
+
+def mended_abort(original: Any) -> Any:
+    """abort of a pipe that is closed raises TypeError."""
+
+    def abort(self: Any) -> None:
+        if self._loop is not None:
+            original(self)
+
+    return abort

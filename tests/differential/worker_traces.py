@@ -21,9 +21,9 @@ MESSAGES_OF = (
     asyncio.LimitOverrunError,
 )
 #: Differ from loop to loop in every run: addresses, descriptors, names of private classes.
-VARIES = re.compile(r"<.*>|0x[0-9a-f]+|\b\d+\b|fd=\S+", re.DOTALL)
-#: What loops call a callback of their own is nobody's business.
-CALLBACK = re.compile(r"(Exception in callback ).*", re.DOTALL)
+VARIES = re.compile(r"<.*>|/tmp/\S+|0x[0-9a-f]+|\b\d+\b|fd=\S+", re.DOTALL)
+#: What is reported of a callback that raised: asyncio names it, edgeloop names the transport and the protocol.
+OF_CALLBACKS = re.compile("^Exception in (callback|a callback of the)|connection_made")
 
 
 class Data:
@@ -88,7 +88,13 @@ def plain(value: Any) -> Any:
         return {str(key): plain(value[key]) for key in sorted(value, key=str)}
     if isinstance(value, (set, frozenset)):
         return sorted((plain(part) for part in value), key=str)
-    for base in (asyncio.Future, asyncio.BaseTransport, asyncio.AbstractServer, asyncio.Handle):
+    for base in (
+        asyncio.Future,
+        asyncio.BaseTransport,
+        asyncio.AbstractServer,
+        asyncio.Handle,
+        asyncio.AbstractEventLoop,
+    ):
         if isinstance(value, base):
             return base.__name__
     return type(value).__name__
@@ -101,7 +107,7 @@ def raised(exc: BaseException) -> Any:
         return f"{name} {exc.errno}"
     if isinstance(exc, BaseExceptionGroup):
         return [name, [raised(part) for part in exc.exceptions]]
-    if isinstance(exc, (TypeError, AttributeError)):
+    if isinstance(exc, (TypeError, AttributeError, AssertionError)):
         return "TypeError"  # which of them a wrong type leads to is an accident of asyncio's
     if isinstance(exc, MESSAGES_OF):
         return f"{name}: {words(str(exc))}"
@@ -110,7 +116,7 @@ def raised(exc: BaseException) -> Any:
 
 def words(message: str) -> str:
     """A message without what varies."""
-    return VARIES.sub("_", CALLBACK.sub(r"\1_", message))
+    return VARIES.sub("_", message)
 
 
 def attempt(trace: Trace, who: str, name: str, call: Callable[[], Any]) -> Any:
@@ -132,8 +138,8 @@ def handler_of(trace: Trace, raises: bool = False) -> Callable[[asyncio.Abstract
         if "never retrieved" in message or "was destroyed" in message:
             return  # the collector says when
         keys = sorted(key for key in context if not key.endswith("traceback"))
-        if "connection_made" in message:  # docs/differences.md: what connection_made raises is reported like the rest
-            trace.note("handler", "connection_made raised", context.get("exception"))
+        if OF_CALLBACKS.search(message):  # docs/differences.md: a report names the connection
+            trace.note("handler", "a callback raised", context.get("exception"))
         else:
             trace.note("handler", words(message), context.get("exception"), keys)
         if raises:
