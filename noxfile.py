@@ -28,8 +28,8 @@ THIS = next((version for version in PYTHONS if sys.version.startswith(f"{version
 TOOLS = ("strace", "curl", "openssl", "valgrind")
 
 #: Tests that depend neither on the Python nor on the edition: of the harnesses, the benchmarks and the examples, and those
-#: whose clients are other people's programs.
-ONCE = ("tests/benchmarks", "tests/clients", "tests/compat", "tests/examples")
+#: whose clients are other people's programs. Those of the differential campaign start both editions themselves.
+ONCE = ("tests/benchmarks", "tests/clients", "tests/compat", "tests/differential", "tests/examples")
 
 #: Tests of how edgeloop is built, which depend on the Python but not on the edition that runs them.
 BUILDS = ("tests/**/test_generated_code.py", "tests/**/test_package.py")
@@ -171,6 +171,22 @@ def weather(session: nox.Session, edition: str) -> None:
     prepare(session, edition)
     session.run(
         "python", "-m", "pytest", "-q", "-n", "auto", "tests/weather", *session.posargs, env={"WEATHER": "whole"}
+    )
+
+
+@nox.session(python=PYTHONS)
+def differential(session: nox.Session) -> None:
+    """Play random programs on asyncio, both editions and uvloop; after -- how many of each kind."""
+    prepare(session)
+    examples, *others = session.posargs or ["2000"]
+    # Apart from the environment of the tests, where servers would choose it. It has no wheels for the newest Python.
+    peers = Path(session.virtualenv.location, "peers").resolve()
+    session.run(
+        "pip", "install", "-q", "--only-binary", ":all:", "--target", str(peers), "uvloop", success_codes=[0, 1]
+    )
+    session.run(
+        *("python", "-m", "pytest", "-q", "-s", "-n", "2", "tests/differential", *others),
+        env={"DIFFERENTIAL_EXAMPLES": examples, "DIFFERENTIAL_PEERS": str(peers)},
     )
 
 

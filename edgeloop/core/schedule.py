@@ -129,9 +129,9 @@ class Scheduler(HandleSource):
             handle = self._handle(given.run_unless_cancelled, (), given._context)
         else:
             given = handle = self._handle(callback, args, context)
-        if interpreter.is_this_thread(self._thread_id):
+        if interpreter.is_this_thread(self._thread_id) and not self._inbox_dirty:
             self._ready.append(handle)
-        else:
+        else:  # this thread too, if another one came first; a signal handler must not empty the inbox
             self._inbox.append(handle)  # this, the flag, wake: the wake-up protocol's order
             self._inbox_dirty = True
         self.reactor.wake()

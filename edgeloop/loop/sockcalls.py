@@ -90,9 +90,9 @@ class SocketCalls(Resolver):
             fd = _descriptor_of(fileobj)
             return self.reactor.companions.get(fd) or self.reactor.find(fd)
         except ValueError:
-            # A closed file object no longer knows its number.
+            # A closed file object no longer knows its number. None is what the watches of sock_* calls have.
             for channel in self.reactor.channels:
-                if isinstance(channel, Watch) and channel.fileobj is fileobj:
+                if isinstance(channel, Watch) and channel.fileobj is fileobj and fileobj is not None:
                     return channel
             raise
 

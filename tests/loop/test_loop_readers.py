@@ -367,3 +367,18 @@ def test_many_descriptors_at_once(loop: asyncio.AbstractEventLoop) -> None:
         assert loop.remove_reader(ours) is True
         ours.close()
         theirs.close()
+
+
+@pytest.mark.parametrize("method", ["remove_reader", "remove_writer"])
+async def test_removing_nothing_leaves_the_calls_of_the_loop_alone(
+    loop: asyncio.AbstractEventLoop, listener: socket.socket, method: str
+) -> None:
+    """They have no file object either."""
+    listener.setblocking(False)
+    accepting = asyncio.ensure_future(loop.sock_accept(listener))
+    await asyncio.sleep(0)
+    with pytest.raises(ValueError, match="Invalid file object: None"):
+        getattr(loop, method)(None)
+    with socket.create_connection(listener.getsockname()):
+        accepted, _ = await accepting
+        accepted.close()

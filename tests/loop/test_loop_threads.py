@@ -59,6 +59,19 @@ def test_threadsafe_keeps_each_threads_order_and_loses_nothing(loop: asyncio.Abs
         assert [number for owner, number in order if owner == thread] == list(range(each))
 
 
+async def test_what_another_thread_has_scheduled_runs_before_what_is_scheduled_then(
+    loop: asyncio.AbstractEventLoop,
+) -> None:
+    order: list[str] = []
+    thread = threading.Thread(target=loop.call_soon_threadsafe, args=(order.append, "other thread"))
+    thread.start()
+    thread.join()
+    loop.call_soon_threadsafe(order.append, "this thread")
+    loop.call_soon(order.append, "call_soon")
+    await asyncio.sleep(0)
+    assert order == ["other thread", "this thread", "call_soon"]
+
+
 def test_threadsafe_between_two_runs(loop: asyncio.AbstractEventLoop) -> None:
     called: list[int] = []
     thread = threading.Thread(target=loop.call_soon_threadsafe, args=(called.append, 1))

@@ -7,7 +7,7 @@ import socket
 from typing import Any
 
 import pytest
-from recording import BufferRecorder, Recorder, connected, receive, receive_all, record_errors
+from recording import BufferRecorder, Recorder, connected, receive, receive_all, record_errors, reset
 
 KINDS = [Recorder, BufferRecorder]
 
@@ -289,3 +289,32 @@ async def test_resume_in_the_turn_of_close(loop: asyncio.AbstractEventLoop) -> N
         transport.close()
         await protocol.lost()
         assert protocol.received == b""
+
+
+async def test_a_write_that_fails_resumes_nobody(loop: asyncio.AbstractEventLoop) -> None:
+    """Who waits for room, as drain does, would take it for a success; connection_lost says what it was."""
+    async with connected(Recorder, send_buffer=8192) as (transport, protocol, peer):
+        transport.pause_reading()  # or a read would find the reset first
+        transport.write(bytes(1_000_000))
+        assert protocol.calls == ["connection_made", "pause_writing"]
+        reset(peer)
+        assert isinstance(await protocol.lost(), OSError)
+        assert protocol.calls == ["connection_made", "pause_writing", "connection_lost"]
+
+
+async def test_an_abort_resumes_nobody(loop: asyncio.AbstractEventLoop) -> None:
+    async with connected(Recorder, send_buffer=8192) as (transport, protocol, peer):
+        transport.write(bytes(1_000_000))
+        await receive(peer, 10_000)
+        transport.abort()
+        await protocol.lost()
+        assert protocol.calls == ["connection_made", "pause_writing", "connection_lost"]
+
+
+async def test_the_end_of_a_transport_that_closes_resumes_first(loop: asyncio.AbstractEventLoop) -> None:
+    async with connected(Recorder, send_buffer=8192) as (transport, protocol, peer):
+        transport.write(bytes(1_000_000))
+        transport.close()
+        assert len(await receive_all(peer)) == 1_000_000
+        await protocol.lost()
+        assert protocol.calls == ["connection_made", "pause_writing", "resume_writing", "connection_lost"]

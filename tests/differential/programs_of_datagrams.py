@@ -1,0 +1,47 @@
+"""Random programs for play_datagrams."""
+
+from __future__ import annotations
+
+from hypothesis import strategies as st
+from programs_of_transports import action
+
+SIZES = st.sampled_from([0, 1, 100, 9000])
+WHERE = st.sampled_from(["peer", "peer", "peer", "stranger", "none", "none", "nobody", "text", "short", "port"])
+NAMES = st.sampled_from(["peer", "peer", "stranger"])
+CALLS = st.one_of(
+    action("sendto", SIZES, WHERE),
+    action("sendto", SIZES, WHERE),
+    action("sendto", st.sampled_from(["text", "none", "bytearray", "view", 100_000]), WHERE),
+    st.sampled_from(
+        [
+            ["call", name]
+            for name in ("close", "abort", "is_closing", "get_write_buffer_size", "get_write_buffer_limits")
+        ]
+    ),
+    action(
+        "call", "set_write_buffer_limits", st.sampled_from([None, 0, 1000, -1]), st.sampled_from([None, 0, 1000, -1])
+    ),
+    action("call", "get_extra_info", st.sampled_from(["nonsense", "sslcontext"])),
+)
+PEERS = st.one_of(
+    action("receive", NAMES, SIZES),
+    action("receive", NAMES, SIZES),
+    action("read", NAMES),
+    action("close_socket", NAMES),
+)
+REACTIONS = st.one_of(CALLS, st.just(["raise"]))
+CALLBACKS = st.sampled_from(["connection_made", "connection_lost", "datagram_received", "error_received"])
+DATAGRAMS = st.fixed_dictionaries(
+    {
+        "kind": st.just("datagrams"),
+        "family": st.sampled_from(["ipv4", "ipv4", "ipv6", "unix"]),
+        "made": st.sampled_from(["local", "connected", "sock"]),
+        "reactions": st.lists(st.tuples(CALLBACKS, REACTIONS).map(list), max_size=3),
+        "debug": st.booleans(),
+        "steps": st.lists(
+            st.one_of(CALLS, PEERS, action("together", st.lists(st.one_of(CALLS, PEERS), min_size=2, max_size=6))),
+            min_size=1,
+            max_size=10,
+        ),
+    }
+)

@@ -1,0 +1,90 @@
+"""asyncio's selector loop as its own later releases have it: the faults of older ones would hide what comes after them."""
+
+from __future__ import annotations
+
+import asyncio
+import asyncio.selector_events
+import asyncio.unix_events
+import logging
+from collections.abc import Iterable
+from typing import Any
+
+LOG_THRESHOLD = 5
+SocketTransport: Any = asyncio.selector_events._SelectorSocketTransport  # type: ignore[attr-defined]
+
+SelectorTransport: Any = asyncio.selector_events._SelectorTransport  # type: ignore[attr-defined]
+
+DatagramTransport: Any = asyncio.selector_events._SelectorDatagramTransport  # type: ignore[attr-defined]
+
+WritePipe: Any = asyncio.unix_events._UnixWritePipeTransport  # type: ignore[attr-defined]
+
+
+def mend() -> None:
+    """Replace what has been mended since, or leaves a transport busy for ever."""
+    SocketTransport.writelines = mended_writelines(SocketTransport.writelines)
+    WritePipe.abort = mended_abort(WritePipe.abort)
+    DatagramTransport.sendto = mended_sendto(DatagramTransport.sendto)
+    SelectorTransport._call_connection_lost = mended_call_connection_lost(SelectorTransport._call_connection_lost)
+
+
+def mended_writelines(original: Any) -> Any:
+    """writelines that pauses the protocol, and knows of transports that close or are lost.
+
+    3.12.1 and 3.13.0 don't pause, and raise AttributeError or TypeError then. An empty last part stays in the buffer for good.
+    """
+
+    def writelines(self: Any, list_of_data: Iterable[Any]) -> None:
+        if self._eof or self._empty_waiter is not None:
+            original(self, list_of_data)
+        parts = [memoryview(data) for data in list_of_data]
+        parts = [data for data in parts if len(data)]
+        if not parts:
+            return
+        if self._conn_lost:
+            if self._conn_lost >= LOG_THRESHOLD:
+                logging.getLogger("asyncio").warning("socket.send() raised exception.")
+            self._conn_lost += 1
+        elif getattr(self, "_write_ready", None) is None:  # set to None by close
+            self._buffer.extend(parts)
+            self._maybe_pause_protocol()
+        else:
+            original(self, parts)
+            if not self._conn_lost:
+                self._maybe_pause_protocol()
+
+    return writelines
+
+
+def mended_call_connection_lost(original: Any) -> Any:
+    """A transport that closes when its buffer is empty forgets to count that: later calls raise AttributeError."""
+
+    def call_connection_lost(self: Any, exc: Exception | None) -> None:
+        self._conn_lost = self._conn_lost or 1
+        original(self, exc)
+
+    return call_connection_lost
+
+
+def mended_sendto(original: Any) -> Any:
+    """A transport of one peer drops what is sent after the end; the others raise AttributeError, or send it."""
+
+    def sendto(self: Any, data: Any, addr: Any = None) -> None:
+        address = self._address
+        if self._conn_lost and not address:
+            self._address = addr = addr or ("nobody", 0)
+        try:
+            original(self, data, addr)
+        finally:
+            self._address = address
+
+    return sendto
+
+
+def mended_abort(original: Any) -> Any:
+    """abort of a pipe that is closed raises TypeError."""
+
+    def abort(self: Any) -> None:
+        if self._loop is not None:
+            original(self)
+
+    return abort

@@ -1,0 +1,91 @@
+"""Random programs do on edgeloop, in both editions, what they do on asyncio's own loop."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from agreement import Differential
+from hypothesis import HealthCheck, Phase, given, settings
+from programs_of_datagrams import DATAGRAMS
+from programs_of_pipes import CHILDREN, PIPES
+from programs_of_servers import SERVERS
+from programs_of_sockets import SOCKETS
+from programs_of_streams import STREAMS
+from programs_of_the_loop import LOOPS
+from programs_of_transports import TRANSPORTS
+
+pytestmark = pytest.mark.edgeloop_only  # the workers choose their loops themselves
+
+EXAMPLES = int(os.environ.get("DIFFERENTIAL_EXAMPLES", "40"))
+
+
+def programs(share: float = 1.0) -> settings:
+    """How many random programs; a share of them, where each takes long."""
+    return settings(
+        max_examples=max(1, int(EXAMPLES * share)),
+        deadline=None,
+        database=None,
+        print_blob=True,
+        phases=[Phase.explicit, Phase.generate, Phase.shrink],
+        suppress_health_check=list(HealthCheck),
+    )
+
+
+@pytest.fixture(scope="module")
+def differential() -> Iterator[Differential]:
+    found = Differential()
+    found.start()
+    yield found
+    found.close()
+    print(found.summary())
+
+
+@programs()
+@given(program=TRANSPORTS)
+def test_transports_and_their_protocols_agree(differential: Differential, program: dict[str, Any]) -> None:
+    differential.check(program)
+
+
+@programs()
+@given(program=LOOPS)
+def test_callbacks_timers_and_tasks_agree(differential: Differential, program: dict[str, Any]) -> None:
+    differential.check(program)
+
+
+@programs()
+@given(program=SOCKETS)
+def test_socket_calls_and_watchers_agree(differential: Differential, program: dict[str, Any]) -> None:
+    differential.check(program)
+
+
+@programs()
+@given(program=STREAMS)
+def test_streams_agree(differential: Differential, program: dict[str, Any]) -> None:
+    differential.check(program)
+
+
+@programs()
+@given(program=SERVERS)
+def test_servers_agree(differential: Differential, program: dict[str, Any]) -> None:
+    differential.check(program)
+
+
+@programs()
+@given(program=DATAGRAMS)
+def test_datagrams_agree(differential: Differential, program: dict[str, Any]) -> None:
+    differential.check(program)
+
+
+@programs()
+@given(program=PIPES)
+def test_pipes_agree(differential: Differential, program: dict[str, Any]) -> None:
+    differential.check(program)
+
+
+@programs(0.2)
+@given(program=CHILDREN)
+def test_subprocesses_agree(differential: Differential, program: dict[str, Any]) -> None:
+    differential.check(program)
