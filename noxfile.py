@@ -147,6 +147,16 @@ def weather(session: nox.Session, edition: str) -> None:
 
 @nox.session(python=PYTHONS)
 @both_editions
+def soak(session: nox.Session, edition: str) -> None:
+    """Everything at once on one loop, for an hour: nothing may grow; after -- other seconds, and options of soak.py."""
+    prepare(session, edition)
+    seconds, *options = session.posargs or ["3600"]
+    paths = os.pathsep.join(["tests/support", "tests/soak"])
+    session.run("python", "tests/soak/soak.py", "--seconds", seconds, *options, env={"PYTHONPATH": paths})
+
+
+@nox.session(python=PYTHONS)
+@both_editions
 def compat(session: nox.Session, edition: str) -> None:
     """Run asyncio's own tests on edgeloop, and those of its streams on edgeloop's."""
     prepare(session, edition)

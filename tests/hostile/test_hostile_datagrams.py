@@ -21,7 +21,7 @@ PORT_UNREACHABLE, HOST_UNREACHABLE, FRAGMENTATION_NEEDED, SOURCE_QUENCH = (3, 3)
 
 def checksum(data: bytes) -> int:
     """RFC 1071."""
-    total = sum(struct.unpack(f"!{len(data) // 2}H", data))
+    total: int = sum(struct.unpack(f"!{len(data) // 2}H", data))
     total = (total >> 16) + (total & 0xFFFF)
     return ~(total + (total >> 16)) & 0xFFFF
 
