@@ -148,8 +148,9 @@ def weather(session: nox.Session, edition: str) -> None:
 @nox.session(python=PYTHONS)
 @both_editions
 def soak(session: nox.Session, edition: str) -> None:
-    """Everything at once on one loop, for an hour: nothing may grow; after -- other seconds, and options of soak.py."""
+    """Very many of everything, then all at once on one loop for an hour; after -- other seconds, and options of soak.py."""
     prepare(session, edition)
+    session.run("python", "-m", "pytest", "-q", "tests/soak/test_extremes.py", env={"SOAK": "whole"})
     seconds, *options = session.posargs or ["3600"]
     paths = os.pathsep.join(["tests/support", "tests/soak"])
     session.run("python", "tests/soak/soak.py", "--seconds", seconds, *options, env={"PYTHONPATH": paths})
