@@ -6,6 +6,7 @@
 # make projects  other projects' test suites on edgeloop: make projects WHICH="aiohttp trio" PYTHON=python3.13
 # make weather   every system call of the scenarios in tests/weather fails once, in each way it can; re-entry, 200 seeds
 # make differential  random programs do on edgeloop what they do on asyncio: make differential EXAMPLES=20000, of each kind
+# make soak      everything at once on one loop for an hour, in each edition: nothing may grow; ten minutes: make soak SOAK=600
 # make bench     every loop compared in every cell, three quarters of an hour, with a page and charts; some: make bench WHAT="echo streams"
 #
 # What these run stands in noxfile.py. Some Pythons instead of each: make test VERSIONS="3.12 3.13".
@@ -15,6 +16,7 @@ VERSIONS ?=
 WHAT ?=
 WHICH ?= all
 EXAMPLES ?= 2000
+SOAK ?= 3600
 
 NOX := .venv/nox/bin/nox
 # of PYTHON: 3.13
@@ -22,7 +24,7 @@ VERSION = $(or $(filter 3.%,$(patsubst python%,%,$(notdir $(PYTHON)))),$(shell $
 # of a session: its name, or with the Pythons that are asked for
 on = $(if $(VERSIONS),$(VERSIONS:%=$1-%),$1)
 
-.PHONY: example develop test check compat projects weather differential bench clean
+.PHONY: example develop test check compat projects weather differential soak bench clean
 
 example: develop
 	.venv/$(VERSION)/bin/python examples/aiohttp_app.py
@@ -47,6 +49,9 @@ weather: $(NOX)
 
 differential: $(NOX)
 	$(NOX) -s differential-$(VERSION) -- $(EXAMPLES)
+
+soak: $(NOX)
+	$(NOX) -s soak-$(VERSION) -- $(SOAK)
 
 bench: $(NOX)
 	$(NOX) -s benchmarks-$(VERSION) -- $(or $(WHAT),--write)

@@ -192,6 +192,17 @@ def differential(session: nox.Session) -> None:
 
 @nox.session(python=PYTHONS)
 @both_editions
+def soak(session: nox.Session, edition: str) -> None:
+    """Very many of everything, then all at once on one loop for an hour; after -- other seconds, and options of soak.py."""
+    prepare(session, edition)
+    session.run("python", "-m", "pytest", "-q", "tests/soak/test_extremes.py", env={"SOAK": "whole"})
+    seconds, *options = session.posargs or ["3600"]
+    paths = os.pathsep.join(["tests/support", "tests/soak"])
+    session.run("python", "tests/soak/soak.py", "--seconds", seconds, *options, env={"PYTHONPATH": paths})
+
+
+@nox.session(python=PYTHONS)
+@both_editions
 def compat(session: nox.Session, edition: str) -> None:
     """Run asyncio's own tests on edgeloop, and those of its streams on edgeloop's."""
     prepare(session, edition)

@@ -18,6 +18,7 @@ cdef class TLSConnection:
     cdef object _protocol
     cdef object _loop
     cdef bint _lower_paused
+    cdef bint _answers_wait
     cdef bint _encrypting
     cdef bint _writing_paused
     cdef Py_ssize_t _high_water
@@ -30,6 +31,8 @@ cdef class TLSConnection:
     cdef Py_ssize_t _discarded
     cdef enter(self, int new)
     cdef advance(self)
+    @cython.locals(wait=bint)
+    cdef _bound_answers(self)
     cdef pause_lower(self)
     cdef resume_lower(self)
     cdef write(self, data)

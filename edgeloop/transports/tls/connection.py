@@ -20,6 +20,10 @@ SHUTDOWN_TIMEOUT = 30.0
 # socket with unread bytes makes the kernel send a reset, which can overtake what we wrote last.
 LINGER = 256 * 1024
 
+# How many bytes of OpenSSL's own answers (to a KeyUpdate, to a renegotiation) may wait for a peer that doesn't take them. Each
+# is as large as the question, so a peer that asked on without reading could fill the memory: beyond this, it is not read.
+MAX_ANSWERS = 64 * 1024
+
 
 class TLSConnection:
     """The sending half of an encrypted connection, and its end. TLSProtocol, which owns it, has the other half.
@@ -58,7 +62,8 @@ class TLSConnection:
         self._protocol = protocol  # of the lower transport, for reports
         self._loop = loop
         self.lower: Any = None  # the lower transport, from its connection_made on
-        self._lower_paused = False
+        self._lower_paused = False  # pause_lower was called, and resume_lower not yet
+        self._answers_wait = False  # more than MAX_ANSWERS: the lower transport is paused for that
         self._encrypting = False  # in ``send``, which takes along what is written meanwhile
         self._writing_paused = False  # pause_writing was called, and resume_writing not yet
         self._high_water = HIGH_WATER
@@ -90,8 +95,20 @@ class TLSConnection:
             self.send()
         if self.gathering.writes:
             self.gathering.call_ended()
+        if self.outgoing.lower_full or self._answers_wait:
+            self._bound_answers()
         if self.state == state.FLUSHING:
             self._go_on_closing()
+
+    def _bound_answers(self) -> None:
+        # While the lower transport is full nothing is encrypted for the application: what waits in the engine is OpenSSL's.
+        wait = self.outgoing.lower_full and self.engine.unsent() > MAX_ANSWERS
+        if wait != self._answers_wait:
+            self._answers_wait = wait
+            if wait:
+                self.lower.pause_reading()
+            elif not self._lower_paused:
+                self.lower.resume_reading()
 
     def pause_lower(self) -> None:
         """Have the lower transport read no more."""
@@ -103,7 +120,8 @@ class TLSConnection:
         """Have it read again."""
         if self._lower_paused:
             self._lower_paused = False
-            self.lower.resume_reading()
+            if not self._answers_wait:
+                self.lower.resume_reading()
 
     # Writing
 

@@ -38,6 +38,7 @@ cdef struct Functions:
     int (*SSL_want)(const SSL*) noexcept nogil
     int (*SSL_get_shutdown)(const SSL*) noexcept nogil
     void (*ERR_clear_error)() noexcept nogil
+    int (*SSL_in_init)(const SSL*) noexcept nogil
 
 cdef Functions openssl  # all NULL until ``ssl_of`` has found them
 

@@ -40,7 +40,7 @@ NAMES = (
     b"SSL_set_bio", b"BIO_s_mem", b"BIO_new", b"BIO_free", b"BIO_up_ref", b"BIO_set_data", b"BIO_get_data",
     b"BIO_set_init", b"BIO_set_flags", b"BIO_clear_flags", b"BIO_get_new_index", b"BIO_meth_new",
     b"BIO_meth_set_read", b"BIO_meth_set_write", b"BIO_meth_set_ctrl",
-    b"SSL_want", b"SSL_get_shutdown", b"ERR_clear_error",
+    b"SSL_want", b"SSL_get_shutdown", b"ERR_clear_error", b"SSL_in_init",
 )
 
 HALF = getattr(_ssl, "_SSLSocket", None)

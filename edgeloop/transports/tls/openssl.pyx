@@ -167,8 +167,11 @@ cdef class OpenSSLEngine(Engine):
         """
         if openssl.SSL_get_error(self._ssl, 0) == SSL_ERROR_WANT_READ:
             return True
-        if openssl.SSL_want(self._ssl) == SSL_NOTHING and not openssl.SSL_get_shutdown(self._ssl) & SSL_RECEIVED_SHUTDOWN:
-            return False
+        if openssl.SSL_want(self._ssl) == SSL_NOTHING:
+            # A fatal alert of the peer's counts as its shutdown too, but leaves an error behind, and the SSL object "in init",
+            # as every fatal error does. Without that error the next call would take it for a close_notify.
+            if not openssl.SSL_get_shutdown(self._ssl) & SSL_RECEIVED_SHUTDOWN or openssl.SSL_in_init(self._ssl):
+                return False
         openssl.ERR_clear_error()
         return openssl.SSL_get_error(self._ssl, 0) == SSL_ERROR_WANT_READ
 
