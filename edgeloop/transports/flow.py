@@ -217,9 +217,7 @@ class WriteHalf(BaseTransport):
 
     def _drop_unsent(self) -> None:
         if self._write_buffer:
-            self._protocol_paused = (
-                False  # nobody is to be told that there is room again: drain would call it a success
-            )
+            self._protocol_paused = False  # and nobody is told that there is room again: drain would call it a success
         self._write_buffer_size = 0
         self._write_buffer.clear()  # the same list: a ``_send`` that is under way goes on with it
 
