@@ -135,6 +135,7 @@ class SignalHandlers:
             self._close_pipe()  # after a fork: what is written there the parent would read
             self.open_pipe(loop)
         assert self._pipe is not None
+        self._queued.clear()  # an exception of another signal's handler may have ended the last run in the middle of ours
         self._has_wakeup_fd = True  # before it is so, and no longer after: a signal's byte is always expected
         try:
             previous = signal.set_wakeup_fd(self._pipe[1], warn_on_full_buffer=False)
