@@ -16,7 +16,6 @@ MESSAGES_OF = (
     ValueError,
     RuntimeError,
     asyncio.InvalidStateError,
-    NotImplementedError,
     EOFError,
     asyncio.LimitOverrunError,
 )
