@@ -140,8 +140,6 @@ def tests_once(session: nox.Session) -> None:
     install_tools(session)
     # In this order: the benchmarks' own are few and take long, and pytest would begin with the files of many tests.
     session.run(*PYTEST, "--no-loadscope-reorder", *(session.posargs or there(ONCE)))
-    if not session.posargs:
-        run_differential(session)
 
 
 @nox.session(python=PYTHONS)

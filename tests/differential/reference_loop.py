@@ -15,7 +15,7 @@ SocketTransport: Any = asyncio.selector_events._SelectorSocketTransport  # type:
 SelectorTransport: Any = asyncio.selector_events._SelectorTransport  # type: ignore[attr-defined]
 DatagramTransport: Any = asyncio.selector_events._SelectorDatagramTransport  # type: ignore[attr-defined]
 WritePipe: Any = asyncio.unix_events._UnixWritePipeTransport  # type: ignore[attr-defined]
-TLSTransport: Any = asyncio.sslproto._SSLProtocolTransport  # type: ignore[attr-defined]
+TLSTransport: Any = asyncio.sslproto._SSLProtocolTransport
 
 
 def mend() -> None:
