@@ -28,8 +28,8 @@ THIS = next((version for version in PYTHONS if sys.version.startswith(f"{version
 TOOLS = ("strace", "curl", "openssl", "valgrind")
 
 #: Tests that depend neither on the Python nor on the edition: of the harnesses, the benchmarks and the examples, and those
-#: whose clients are other people's programs. Those of the differential campaign start both editions themselves.
-ONCE = ("tests/benchmarks", "tests/clients", "tests/compat", "tests/differential", "tests/examples")
+#: whose clients are other people's programs.
+ONCE = ("tests/benchmarks", "tests/clients", "tests/compat", "tests/examples")
 
 #: Tests of how edgeloop is built, which depend on the Python but not on the edition that runs them.
 BUILDS = ("tests/**/test_generated_code.py", "tests/**/test_package.py")
@@ -145,6 +145,23 @@ def types(session: nox.Session) -> None:
     session.run("mypy", "--python-executable", sys.executable, "noxfile.py")  # where nox is installed
 
 
+def run_differential(session: nox.Session, *arguments: str, **environment: str) -> None:
+    """Run the differential campaign with Hypothesis and, where it has a wheel, uvloop.
+
+    They stand apart from the environment of the tests: Hypothesis' pytest plugin imports it at the end of every run of
+    pytest, and warns about trio; servers would choose uvloop.
+    """
+    apart = str(Path(session.virtualenv.location, "apart").resolve())
+    if not Path(apart, "hypothesis").exists():
+        session.run("python", "-m", "pip", "install", "-q", "--target", apart, "hypothesis")
+        wheel = ("python", "-m", "pip", "install", "-q", "--only-binary", ":all:", "--target", apart, "uvloop")
+        session.run(*wheel, success_codes=[0, 1])
+    session.run(
+        *("python", "-m", "pytest", "-q", "-s", "tests/differential", *arguments),
+        env={**environment, "PYTHONPATH": apart},
+    )
+
+
 @nox.session(name="once", python=THIS)
 def tests_once(session: nox.Session) -> None:
     """Run the tests that depend neither on the Python nor on the edition."""
@@ -160,7 +177,8 @@ def tests(session: nox.Session, edition: str) -> None:
     """Run all other tests; after -- some of them and pytest's options."""
     prepare(session, edition)
     install_tools(session)
-    elsewhere = there(ONCE if edition == "compiled" else ONCE + BUILDS)
+    apart = (*ONCE, "tests/differential")
+    elsewhere = there(apart if edition == "compiled" else apart + BUILDS)
     run_tests(session, *(session.posargs or [f"--ignore={path}" for path in elsewhere]))
 
 
@@ -179,15 +197,7 @@ def differential(session: nox.Session) -> None:
     """Play random programs on asyncio, both editions and uvloop; after -- how many of each kind."""
     prepare(session)
     examples, *others = session.posargs or ["2000"]
-    # Apart from the environment of the tests, where servers would choose it. It has no wheels for the newest Python.
-    peers = Path(session.virtualenv.location, "peers").resolve()
-    session.run(
-        "pip", "install", "-q", "--only-binary", ":all:", "--target", str(peers), "uvloop", success_codes=[0, 1]
-    )
-    session.run(
-        *("python", "-m", "pytest", "-q", "-s", "-n", "2", "tests/differential", *others),
-        env={"DIFFERENTIAL_EXAMPLES": examples, "DIFFERENTIAL_PEERS": str(peers)},
-    )
+    run_differential(session, *others, DIFFERENTIAL_EXAMPLES=examples)
 
 
 @nox.session(python=PYTHONS)

@@ -5,25 +5,13 @@ from __future__ import annotations
 import collections
 import importlib.util
 import json
-import subprocess
-import sys
 from typing import Any
 
 from uvloop_differences import rule_of
-from workers import PEERS, Worker
+from workers import Worker
 
 #: How often a program is played again, each time more patiently, before a difference counts: a busy machine delivers late.
 PATIENCE = (0, 1, 3)
-
-
-def has_uvloop() -> bool:
-    """Whether this interpreter can run uvloop."""
-    if PEERS:
-        return (
-            subprocess.run([sys.executable, "-c", f"import sys; sys.path.append({PEERS!r}); import uvloop"]).returncode
-            == 0
-        )
-    return importlib.util.find_spec("uvloop") is not None
 
 
 class Differential:
@@ -31,7 +19,7 @@ class Differential:
 
     def __init__(self) -> None:
         self.loops = [("asyncio", False), ("edgeloop", False), ("edgeloop", True)]
-        if has_uvloop():
+        if importlib.util.find_spec("uvloop") is not None:
             self.loops.append(("uvloop", False))
         self.workers: list[Worker] = []
         self.programs: collections.Counter[str] = collections.Counter()

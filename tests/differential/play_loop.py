@@ -333,7 +333,7 @@ def steps(program: dict[str, Any], stage: Stage) -> None:
         stage.trace.next_step(*step)
         try:
             stage.act("loop", step)
-        except (Exception, *INTERRUPTIONS.values()) as exc:
+        except (Exception, asyncio.CancelledError, *INTERRUPTIONS.values()) as exc:
             stage.trace.note("loop", step[0], "raised", exc)
     if not stage.loop.is_closed():
         stage.trace.next_step("end")

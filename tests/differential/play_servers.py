@@ -147,7 +147,6 @@ class Stage:
             "ssl": {"host": "127.0.0.1", "port": 0, "ssl": "text"},
             "timeout": {"host": "127.0.0.1", "port": 0, "ssl_handshake_timeout": 1},
             "port": {"host": "127.0.0.1", "port": 1 << 20},
-            "nobody": {"host": "203.0.113.1", "port": 0},
         }
         self.tasks.append(self.loop.create_task(self.second(f"task {len(self.tasks)}", options[kind])))
 

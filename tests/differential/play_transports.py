@@ -94,7 +94,7 @@ class Stage:
         self.loop = loop
         self.patience: int = program.get("patience", 0)
         self.transport: Any = None
-        self.peer: socket.socket
+        self.peer: Any
         self.protocols = 0
         self.written = 0
         self.sent = 0
@@ -137,6 +137,19 @@ class Stage:
             await self.loop.create_connection(self.protocol, *listening.getsockname())
             self.peer, _ = listening.accept()
         self.bound()
+
+    async def connect_tls(self) -> None:
+        """TLS over a pair: its peer is played by hand."""
+        import worker_tls  # makes certificates, which the other programs need not
+
+        ours, theirs = socket.socketpair()
+        peer = self.peer = worker_tls.TLSPeer(theirs)
+        options: Any = {"ssl": worker_tls.contexts()[0], "server_hostname": "localhost"}
+        connecting = self.loop.create_task(self.loop.create_connection(self.protocol, sock=ours, **options))
+        while not connecting.done():
+            peer.shake_hands()
+            await asyncio.sleep(0)
+        await connecting
 
     async def connect_unix(self) -> None:
         with tempfile.TemporaryDirectory() as folder, socket.socket(socket.AF_UNIX) as listening:

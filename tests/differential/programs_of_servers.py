@@ -21,7 +21,7 @@ STEPS = st.one_of(
     action("client_close", WHICH),
     action("transport", WHICH, st.sampled_from(["close", "abort", "pause_reading", "is_closing"])),
     action("socket", st.sampled_from(["getsockname", "fileno", "gettimeout", "accept", "close", "dup"])),
-    action("second", st.sampled_from(["same", "both", "neither", "datagram", "ssl", "timeout", "port", "nobody"])),
+    action("second", st.sampled_from(["same", "both", "neither", "datagram", "ssl", "timeout", "port"])),
 )
 SERVERS = st.fixed_dictionaries(
     {

@@ -61,25 +61,50 @@ def protocols(draw: st.DrawFn) -> dict[str, Any]:
         reactions.append(["eof_received", draw(st.one_of(returned, REACTIONS))])
     buffer = draw(st.sampled_from([0, 0, 13, 100, 70_000]))
     if buffer and draw(st.integers(0, 3)) == 3:
-        returned = action("return", st.sampled_from(["bytes", "empty", "text"]))
-        reactions.append(["get_buffer", draw(st.one_of(returned, REACTIONS))])
+        # Not an end: asyncio goes on to read, and calls a protocol whose connection is lost.
+        reactions.append(["get_buffer", ["return", "empty"]])
     return {"buffer": buffer, "reactions": reactions}
 
 
-STEPS = st.one_of(
-    ACTIONS,
-    PEER,
-    st.just(["peer_read"]),
-    action("together", st.lists(st.one_of(ACTIONS, PEER), min_size=2, max_size=5)),
-    action("soon", st.one_of(ACTIONS, RAISES)),
+def steps(actions: st.SearchStrategy[Any], together: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
+    """What a program does: each of these, and then the loop settles."""
+    return st.one_of(
+        actions,
+        PEER,
+        st.just(["peer_read"]),
+        action("together", st.lists(together, min_size=2, max_size=5)),
+        action("soon", st.one_of(actions, RAISES)),
+    )
+
+
+def transports(
+    wires: list[str],
+    protocols: st.SearchStrategy[Any],
+    actions: st.SearchStrategy[Any],
+    together: st.SearchStrategy[Any],
+) -> st.SearchStrategy[dict[str, Any]]:
+    """Programs of a transport that is made in one of these ways."""
+    return st.fixed_dictionaries(
+        {
+            "kind": st.just("transports"),
+            "wire": st.sampled_from(wires),
+            "protocols": st.lists(protocols, min_size=1, max_size=2),
+            "debug": st.sampled_from([False, False, False, True]),
+            "handler_raises": st.sampled_from([False, False, False, True]),
+            "steps": st.lists(steps(actions, together), min_size=1, max_size=10),
+        }
+    )
+
+
+TRANSPORTS = transports(
+    ["pair", "pair", "accepted", "tcp", "unix", "served"], protocols(), ACTIONS, st.one_of(ACTIONS, PEER)
 )
-TRANSPORTS = st.fixed_dictionaries(
-    {
-        "kind": st.just("transports"),
-        "wire": st.sampled_from(["pair", "pair", "accepted", "tcp", "unix", "served"]),
-        "protocols": st.lists(protocols(), min_size=1, max_size=2),
-        "debug": st.sampled_from([False, False, False, True]),
-        "handler_raises": st.sampled_from([False, False, False, True]),
-        "steps": st.lists(STEPS, min_size=1, max_size=10),
-    }
-)
+
+#: Without marks, which asyncio's TLS has two layers of; with data_received, for its BufferedProtocol loses bytes there.
+SMALL_WRITES = st.one_of(action("write", SIZES), action("writelines", st.lists(SIZES, max_size=5)))
+TLS_ENDS = st.sampled_from([["call", "close"], ["call", "abort"], ["call", "write_eof"], ["call", "can_write_eof"]])
+TLS_ACTIONS = st.one_of(SMALL_WRITES, SMALL_WRITES, TLS_ENDS, READING, st.just(["call", "is_closing"]))
+TLS_CALLBACKS = st.sampled_from(["connection_made", "data_received", "eof_received", "connection_lost"])
+TLS_REACTIONS = st.lists(st.tuples(TLS_CALLBACKS, st.one_of(SMALL_WRITES, TLS_ENDS, READING)).map(list), max_size=3)
+TLS_PROTOCOLS = st.fixed_dictionaries({"buffer": st.just(0), "reactions": TLS_REACTIONS})
+TLS = transports(["tls"], TLS_PROTOCOLS, TLS_ACTIONS, TLS_ACTIONS)  # what comes after close_notify is an accident

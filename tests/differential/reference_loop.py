@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import asyncio.selector_events
+import asyncio.sslproto
 import asyncio.unix_events
 import logging
 from collections.abc import Iterable
@@ -11,18 +12,17 @@ from typing import Any
 
 LOG_THRESHOLD = 5
 SocketTransport: Any = asyncio.selector_events._SelectorSocketTransport  # type: ignore[attr-defined]
-
 SelectorTransport: Any = asyncio.selector_events._SelectorTransport  # type: ignore[attr-defined]
-
 DatagramTransport: Any = asyncio.selector_events._SelectorDatagramTransport  # type: ignore[attr-defined]
-
 WritePipe: Any = asyncio.unix_events._UnixWritePipeTransport  # type: ignore[attr-defined]
+TLSTransport: Any = asyncio.sslproto._SSLProtocolTransport
 
 
 def mend() -> None:
     """Replace what has been mended since, or leaves a transport busy for ever."""
     SocketTransport.writelines = mended_writelines(SocketTransport.writelines)
     WritePipe.abort = mended_abort(WritePipe.abort)
+    TLSTransport.close = mended_close(TLSTransport.close)
     DatagramTransport.sendto = mended_sendto(DatagramTransport.sendto)
     SelectorTransport._call_connection_lost = mended_call_connection_lost(SelectorTransport._call_connection_lost)
 
@@ -56,11 +56,15 @@ def mended_writelines(original: Any) -> Any:
 
 
 def mended_call_connection_lost(original: Any) -> Any:
-    """A transport that closes when its buffer is empty forgets to count that: later calls raise AttributeError."""
+    """A transport that closes when its buffer is empty forgets to count that: later calls raise AttributeError.
+
+    Closed in resume_writing, it ends twice.
+    """
 
     def call_connection_lost(self: Any, exc: Exception | None) -> None:
         self._conn_lost = self._conn_lost or 1
-        original(self, exc)
+        if self._sock is not None:
+            original(self, exc)
 
     return call_connection_lost
 
@@ -88,3 +92,13 @@ def mended_abort(original: Any) -> Any:
             original(self)
 
     return abort
+
+
+def mended_close(original: Any) -> Any:
+    """A TLS transport that is closed again forgets its connection: later calls raise AttributeError."""
+
+    def close(self: Any) -> None:
+        if not self._closed:
+            original(self)
+
+    return close

@@ -16,7 +16,6 @@ MESSAGES_OF = (
     ValueError,
     RuntimeError,
     asyncio.InvalidStateError,
-    NotImplementedError,
     EOFError,
     asyncio.LimitOverrunError,
 )
@@ -109,7 +108,7 @@ def raised(exc: BaseException) -> Any:
         return [name, [raised(part) for part in exc.exceptions]]
     if isinstance(exc, (TypeError, AttributeError, AssertionError)):
         return "TypeError"  # which of them a wrong type leads to is an accident of asyncio's
-    if isinstance(exc, MESSAGES_OF):
+    if isinstance(exc, MESSAGES_OF) and not isinstance(exc, NotImplementedError):
         return f"{name}: {words(str(exc))}"
     return name
 

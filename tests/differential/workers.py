@@ -15,8 +15,6 @@ from repository import ROOT, SUPPORT
 
 HERE = Path(__file__).parent
 ANSWER_SECONDS = 60
-#: Where uvloop may be installed for the campaign alone: servers of other tests would choose it.
-PEERS = os.environ.get("DIFFERENTIAL_PEERS", "")
 
 
 class Worker:
@@ -24,7 +22,7 @@ class Worker:
 
     def __init__(self, loop: str, pure: bool = False) -> None:
         self.name = f"{loop}, pure" if pure else loop
-        paths = [str(HERE), str(SUPPORT), str(ROOT), os.environ.get("PYTHONPATH", ""), PEERS]
+        paths = [str(HERE), str(SUPPORT), str(ROOT), os.environ.get("PYTHONPATH", "")]
         environment = {
             **{
                 name: value
