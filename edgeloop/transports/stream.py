@@ -269,11 +269,10 @@ class StreamTransport(WriteHalf):
         if self._state >= base.LOST:
             self._count_lost_write("socket.send() raised exception.")
             return
-        size = len(data)
         self._write_buffer.append(data)
-        self._write_buffer_size += size
+        self._write_buffer_size += len(data)
         if (
-            size < LARGE_WRITE
+            len(data) < LARGE_WRITE
             and self.writable
             and self._write_buffer_size <= self._high_water
             and self._write_buffer_size <= SEND_AT_ONCE
@@ -281,7 +280,7 @@ class StreamTransport(WriteHalf):
         ):
             self._reactor.schedule_flush(self)  # most writes are such: the pure edition saves a call
         else:
-            self._leave(size)
+            self._leave(len(data))
 
     def writelines(self, list_of_data: Iterable[bytes | bytearray | memoryview]) -> None:
         """Send all the chunks with one system call. Raises as ``write`` does."""
