@@ -118,8 +118,14 @@ class StreamTransport(WriteHalf):
 
     def _use_socket(self, sock: socket.socket) -> None:
         self._sock = sock
-        # Kept: looking the method up for each call costs more than calling it.
-        self._ask = sock.belong_to(self) if isinstance(sock, ConnectionSocket) else sock.fileno
+        if isinstance(sock, ConnectionSocket):
+            sock.belong_to(self)  # it says when it is closed: asking for each call costs more than the rest of ``_number``
+        else:
+            self._ask = sock.fileno
+
+    def ask_for_number(self, fileno: Callable[[], int]) -> None:
+        """The socket is being closed or detached: ask it for its number before each call from now on (rule 9)."""
+        self._ask = fileno
 
     def open_socket(self) -> socket.socket:
         """The socket object; it owns the descriptor from now on."""
