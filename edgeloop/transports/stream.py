@@ -22,7 +22,7 @@ from .flow import WriteHalf
 
 # After a read of that many bytes, the next goes straight into a bytes object of READ_SIZE, which is then cut: copying so
 # many costs more than allocating it.
-LARGE_READ = 32768
+LARGE_READ = 8192
 # Where writes are gathered (rule 5), no more than this many bytes wait.
 SEND_AT_ONCE = 65536
 # A write of that many bytes leaves at once, after what waits: gathering saves it little, and its memory is free for the
