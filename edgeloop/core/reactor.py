@@ -255,9 +255,14 @@ class Reactor:
     def flush(self) -> None:
         """Send what is gathered. If a channel raises, the others stay in the queue."""
         while self.flush_queue:
+            self.judged = 0
+            if len(self.flush_queue) == 1:  # most often: the list keeps its memory
+                channel = interpreter.take_last(self.flush_queue)
+                channel.flush_queued = False
+                channel.flush()
+                continue
             flush_queue = self.flush_queue
             self.flush_queue = []
-            self.judged = 0
             index = 0
             try:
                 for channel in flush_queue:

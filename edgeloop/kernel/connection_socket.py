@@ -28,10 +28,14 @@ class ConnectionSocket(socket.socket):
         self._transport: Callable[[], Any] | None = None
         super().__init__(*arguments, **keywords)
 
-    def belong_to(self, transport: Any) -> Callable[[], int]:
-        """Set the transport. Return the function by which it gets the descriptor without sending anything."""
+    def belong_to(self, transport: Any) -> None:
+        """Set the transport. It relies on its descriptor until the socket is closed or detached."""
         self._transport = weakref.ref(transport)
-        return super().fileno
+
+    def _leave_transport(self) -> None:
+        transport = self._find_transport()
+        if transport is not None:
+            transport.ask_for_number(super().fileno)  # before the number is free for another file (rule 9)
 
     def _find_transport(self) -> Any:
         transport = self._transport() if self._transport is not None else None
@@ -43,6 +47,16 @@ class ConnectionSocket(socket.socket):
         """Return the descriptor, -1 if it is closed. The caller may write to it, so what is gathered is sent first."""
         self._find_transport()
         return super().fileno()
+
+    def close(self) -> None:
+        """Close the socket, after what is gathered was sent. The transport notices when it next uses the descriptor."""
+        self._leave_transport()
+        super().close()
+
+    def detach(self) -> int:
+        """Return the descriptor, which is the caller's from now on. Otherwise as ``close``."""
+        self._leave_transport()
+        return super().detach()
 
     def dup(self) -> Self:
         """Return a duplicate, which belongs to no transport."""

@@ -45,7 +45,7 @@ class BaseTransport(Channel):
         self._context = context
         self._interest = interest  # set once: what epoll is asked for at all times
         self._protocol = None
-        self._ask: Callable[[], int] | None = None  # asks the object that owns the descriptor; None: nobody else has it
+        self._ask: Callable[[], int] | None = None  # asks who owns the descriptor; None: it is ours, and open
         self._state = OPEN  # changed by _advance alone
         self._paused = False  # by pause_reading and resume_reading
 

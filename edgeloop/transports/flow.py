@@ -105,7 +105,10 @@ class WriteHalf(BaseTransport):
         # No list takes the other's place: to make one may run a destructor that writes.
         self._write_buffer_size -= count
         if self._write_buffer_size == 0:
-            interpreter.drop_first(self._write_buffer, chunks)
+            if chunks == 1:
+                interpreter.take_last(self._write_buffer)  # the list keeps its memory for the next write
+            else:
+                interpreter.drop_first(self._write_buffer, chunks)
             return chunks
         if self._state >= base.LOST:  # aborted meanwhile
             self._write_buffer_size = 0

@@ -22,7 +22,7 @@ from .flow import WriteHalf
 
 # After a read of that many bytes, the next goes straight into a bytes object of READ_SIZE, which is then cut: copying so
 # many costs more than allocating it.
-LARGE_READ = 32768
+LARGE_READ = 8192
 # Where writes are gathered (rule 5), no more than this many bytes wait.
 SEND_AT_ONCE = 65536
 # A write of that many bytes leaves at once, after what waits: gathering saves it little, and its memory is free for the
@@ -118,8 +118,14 @@ class StreamTransport(WriteHalf):
 
     def _use_socket(self, sock: socket.socket) -> None:
         self._sock = sock
-        # Kept: looking the method up for each call costs more than calling it.
-        self._ask = sock.belong_to(self) if isinstance(sock, ConnectionSocket) else sock.fileno
+        if isinstance(sock, ConnectionSocket):
+            sock.belong_to(self)  # it says when it is closed: asking for each call costs 200 instructions
+        else:
+            self._ask = sock.fileno
+
+    def ask_for_number(self, fileno: Callable[[], int]) -> None:
+        """The socket is being closed or detached: ask it for its number before each call from now on (rule 9)."""
+        self._ask = fileno
 
     def open_socket(self) -> socket.socket:
         """The socket object; it owns the descriptor from now on."""
@@ -269,11 +275,10 @@ class StreamTransport(WriteHalf):
         if self._state >= base.LOST:
             self._count_lost_write("socket.send() raised exception.")
             return
-        size = len(data)
         self._write_buffer.append(data)
-        self._write_buffer_size += size
+        self._write_buffer_size += len(data)
         if (
-            size < LARGE_WRITE
+            len(data) < LARGE_WRITE
             and self.writable
             and self._write_buffer_size <= self._high_water
             and self._write_buffer_size <= SEND_AT_ONCE
@@ -281,7 +286,7 @@ class StreamTransport(WriteHalf):
         ):
             self._reactor.schedule_flush(self)  # most writes are such: the pure edition saves a call
         else:
-            self._leave(size)
+            self._leave(len(data))
 
     def writelines(self, list_of_data: Iterable[bytes | bytearray | memoryview]) -> None:
         """Send all the chunks with one system call. Raises as ``write`` does."""

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 from recording import Recorder
+from sockets import listening_socket
 
 
 def gone_by_close(sock: socket.socket) -> int:
@@ -56,6 +57,32 @@ async def test_a_stranger_gets_nothing_that_is_written(go: Go) -> None:
         assert protocol.calls.count("connection_lost") == 1
         c.send(b"still open")
         assert d.recv(100) == b"still open"
+
+
+@GONE
+@pytest.mark.parametrize("end", ["made", "accepted"])
+async def test_nor_does_one_that_gets_the_number_of_a_connection_of_the_loop(go: Go, end: str) -> None:
+    """The loop has opened the socket, and the program closes what it got from get_extra_info."""
+    loop = asyncio.get_running_loop()
+    accepted = Recorder()
+    with listening_socket(socket.AF_UNIX) as listening:
+        server = await loop.create_unix_server(lambda: accepted, sock=listening)
+        _, made = await loop.create_unix_connection(Recorder, listening.getsockname())
+        await accepted.until(lambda: accepted.calls == ["connection_made"])
+        protocol = made if end == "made" else accepted
+        ours = protocol.transport.get_extra_info("socket")._sock  # asyncio's, too, has it under this name
+        c, d = socket.socketpair()
+        with c, d:
+            number = os.dup2(c.fileno(), go(ours))
+            protocol.transport.write(b"secret")
+            assert isinstance(await protocol.lost(), OSError)
+            d.setblocking(False)
+            with pytest.raises(BlockingIOError):
+                d.recv(100)
+            d.send(b"for the stranger")
+            assert os.read(number, 100) == b"for the stranger"
+            os.close(number)
+        server.close()
 
 
 @GONE

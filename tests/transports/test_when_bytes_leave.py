@@ -95,7 +95,7 @@ async def test_drain_gives_it_to_the_kernel(streams: Any) -> None:
         writer.close()
 
 
-@pytest.mark.parametrize("how", ["shutdown", "dup", "fileno", "setsockopt"])
+@pytest.mark.parametrize("how", ["shutdown", "dup", "fileno", "setsockopt", "close", "detach"])
 async def test_what_is_done_to_the_socket_comes_after_what_was_written(how: str) -> None:
     async with warm() as (transport, peer):
         sock = transport.get_extra_info("socket")  # known before the write
@@ -107,6 +107,10 @@ async def test_what_is_done_to_the_socket_comes_after_what_was_written(how: str)
             sock.dup().close()
         elif how == "fileno":
             os.write(sock.fileno(), b"!")
+        elif how == "close":
+            sock._sock.close()
+        elif how == "detach":
+            os.close(sock._sock.detach())
         else:
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 0)
         assert arrived(peer)[:10] == b"last words"
