@@ -325,7 +325,8 @@ class Reactor:
     def dispatch(self) -> None:
         """Call ``on_ready`` of each channel that has an event, then of each deferred one.
 
-        Raise what one of them raises, at once. The next call dispatches the others.
+        Raise what one of them raises, at once. The next call dispatches the others, and this one again: it may have done one
+        half of its event only.
         """
         deferred = self.deferred
         if deferred:
@@ -335,6 +336,8 @@ class Reactor:
         done = 0
         channels = self.channels
         poller = self.poller
+        channel: Channel | None = None
+        completed = False
         try:
             while self.next_event < self.num_events:
                 index = self.next_event
@@ -369,9 +372,12 @@ class Reactor:
                     channel.on_ready()
                     if self.flush_queue:
                         self.callback_ended()
+            completed = True
         finally:
-            if done < len(deferred):
+            if not completed:  # SystemExit or KeyboardInterrupt
                 self.deferred[:0] = deferred[done:]
+                if channel is not None and channel.added:
+                    self.defer(channel)
 
     def after_fork(self) -> None:
         """Note, in the child of a fork, that the epoll set is the parent's (rule 11). core/fork.py calls this."""

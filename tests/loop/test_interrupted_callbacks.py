@@ -6,11 +6,28 @@ All were found by tests/simulation.
 from __future__ import annotations
 
 import asyncio
+import socket
 
 import pytest
 from sockets import Pair
 
 Loop = asyncio.AbstractEventLoop
+
+
+def fill(sock: socket.socket) -> int:
+    """Send until it would block. Return the number of bytes."""
+    count = 0
+    try:
+        while True:
+            count += sock.send(bytes(65536))
+    except BlockingIOError:
+        return count
+
+
+def empty(sock: socket.socket, count: int) -> None:
+    """Receive so many bytes."""
+    while count:
+        count -= len(sock.recv(count))
 
 
 def run_for(loop: Loop, seconds: float) -> None:
@@ -37,3 +54,32 @@ def test_a_reader_that_is_interrupted_and_leaves_something_is_called_again(loop:
     run_for(loop, 10)
     loop.remove_reader(ours)
     assert read == [b"1", b"2"]
+
+
+class InterruptedReader(asyncio.Protocol):
+    """Its data_received raises KeyboardInterrupt."""
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self.transport = transport
+
+    def data_received(self, data: bytes) -> None:
+        raise KeyboardInterrupt
+
+
+def test_what_waits_to_be_sent_leaves_though_data_received_was_interrupted(loop: Loop, pair: Pair) -> None:
+    """One event says that there is data and that there is room; the callback of the data is interrupted."""
+    ours, theirs = pair
+    transport, _ = loop.run_until_complete(loop.create_connection(InterruptedReader, sock=ours))
+    full = fill(ours)
+    transport.write(b"end")
+    turn = loop.create_future()
+    loop.call_soon(turn.set_result, None)
+    loop.run_until_complete(turn)  # EPOLLOUT is armed
+    empty(theirs, full)
+    theirs.send(b"data")
+    with pytest.raises(KeyboardInterrupt):
+        run_for(loop, 10)
+    received = loop.run_until_complete(asyncio.wait_for(loop.sock_recv(theirs, 10), 10))
+    transport.close()
+    loop.run_until_complete(asyncio.sleep(0))
+    assert received == b"end"
