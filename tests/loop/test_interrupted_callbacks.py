@@ -83,3 +83,31 @@ def test_what_waits_to_be_sent_leaves_though_data_received_was_interrupted(loop:
     transport.close()
     loop.run_until_complete(asyncio.sleep(0))
     assert received == b"end"
+
+
+def test_a_program_may_close_its_socket_in_data_received_while_there_is_room(loop: Loop) -> None:
+    """EPOLLOUT is armed and nothing waits any more: disarming it fails, and that is nobody's error."""
+    ours, theirs = socket.socketpair()
+    errors: list[object] = []
+    loop.set_exception_handler(lambda loop, context: errors.append(context))
+
+    class Closing(asyncio.Protocol):
+        def data_received(self, data: bytes) -> None:
+            ours.close()
+            loop.stop()
+
+    with theirs:
+        theirs.setblocking(False)
+        transport, _ = loop.run_until_complete(loop.create_connection(Closing, sock=ours))
+        full = fill(ours)
+        transport.write(b"end")
+        loop.run_until_complete(asyncio.sleep(0))
+        empty(theirs, full)
+        while transport.get_write_buffer_size():
+            loop.run_until_complete(asyncio.sleep(0))
+        empty(theirs, 3)
+        theirs.send(b"data")
+        run_for(loop, 10)
+        transport.abort()
+        loop.run_until_complete(asyncio.sleep(0))
+    assert not errors
