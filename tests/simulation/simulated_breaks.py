@@ -77,6 +77,10 @@ def _never_rearm(self: Any) -> None:
     pass
 
 
+def _nothing_at_a_fork(self: Any) -> None:
+    self.forks += 1
+
+
 _any_is_due = schedule.Scheduler._any_is_due
 _collect_due = schedule.Scheduler._collect_due
 
@@ -108,6 +112,7 @@ BREAKS: dict[str, list[Replacement]] = {
     "8 ERR alone makes nothing readable": [(calls, "EPOLL_READ", calls.EPOLL_INPUT)],
     "9 a new channel gets its predecessor's event": [(reactor.Reactor, "add", _add_without_number)],
     "10 a reader is not re-armed": [(watch.Watch, "after_callbacks", _never_rearm)],
+    "11 a forked child uses the epoll set of its parent": [(reactor.Reactor, "after_fork", _nothing_at_a_fork)],
     "12 timers are early": [
         (schedule.Scheduler, "_any_is_due", _early),
         (schedule.Scheduler, "_collect_due", _collect_early),

@@ -29,6 +29,7 @@ CALLS = (
     "eventfd_write",
     "epoll_add",
     "dupfd",
+    "sendfile",
 )
 (
     EPOLL_CTL,
@@ -57,6 +58,7 @@ CALLS = (
     EVENTFD_WRITE,
     EPOLL_ADD,
     DUPFD,
+    SENDFILE,
 ) = range(1, len(CALLS) + 1)
 
 # Faults: an errno stands for itself; these are others.

@@ -41,9 +41,10 @@ class Campaign:
         warnings.simplefilter("ignore")
         import simulated_run
         import simulated_scenes
+        import simulated_services
 
         self._Run = simulated_run.Run
-        self._scenes: Sequence[Callable[[Any], None]] = simulated_scenes.SCENES
+        self._scenes: Sequence[Callable[[Any], None]] = (*simulated_scenes.SCENES, *simulated_services.SCENES)
         simulated_run.watch_channels()
         self.coverage = Coverage({str(path) for pattern in COVERED for path in (ROOT / "edgeloop").glob(pattern)})
         self.played = 0

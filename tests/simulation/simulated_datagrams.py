@@ -57,6 +57,8 @@ class DatagramSocket(File):
 class UdpSocket(DatagramSocket):
     """A UDP socket. What does not fit into the receiver's buffer is lost."""
 
+    MAX_QUEUED = 250
+
     def poll(self) -> int:
         return (ERR if self.error else 0) | (IN if self.queue else 0) | OUT
 
@@ -82,7 +84,7 @@ class UdpSocket(DatagramSocket):
         if isinstance(receiver, UdpSocket):
             if receiver.peer_address not in (None, self.address):
                 receiver = None
-            elif sum(len(message[0]) + 512 for message in receiver.queue) <= receiver.kernel.capacity:
+            elif len(receiver.queue) < UdpSocket.MAX_QUEUED:
                 receiver.queue.append((data, self.address))
                 receiver.wake(READ_KEY)
         if receiver is None and to == self.peer_address:

@@ -31,6 +31,7 @@ class Endpoint:
         self.ended = False  # eof_received was called
         self.paused = False  # pause_writing was called
         self.wrote_end = False
+        self.sending = False  # a file
         self.may_lose = False  # it was aborted, or a callback raised: bytes may be lost
         self.read_in = -1  # the wait in which data came last
         self.socket: Any = None  # that was given: the program may close it
@@ -105,7 +106,7 @@ class Endpoint:
 
     def write(self, size: int) -> None:
         """Write the next bytes."""
-        if self.out is None or self.wrote_end or self.lost:
+        if self.out is None or self.wrote_end or self.lost or self.sending:
             return
         closing = self.transport.is_closing()
         size = self.run.bounded(size)
@@ -117,7 +118,7 @@ class Endpoint:
 
     def writelines(self) -> None:
         """Write three pieces."""
-        if self.out is None or self.wrote_end or self.lost or self.transport.is_closing():
+        if self.out is None or self.wrote_end or self.lost or self.sending or self.transport.is_closing():
             return
         parts = []
         for size in (10, 0, WRITES[self.run.tape.below(len(WRITES))]):
@@ -127,7 +128,7 @@ class Endpoint:
 
     def write_eof(self) -> None:
         """Write the end."""
-        if self.out is not None and not self.wrote_end and not self.transport.is_closing():
+        if self.out is not None and not self.wrote_end and not self.sending and not self.transport.is_closing():
             self.wrote_end = True
             self.transport.write_eof()
 

@@ -171,6 +171,14 @@ class PollsNot(File):
         return b""
 
 
+class RegularFile(PollsNot):
+    """A file with bytes."""
+
+    def __init__(self, kernel: Kernel, data: bytes) -> None:
+        PollsNot.__init__(self, kernel)
+        self.data = data
+
+
 class EventFd(File):
     """eventfd(2)."""
 
@@ -221,6 +229,10 @@ class Kernel:
         self.moved = 0  # grows with whatever happens: a loop that turns while it doesn't is busy
         self.interrupted_in = 0  # the wait of the turn that KeyboardInterrupt has ended last
         self.stale: list[str] = []  # channels that got the event of a predecessor (rule 9)
+        self.pid = 1
+        self.parents: set[File] = (
+            set()
+        )  # the epoll sets and eventfds that a forked child shares with its parent (rule 11)
         self.by_owner = False  # the program closes a descriptor, not the loop
         self.undeleted: list[int] = []  # descriptors that the loop has closed without EPOLL_CTL_DEL (rule 1)
         self.log: list[str] | None = None
@@ -255,8 +267,9 @@ class Kernel:
     def close(self, fd: int) -> None:
         """close(2)."""
         file = self.file(fd)
-        if file.refs > 1 and not self.by_owner and any(item.fd == fd for item in file.items):
-            self.undeleted.append(fd)
+        if file.refs > 1 and not self.by_owner:
+            if any(item.fd == fd and item.owner not in self.parents for item in file.items):
+                self.undeleted.append(fd)
         del self.files[fd]
         heapq.heappush(self.unused, fd)
         self.put(file)

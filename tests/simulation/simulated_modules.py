@@ -23,9 +23,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import simulated_calls as calls
-from simulated_kernel import EDGE, IN, OUT, READ_KEY, EpollSet, EventFd, File, PollsNot, failure
+from simulated_kernel import EDGE, IN, OUT, READ_KEY, EpollSet, EventFd, File, PollsNot, RegularFile, failure
 from simulated_pipes import Pipe, PipeEnd
-from simulated_socket import BlockedError, SimulatedSocket, machine, socketpair
+from simulated_socket import BlockedError, SimulatedSocket, break_off, machine, socketpair
 from simulated_streams import StreamSocket
 
 
@@ -56,6 +56,8 @@ class SimulatedEpoll:
     def _call(self, call: int, fd: int) -> int:
         if self._fd < 0:
             raise ValueError("I/O operation on closed epoll object")
+        if self._set in self._kernel.parents:
+            self._kernel.stale.append("a forked child has used its parent's epoll set (rule 11)")
         return self._kernel.enter(call, fd)
 
     def register(self, fd: int, mask: int) -> None:
@@ -237,6 +239,8 @@ def os_eventfd_write(fd: int, value: int) -> None:
     machine.kernel.enter(calls.EVENTFD_WRITE, fd)
     file = machine.kernel.file(fd)
     assert isinstance(file, EventFd)
+    if file in machine.kernel.parents:
+        machine.kernel.stale.append("a forked child has woken its parent (rule 11)")
     file.add(value)
 
 
@@ -272,6 +276,34 @@ class _Status:
 def os_fstat(fd: int) -> _Status:
     file = machine.kernel.file(fd)
     return _Status(0o010000 if isinstance(file, PipeEnd) else 0o020000 if isinstance(file, PollsNot) else 0o140000)
+
+
+def os_getpid() -> int:
+    return machine.kernel.pid
+
+
+def os_lseek(fd: int, position: int, how: int) -> int:
+    machine.kernel.file(fd)
+    return position
+
+
+def os_sendfile(out: int, source: int, offset: int, count: int) -> int:
+    kernel = machine.kernel
+    fault = kernel.enter(calls.SENDFILE, out)
+    file, target = kernel.file(source), kernel.file(out)
+    assert isinstance(file, RegularFile) and isinstance(target, StreamSocket)
+    data = file.data[offset : offset + count]
+    if fault == errno.EAGAIN:
+        target.wake(OUT)
+        raise failure(fault)
+    if fault == errno.ECONNRESET:
+        break_off(target, fault)
+    if fault == calls.SHORT:
+        data = data[: max(1, len(data) // 2)]
+    sent = target.send(data)
+    if fault == calls.SHORT:
+        target.wake(OUT)
+    return sent
 
 
 def fcntl_fcntl(fd: int, command: int, argument: int = 0) -> int:

@@ -60,6 +60,8 @@ def _wanted(channel: Any) -> int:
             wanted |= READ
         if getattr(channel, "_write_buffer", None) and getattr(channel, "_retry", None) is None:
             wanted |= OUT
+        if getattr(channel, "_sender", None) is not None and channel._empty_waiter is not None:
+            wanted |= OUT
         if kind == "WritePipeTransport" and channel._state < LOST:
             wanted |= ERR
         if kind == "DatagramTransport":
@@ -101,6 +103,9 @@ def check_arrival(run: Run) -> None:
             _check_flow(run, peer.from_it, "another process")
         elif isinstance(peer, PipePeer) and not peer.over and not peer.was_cruel:
             _check_flow(run, peer.flow, "a pipe's writer")
+    for flow, unread, is_waiting in run.readings:
+        if is_waiting() and flow.taken + unread() != flow.written:
+            run.fail(f"a reader waits though {flow.written} bytes were written and {flow.taken} have arrived")
 
 
 def _check_flow(run: Run, flow: Any, who: str) -> None:

@@ -259,6 +259,28 @@ class DatagramPeer(Peer):
         return not self.draining
 
 
+class ParentProcess(Peer):
+    """The parent of a forked process: it holds all files that were open at the fork, and ends some time."""
+
+    def __init__(self, tape: Tape, files: list[File]) -> None:
+        Peer.__init__(self, tape, files[0])
+        self.files = files
+        for file in files:
+            file.refs += 1
+
+    def act(self) -> bool:
+        if self.over or (not self.draining and self.tape.below(4)):
+            return False
+        self.close()
+        return True
+
+    def close(self) -> None:
+        if not self.over:
+            for file in self.files:
+                file.kernel.put(file)
+        Peer.close(self)
+
+
 def read_number(data: bytes) -> int:
     """The number of a message."""
     return int(data.partition(b" ")[0])

@@ -1,6 +1,6 @@
 """Which lines of edgeloop a campaign must have reached: those that every campaign has when the list was written.
 
-``python tests/simulation/simulated_reached.py`` writes the list, ``reached.txt``, after twenty campaigns of a thousand runs.
+``python tests/simulation/simulated_reached.py`` writes the list, ``reached.txt``, after eight campaigns of 1500 runs.
 A line that is no longer in the source is not asked for, nor is a new one before the list is written again. Lines belong to
 a Python: another one divides a statement in another way.
 """
@@ -16,8 +16,8 @@ from simulated_processes import answer, start
 
 LIST = Path(__file__).with_name("reached.txt")
 HEAD = "# Python "
-CAMPAIGNS = 20
-RUNS = 1000
+CAMPAIGNS = 8
+RUNS = 1500
 
 
 def missing_lines(results: Sequence[dict[str, Any]]) -> list[str]:

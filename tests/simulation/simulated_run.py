@@ -15,8 +15,8 @@ from typing import Any
 
 import simulated_oracles
 from simulated_endpoints import WRITES, CallbackError, Endpoint
-from simulated_kernel import Kernel
-from simulated_peers import Flow, OracleError, Peer
+from simulated_kernel import EpollSet, EventFd, Kernel
+from simulated_peers import Flow, OracleError, ParentProcess, Peer
 from simulated_socket import BlockedError, machine
 from simulated_weather import Faults
 from tape import Tape
@@ -25,6 +25,7 @@ CAPACITIES = (212992, 1, 100, 4096, 70000, 400000)
 DELAYS = (0.0, 1e-5, 1e-3, 0.1, 10.0)
 MAX_TURNS = 4000
 BUSY_TURNS = 30
+LIMIT = 1 << 16
 
 
 class Run:
@@ -46,6 +47,8 @@ class Run:
         self.servers: list[Any] = []
         self.cleanups: list[Callable[[], object]] = []  # what the scenes' own descriptors need
         self.timers: list[tuple[float, int, Any]] = []  # pending: when, the wait in which it was made, the handle
+        # What is read by streams: the flow, how many bytes are in the reader, and whether somebody waits there.
+        self.readings: list[tuple[Flow, Callable[[], int], Callable[[], bool]]] = []
         self.phase = 0
         self.flows = 0
         self.last_moved = (-1, 0.0)
@@ -126,6 +129,10 @@ class Run:
     def close_by_owner(self, sock: Any) -> None:
         """The program closes something behind the loop's back."""
         self.seen["a descriptor is closed by its owner"] += 1
+        self.close(sock)
+
+    def close(self, sock: Any) -> None:
+        """The program closes something of its own."""
         self.kernel.by_owner = True
         try:
             sock.close()
@@ -304,13 +311,34 @@ class Run:
                     self.kernel.interrupted_in = self.kernel.waits
                     for endpoint in self.endpoints:
                         endpoint.read_in = -1  # the turn goes on in the next run
+                except OSError as exc:
+                    # A forked child needs an epoll set, an eventfd and a pipe of its own.
+                    if not self.kernel.parents or self.kernel.limit > LIMIT + 10:
+                        self.fail(f"run_forever has raised {exc!r}")
+                        break
+                    self.kernel.limit = max(self.kernel.limit, LIMIT) + 1
                 except (OracleError, BlockedError) as exc:
                     self.fail(repr(exc))
                     break
                 if loop.reactor.flush_queue:
                     self.fail("bytes are gathered after the run")
+                if self.phase == 0 and self.budget > 0 and self.tape.below(8) == 7:
+                    self.budget -= 1
+                    self._fork()
         finally:
             self._end(loop)
+
+    def _fork(self) -> None:
+        """Go on as a forked child. The parent keeps every file open until it ends, and uses its epoll set by itself."""
+        from edgeloop.core import fork
+
+        self.seen["a fork"] += 1
+        kernel = self.kernel
+        fork._before_fork()
+        self.peers.append(ParentProcess(self.tape, list(kernel.files.values())))
+        kernel.parents.update(file for file in kernel.files.values() if isinstance(file, (EpollSet, EventFd)))
+        kernel.pid += 1
+        fork._after_fork_in_child()
 
     def _begin(self, scene: Callable[[Run], None]) -> None:
         try:
@@ -339,6 +367,7 @@ class Run:
         if kernel.files:
             self.endpoints.clear()
             self.tasks.clear()
+            self.readings.clear()  # a reader's exception refers to the turn that it came from
             gc.collect()
             if kernel.files:
                 self.fail(f"descriptors are open: {kernel.files}")

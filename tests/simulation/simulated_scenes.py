@@ -233,7 +233,7 @@ class Reader:
         if self.sock.fileno() >= 0:
             self.run.loop.remove_reader(self.sock)
             self.run.loop.remove_writer(self.sock)
-            self.sock.close()
+            self.run.close(self.sock)
 
 
 def reader(run: Run) -> None:
@@ -290,13 +290,13 @@ def sock_calls(run: Run) -> None:
         finally:
             state["users"] -= 1
             if not state["users"]:
-                sock.close()
+                run.close(sock)
 
     if run.tape.below(3):
         _task(run, use(receive()))
     if run.tape.below(3):
         _task(run, use(send()))
-    run.cleanups.append(sock.close)
+    run.cleanups.append(lambda: run.close(sock))
 
 
 def sock_connections(run: Run) -> None:
@@ -311,11 +311,11 @@ def sock_connections(run: Run) -> None:
                 except OSError:
                     pass
                 finally:
-                    conn.close()
+                    run.close(conn)
         except (OSError, asyncio.CancelledError):
             pass
         finally:
-            listening.close()
+            run.close(listening)
 
     async def connect(sock: SimulatedSocket, address: Any) -> None:
         try:
@@ -325,7 +325,7 @@ def sock_connections(run: Run) -> None:
         except (OSError, asyncio.CancelledError):
             pass
         finally:
-            sock.close()
+            run.close(sock)
 
     family = (socket.AF_INET, socket.AF_UNIX)[run.tape.below(2)]
     listening = SimulatedSocket(family, socket.SOCK_STREAM)
@@ -336,7 +336,7 @@ def sock_connections(run: Run) -> None:
     if run.tape.below(4):
         _task(run, accept(listening))
     else:
-        listening.close()  # refused
+        run.close(listening)  # refused
     for _ in range(1 + run.tape.below(2)):
         sock = SimulatedSocket(family, socket.SOCK_STREAM)
         sock.setblocking(False)

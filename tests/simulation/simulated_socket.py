@@ -311,7 +311,8 @@ class SimulatedSocket:
         return count
 
     def send(self, data: Any, flags: int = 0) -> int:
-        return self._send(bytes(data), flags)
+        view = memoryview(data).cast("B")  # of a large one, what can't be taken is not copied
+        return self._send(bytes(view[: max(65536, self._kernel.capacity + 1)]), flags)
 
     def sendmsg(self, buffers: Any, ancillary: Any = (), flags: int = 0) -> int:
         return self._send(b"".join(buffers), flags)

@@ -28,6 +28,7 @@ FAULTS: dict[int, tuple[int, ...]] = {
     calls.CONNECT: (errno.EINTR, errno.ENETUNREACH, errno.EADDRNOTAVAIL, errno.ETIMEDOUT),
     calls.RECV: (SHORT, errno.EAGAIN, errno.ECONNRESET, errno.ETIMEDOUT, errno.ENOMEM),
     calls.SEND: (SHORT, errno.EAGAIN, errno.ECONNRESET, errno.EPIPE, errno.ENOBUFS, errno.ENOMEM),
+    calls.SENDFILE: (SHORT, errno.EAGAIN, errno.ECONNRESET),
     calls.RECVFROM: (errno.EAGAIN, errno.ENOMEM),
     calls.SENDTO: (errno.EAGAIN, errno.ENOBUFS, errno.ENOMEM),
 }
