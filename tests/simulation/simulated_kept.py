@@ -13,4 +13,8 @@ TAPES: dict[str, str] = {
     "disarming EPOLLOUT of a socket that its owner had closed ended the loop with EBADF": (
         "1,0,0,0,0,2,12,0,0,0,0,0,0,0,0,1,0,1,0,0,0,0,0,0,0,0,4,0,0,10,0,0,21"
     ),
+    "a number was refused that the owner of a pipe had closed": (
+        "1,0,1,5,1,1,0,5,0,18,34,0,1,0,0,0,0,0,0,0,0,0,0,0,0,10,0,0,0,0,0,21,0,7,0,0,0,0,0,0,0,0,2,12"
+    ),
+    "the eventfd of a forked child had the number of a socket that was closed": "0,0,0,0,0,1,10,9,0,1,1,1,0,0,1,1,23,7",
 }
