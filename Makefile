@@ -7,6 +7,7 @@
 # make weather   every system call of the scenarios in tests/weather fails once, in each way it can; re-entry, 200 seeds
 # make differential  random programs do on edgeloop what they do on asyncio: make differential EXAMPLES=20000, of each kind
 # make soak      everything at once on one loop for an hour, in each edition: nothing may grow; ten minutes: make soak SOAK=600
+# make simulate  a million runs on a simulated kernel, which is compared with Linux first: make simulate SCHEDULES=20000 SEED=7
 # make bench     every loop compared in every cell, three quarters of an hour, with a page and charts; some: make bench WHAT="echo streams"
 #
 # What these run stands in noxfile.py. Some Pythons instead of each: make test VERSIONS="3.12 3.13".
@@ -17,6 +18,8 @@ WHAT ?=
 WHICH ?= all
 EXAMPLES ?= 2000
 SOAK ?= 3600
+SCHEDULES ?= 1000000
+SEED ?=
 
 NOX := .venv/nox/bin/nox
 # of PYTHON: 3.13
@@ -24,7 +27,7 @@ VERSION = $(or $(filter 3.%,$(patsubst python%,%,$(notdir $(PYTHON)))),$(shell $
 # of a session: its name, or with the Pythons that are asked for
 on = $(if $(VERSIONS),$(VERSIONS:%=$1-%),$1)
 
-.PHONY: example develop test check compat projects weather differential soak bench clean
+.PHONY: example develop test check compat projects weather differential soak simulate bench clean
 
 example: develop
 	.venv/$(VERSION)/bin/python examples/aiohttp_app.py
@@ -52,6 +55,9 @@ differential: $(NOX)
 
 soak: $(NOX)
 	$(NOX) -s soak-$(VERSION) -- $(SOAK)
+
+simulate: $(NOX)
+	$(NOX) -s simulate-$(VERSION) -- --schedules $(SCHEDULES) $(SEED:%=--seed %)
 
 bench: $(NOX)
 	$(NOX) -s benchmarks-$(VERSION) -- $(or $(WHAT),--write)

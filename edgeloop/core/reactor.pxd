@@ -85,7 +85,7 @@ cdef class Reactor:
     cdef bint may_skip(self)
     cpdef wait(self, double timeout)
     @cython.locals(channel=Channel, deferred=list, channels=list, poller=Poller, fd=int, mask=int, index=int,
-                   done=Py_ssize_t)
+                   done=Py_ssize_t, completed=bint)
     cpdef dispatch(self)
     @cython.locals(channel=Channel, dropped=Poller, fd=int)
     cdef _take_over(self)

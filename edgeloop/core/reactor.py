@@ -330,7 +330,8 @@ class Reactor:
     def dispatch(self) -> None:
         """Call ``on_ready`` of each channel that has an event, then of each deferred one.
 
-        Raise what one of them raises, at once. The next call dispatches the others.
+        Raise what one of them raises, at once. The next call dispatches the others, and this one again: it may have done one
+        half of its event only.
         """
         deferred = self.deferred
         if deferred:
@@ -340,6 +341,8 @@ class Reactor:
         done = 0
         channels = self.channels
         poller = self.poller
+        channel: Channel | None = None
+        completed = False
         try:
             while self.next_event < self.num_events:
                 index = self.next_event
@@ -374,9 +377,12 @@ class Reactor:
                     channel.on_ready()
                     if self.flush_queue:
                         self.callback_ended()
+            completed = True
         finally:
-            if done < len(deferred):
+            if not completed:  # SystemExit or KeyboardInterrupt
                 self.deferred[:0] = deferred[done:]
+                if channel is not None and channel.added:
+                    self.defer(channel)
 
     def after_fork(self) -> None:
         """Note, in the child of a fork, that the epoll set is the parent's (rule 11). core/fork.py calls this."""
@@ -397,15 +403,17 @@ class Reactor:
         self.poller = Poller()
         self.next_event = self.num_events = 0
         self.forked = False
-        for fd, channel in enumerate(self.channels):
-            if channel is None or not channel.added:
-                continue
-            try:
-                self.poller.add(fd, channel.interest | calls.EPOLL_EDGE)
-            except OSError:
-                # The child has closed it, as daemons do with all descriptors.
-                channel.added = False
-                self.channels[fd] = None
+        try:
+            for fd, channel in enumerate(self.channels):
+                if channel is None or not channel.added:
+                    continue
+                if not self.poller.adopt(fd, channel.interest | calls.EPOLL_EDGE):
+                    # Somebody has closed it, as daemons do with all descriptors.
+                    channel.added = False
+                    self.channels[fd] = None
+        except BaseException:
+            self.forked = True  # ENOSPC, ENOMEM: the next use tries again, with another set
+            raise
         # ``wake`` did nothing while the set was forked, so a callback may wait in the inbox.
         self.woken = True
         self.poller.wake()

@@ -285,6 +285,8 @@ class Scheduler(HandleSource):
     def _run_turns(self) -> None:
         """Run turns until ``stop`` is called."""
         self.reactor.flush()  # what was written while the loop did not run
+        if not self._fired:
+            self._rearm()  # KeyboardInterrupt from a reader's callback has ended the last turn before that
         self.reactor.request_poll()
         while True:
             if self._replaced or interpreter.type_version(self) != self._version or interpreter.has_dict(self):
@@ -295,8 +297,12 @@ class Scheduler(HandleSource):
                 self._turn()
             if self._stopping:
                 break
+        self._rearm()
+
+    def _rearm(self) -> None:
+        # A reader that is not re-armed between two runs would get no event for what it has left.
         while self.reactor.rearm_queue:
-            self.reactor.process_rearm_queue()  # a reader that is not re-armed now would get no event between two runs
+            self.reactor.process_rearm_queue()
 
     def _wait_time(self) -> float:
         # Return the seconds that the turn may sleep, negative for no limit.

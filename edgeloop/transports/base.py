@@ -100,6 +100,10 @@ class BaseTransport(Channel):
             raise sockets.closed_by_owner()
         return self.fd
 
+    def is_gone(self) -> bool:
+        """Return True if its owner has closed or detached the descriptor: the number is no longer ours (rule 9)."""
+        return self._ask is not None and self._ask() != self.fd
+
     # Reading can be paused
 
     def is_reading(self) -> bool:

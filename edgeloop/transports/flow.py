@@ -129,8 +129,9 @@ class WriteHalf(BaseTransport):
                 if self._protocol_paused:
                     self._maybe_resume_protocol()
         elif not self.readable and self.interest & calls.INTEREST_WRITE and self.added:
-            # Woken for nothing: that is when disarming is worth a system call (rule 4).
-            self._reactor.rearm(self, self._interest)
+            # Woken for nothing: that is when disarming is worth a system call (rule 4). The callback that has just read may
+            # have closed a socket that its program owns.
+            self._reactor.rearm_if_open(self, self._interest)
 
     def _on_drained(self) -> None:
         # All that was written has left: what waited for that can go on, the end too.

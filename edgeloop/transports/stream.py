@@ -112,10 +112,6 @@ class StreamTransport(WriteHalf):
         """Let only EAGAIN say that the socket is empty (rule 2), from now on: the kernel has taken on TLS."""
         self.short_read = NOTHING
 
-    def is_gone(self) -> bool:
-        """Return True if the socket was closed or detached by its owner: the number is no longer ours (rule 9)."""
-        return self._ask is not None and self._ask() != self.fd
-
     def _use_socket(self, sock: socket.socket) -> None:
         self._sock = sock
         if isinstance(sock, ConnectionSocket):
