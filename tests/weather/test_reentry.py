@@ -24,13 +24,13 @@ def test_mischief_at_any_moment_does_no_harm(scenario: str) -> None:
 
 def test_the_scenarios_notice_a_callback_that_runs_twice() -> None:
     """On a loop that is broken: or the silence about the others would say nothing."""
-    runs = lines_of("reentry.py", "--loop", "broken", "--runs", "1", "callbacks")
-    assert "ran twice" in " ".join(runs[0]["wrong"]), runs
+    runs = lines_of("reentry.py", "--loop", "broken", "--runs", "6", "callbacks")
+    assert any("ran twice" in wrong for run in runs for wrong in run["wrong"]), runs
 
 
 def test_the_scenarios_notice_bytes_that_are_lost() -> None:
-    runs = lines_of("reentry.py", "--loop", "broken", "--runs", "1", "connections")
-    assert "not those that were sent" in " ".join(runs[0]["wrong"]), runs
+    runs = lines_of("reentry.py", "--loop", "broken", "--runs", "6", "connections")
+    assert any("not those that were sent" in wrong for run in runs for wrong in run["wrong"]), runs
 
 
 def test_the_scenarios_say_where_a_loop_has_raised() -> None:
