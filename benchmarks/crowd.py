@@ -275,8 +275,14 @@ def main() -> None:
     if chosen.processes > 1:
         together(names[0], numbers[0], chosen.processes)
         return
-    rows = [(name, row(name, number)) for number in numbers for name in names]
-    print(json.dumps(rows) if chosen.json else table(rows))
+    rows = []
+    for number in numbers:
+        for name in names:
+            rows.append((name, row(name, number)))
+            if not chosen.json:
+                print(table(rows[-1:]).splitlines()[-1] if len(rows) > 1 else table(rows), flush=True)
+    if chosen.json:
+        print(json.dumps(rows))
 
 
 if __name__ == "__main__":
