@@ -6,6 +6,7 @@
 # make projects  other projects' test suites on edgeloop: make projects WHICH="aiohttp trio" PYTHON=python3.13
 # make weather   every system call of the scenarios in tests/weather fails once, in each way it can; re-entry, 200 seeds
 # make soak      everything at once on one loop for an hour, in each edition: nothing may grow; ten minutes: make soak SOAK=600
+# make crowd     what a connection costs at 1,000, 5,000 and 19,000 of them, on edgeloop, asyncio and uvloop if it is installed
 # make bench     every loop compared in every cell, three quarters of an hour, with a page and charts; some: make bench WHAT="echo streams"
 #
 # What these run stands in noxfile.py. Some Pythons instead of each: make test VERSIONS="3.12 3.13".
@@ -22,7 +23,7 @@ VERSION = $(or $(filter 3.%,$(patsubst python%,%,$(notdir $(PYTHON)))),$(shell $
 # of a session: its name, or with the Pythons that are asked for
 on = $(if $(VERSIONS),$(VERSIONS:%=$1-%),$1)
 
-.PHONY: example develop test check compat projects weather soak bench clean
+.PHONY: example develop test check compat projects weather soak crowd bench clean
 
 example: develop
 	.venv/$(VERSION)/bin/python examples/aiohttp_app.py
@@ -47,6 +48,9 @@ weather: $(NOX)
 
 soak: $(NOX)
 	$(NOX) -s soak-$(VERSION) -- $(SOAK)
+
+crowd: $(NOX)
+	$(NOX) -s crowd-$(VERSION)
 
 bench: $(NOX)
 	$(NOX) -s benchmarks-$(VERSION) -- $(or $(WHAT),--write)
