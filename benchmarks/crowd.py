@@ -15,6 +15,7 @@ import asyncio
 import json
 import resource
 import select
+import signal
 import socket
 import struct
 import subprocess
@@ -132,8 +133,12 @@ class Crowd:
         return found
 
     def connect(self) -> None:
-        """Connect all, no more at a time than the backlog takes, and wait until the server has them."""
+        """Connect all, and wait until the server has them.
+
+        It is stopped while a thousand come, fewer than the backlog takes: so it always finds as many, whoever is faster.
+        """
         while len(self.socks) < self.count:
+            self.server.send_signal(signal.SIGSTOP)
             for _ in range(min(1000, self.count - len(self.socks))):
                 sock = socket.create_connection(self.address)
                 sock.setsockopt(
@@ -141,6 +146,7 @@ class Crowd:
                 )  # its port is free at once
                 sock.setblocking(False)
                 self.socks.append(sock)
+            self.server.send_signal(signal.SIGCONT)
             while self.ask()["connections"] < len(self.socks):
                 time.sleep(0.01)
 
