@@ -8,6 +8,7 @@
 # make differential  random programs do on edgeloop what they do on asyncio: make differential EXAMPLES=20000, of each kind
 # make soak      everything at once on one loop for an hour, in each edition: nothing may grow; ten minutes: make soak SOAK=600
 # make simulate  a million runs on a simulated kernel, which is compared with Linux first: make simulate SCHEDULES=20000 SEED=7
+# make crowd     what a connection costs at 1,000, 5,000 and 19,000 of them, on edgeloop, asyncio and uvloop if it is installed
 # make bench     every loop compared in every cell, three quarters of an hour, with a page and charts; some: make bench WHAT="echo streams"
 #
 # What these run stands in noxfile.py. Some Pythons instead of each: make test VERSIONS="3.12 3.13".
@@ -27,7 +28,7 @@ VERSION = $(or $(filter 3.%,$(patsubst python%,%,$(notdir $(PYTHON)))),$(shell $
 # of a session: its name, or with the Pythons that are asked for
 on = $(if $(VERSIONS),$(VERSIONS:%=$1-%),$1)
 
-.PHONY: example develop test check compat projects weather differential soak simulate bench clean
+.PHONY: example develop test check compat projects weather differential soak simulate crowd bench clean
 
 example: develop
 	.venv/$(VERSION)/bin/python examples/aiohttp_app.py
@@ -58,6 +59,9 @@ soak: $(NOX)
 
 simulate: $(NOX)
 	$(NOX) -s simulate-$(VERSION) -- --schedules $(SCHEDULES) $(SEED:%=--seed %)
+
+crowd: $(NOX)
+	$(NOX) -s crowd-$(VERSION)
 
 bench: $(NOX)
 	$(NOX) -s benchmarks-$(VERSION) -- $(or $(WHAT),--write)

@@ -243,6 +243,13 @@ def benchmarks(session: nox.Session) -> None:
 
 
 @nox.session(python=PYTHONS)
+def crowd(session: nox.Session) -> None:
+    """What a connection costs when there are many, on the loops that are here; after -- options of benchmarks.crowd."""
+    prepare(session)
+    session.run("python", "-m", "benchmarks.crowd", *session.posargs)
+
+
+@nox.session(python=PYTHONS)
 def instructions(session: nox.Session) -> None:
     """Count instructions and compare with the record; after -- scenarios and options of benchmarks.instructions."""
     prepare(session)

@@ -3,7 +3,7 @@
 For each loop and number a server process, and a client process with as many plain sockets on loopback. A row is the cost of
 one connection: CPU time to accept it, memory of the server's (resident) and of the kernel's (slabs of both ends), a message
 there and back on 64 of them while the others are idle, a broadcast to all. ``idle`` is how often the kernel gave the
-server a CPU in two seconds in which nobody said anything: 0 means no system call was made.
+server a CPU in a second in which nobody said anything: 0 means no system call was made.
 
 ``--processes N``: so many servers, with a client process each, at the same time, and the sum of what they hold.
 """
@@ -15,6 +15,7 @@ import asyncio
 import json
 import resource
 import select
+import signal
 import socket
 import struct
 import subprocess
@@ -24,12 +25,12 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-from benchmarks.loops import LOOPS, environment, factory_or_exit
+from benchmarks.loops import LOOPS, UnavailableError, environment, factory_or_exit
 from benchmarks.machine import raise_descriptor_limit
 from benchmarks.server import die_with_parent
 
 SPARE = 200  # descriptors for all but the connections
-IDLE_SECONDS = 2.0
+IDLE_SECONDS = 1.0
 ASKING = 64
 ROUNDS = 50
 MESSAGE = b"x" * 100
@@ -132,8 +133,12 @@ class Crowd:
         return found
 
     def connect(self) -> None:
-        """Connect all, no more at a time than the backlog takes, and wait until the server has them."""
+        """Connect all, and wait until the server has them.
+
+        It is stopped while a thousand come, fewer than the backlog takes: so it always finds as many, whoever is faster.
+        """
         while len(self.socks) < self.count:
+            self.server.send_signal(signal.SIGSTOP)
             for _ in range(min(1000, self.count - len(self.socks))):
                 sock = socket.create_connection(self.address)
                 sock.setsockopt(
@@ -141,6 +146,7 @@ class Crowd:
                 )  # its port is free at once
                 sock.setblocking(False)
                 self.socks.append(sock)
+            self.server.send_signal(signal.SIGCONT)
             while self.ask()["connections"] < len(self.socks):
                 time.sleep(0.01)
 
@@ -188,6 +194,7 @@ def row(name: str, count: int) -> dict[str, float]:
         before, kernel_before = crowd.ask(), slabs()
         crowd.connect()
         full, kernel_full = crowd.ask(), slabs()
+        time.sleep(0.5)  # until the turn that has answered is over
         runs = given_a_cpu(crowd.server.pid)
         time.sleep(IDLE_SECONDS)
         runs = given_a_cpu(crowd.server.pid) - runs
@@ -256,6 +263,16 @@ def together(name: str, count: int, processes: int) -> None:
     print(f"their buffers: {highest['mem'] * resource.getpagesize() / 1024:,.0f} KiB (/proc/net/sockstat)")
 
 
+def available(name: str) -> bool:
+    """Whether the loop is installed; says why not."""
+    try:
+        LOOPS[name].version()
+    except UnavailableError as reason:
+        print(f"{name}: {reason}", file=sys.stderr)
+        return False
+    return True
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--loops", default="edgeloop,asyncio,uvloop")
@@ -271,12 +288,18 @@ def main() -> None:
         with asyncio.Runner(loop_factory=factory_or_exit(chosen.serve)) as runner:
             runner.run(serve())
         return
-    names = [name for name in chosen.loops.split(",") if name in LOOPS]
+    names = [name for name in chosen.loops.split(",") if available(name)]
     if chosen.processes > 1:
         together(names[0], numbers[0], chosen.processes)
         return
-    rows = [(name, row(name, number)) for number in numbers for name in names]
-    print(json.dumps(rows) if chosen.json else table(rows))
+    rows = []
+    for number in numbers:
+        for name in names:
+            rows.append((name, row(name, number)))
+            if not chosen.json:
+                print(table(rows[-1:]).splitlines()[-1] if len(rows) > 1 else table(rows), flush=True)
+    if chosen.json:
+        print(json.dumps(rows))
 
 
 if __name__ == "__main__":

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import ssl
+from typing import Any
 
 import pytest
 from forged_tls import APPLICATION_DATA, HANDSHAKE, Forger, client_hello, forged, key_update
-from recording import record_errors
+from recording import BufferRecorder, Recorder, record_errors
 
 MAX_ANSWERS = 64 * 1024  # connection.MAX_ANSWERS
 LARGEST_READ = 256 * 1024
@@ -65,3 +67,47 @@ async def test_answers_that_the_peer_does_not_take_are_few(server_side: bool, ve
         transport.abort()
         await asyncio.gather(reading, return_exceptions=True)
     assert errors == []
+
+
+class OwnObject(ssl.SSLObject):
+    """A class of the application's is called for each record; without one, OpenSSL is, where it can be."""
+
+
+@pytest.mark.edgeloop_only  # asyncio handles all that it has read at once
+@pytest.mark.parametrize("sslobject_class", [None, OwnObject], ids=["direct", "by the ssl module"])
+@pytest.mark.parametrize("factory", [Recorder, BufferRecorder])
+@pytest.mark.parametrize("end", [False, True], ids=["more to come", "and the end"])
+async def test_records_without_data_are_handled_a_piece_in_a_turn(
+    end: bool, factory: type[Any], sslobject_class: type[ssl.SSLObject] | None
+) -> None:
+    """OpenSSL takes 23 us for a KeyUpdate of 27 bytes: those of one read held up everybody for 200 ms."""
+    loop = asyncio.get_running_loop()
+    ticks = 0
+
+    def tick() -> None:
+        nonlocal ticks
+        ticks += 1
+        loop.call_soon(tick)
+
+    async with forged(server_side=True, sslobject_class=sslobject_class, factory=factory) as (
+        transport,
+        protocol,
+        forger,
+    ):
+        lower_calls: Any = transport._ssl_protocol  # type: ignore[attr-defined]
+        read = b"".join(forger.keys.seal(HANDSHAKE, key_update(answer=False)) for _ in range(6000))
+        read += forger.keys.seal(APPLICATION_DATA, b"good")
+        loop.call_soon(tick)
+        lower_calls.data_received(read)  # as the lower transport, when it has read so much
+        assert protocol.received == b""
+        if end:
+            lower_calls.eof_received()
+        else:
+            await forger.seal(APPLICATION_DATA, b"ness")
+        await protocol.bytes_in(4)
+        assert ticks >= 2
+        if end:
+            assert await protocol.lost() is None
+            assert protocol.received == b"good"
+        else:
+            assert await protocol.bytes_in(8) == b"goodness"

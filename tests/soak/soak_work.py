@@ -71,9 +71,7 @@ class Soak:
     async def begin(self) -> None:
         loop = asyncio.get_running_loop()
         self.plain = await loop.create_server(Echo, "127.0.0.1", 0, backlog=1000)
-        self.secure = await loop.create_server(
-            Echo, "127.0.0.1", 0, ssl=server_context(), backlog=1000, ssl_handshake_timeout=20
-        )
+        self.secure = await loop.create_server(Echo, "127.0.0.1", 0, ssl=server_context(), backlog=1000)
         self.datagrams, _ = await loop.create_datagram_endpoint(DatagramEcho, ("127.0.0.1", 0))
         loop.add_signal_handler(signal.SIGUSR1, self.on_signal)
 

@@ -25,7 +25,8 @@ class Engine:
     """Encrypts and decrypts for one connection. The handshake and the end are made by ``sslobj`` itself.
 
     It belongs to one TLSConnection and lives as long. After ``read`` and ``read_into``, ``input`` says how they ended: MORE,
-    WANT_READ, EOF or FAILED of state.py.
+    WANT_READ, EOF or FAILED of state.py. With MORE and no data, they took a piece in which there was none, and the rest is for
+    a later turn: a peer may fill a read with records for OpenSSL alone, which costs as much as many messages.
     """
 
     def __init__(self, sslobj: Any, incoming: ssl.MemoryBIO, outgoing: ssl.MemoryBIO) -> None:
@@ -163,13 +164,16 @@ class Engine:
 
     def _read(self, arguments: tuple[Any, ...]) -> Any:
         """Return what SSLObject.read(*arguments) does; 0 if that is nothing, and ``input`` says why."""
+        fed = False
         while True:
             try:
                 found = self._read_engine(*arguments)
             except ssl.SSLWantReadError:
-                if self.feed_more():
+                # A piece is larger than a record: if data was begun before it, it is complete with it.
+                if not fed and self.feed_more():
+                    fed = True
                     continue
-                self.input = state.WANT_READ
+                self.input = state.WANT_READ if self._received is None else state.MORE
             except ssl.SSLZeroReturnError:
                 self.input = state.EOF
             except ssl.SSLError as exc:

@@ -26,5 +26,6 @@ cdef class TLSProtocol:
     cdef _end_handshake(self, exc)
     @cython.locals(filled=Py_ssize_t, data=bytes)
     cdef _deliver(self)
+    cdef _read_on_later(self)
     cdef _end_of_data(self)
     cdef _deliver_later(self)

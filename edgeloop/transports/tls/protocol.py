@@ -175,7 +175,7 @@ class TLSProtocol:
                 # A handshake alone is no reason to ask the application for a buffer.
                 if not self._reading_paused and (not handshaking or self._engine.unread() > 0):
                     self._deliver()
-                if self.connection.outgoing.lower_ended and not self._reading_paused:
+                if self.connection.outgoing.lower_ended and not self._reading_paused and not self._resume_scheduled:
                     self._end_of_data()
             elif self.connection.state == state.SHUTDOWN:
                 self.connection.await_close_notify()
@@ -263,10 +263,16 @@ class TLSProtocol:
                     filled = self._engine.read_into(self.connection.app_protocol.get_buffer(-1))
                     if filled:
                         self.connection.app_protocol.buffer_updated(filled)
+                    elif self._engine.input == state.MORE:
+                        self._read_on_later()
+                        return
                 else:
                     data = self._engine.read()
                     if data:
                         self.connection.app_protocol.data_received(data)
+                    elif self._engine.input == state.MORE:
+                        self._read_on_later()
+                        return
                 if self._engine.input == state.WANT_READ:
                     return
                 if self.connection.outgoing.size:
@@ -277,6 +283,11 @@ class TLSProtocol:
                     self._end_of_data()
         except Exception as exc:
             self.connection.fail(exc, "Fatal error on SSL protocol")
+
+    def _read_on_later(self) -> None:
+        # A piece of what came was for OpenSSL alone, such as KeyUpdates: others have their turn (rule 3).
+        self.connection.pause_lower()
+        self._deliver_later()
 
     def _end_of_data(self) -> None:
         # The peer sends no more: tell the application, then close.
@@ -323,7 +334,7 @@ class TLSProtocol:
         try:
             self._use_input()
         finally:
-            if self.connection.state == state.OPEN and not self._reading_paused:
+            if self.connection.state == state.OPEN and not self._reading_paused and not self._resume_scheduled:
                 self.connection.resume_lower()
 
     # What the application asks through its transport
