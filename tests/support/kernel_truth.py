@@ -23,6 +23,12 @@ IN, OUT, ERR, HUP, RDHUP, EDGE = 0x1, 0x4, 0x8, 0x10, 0x2000, 0x80000000
 needs_strace = pytest.mark.skipif(shutil.which("strace") is None, reason="strace is not installed here")
 
 
+#: Under a sanitizer each object is a block of the C library's, which asks the kernel for memory and gives it back.
+needs_own_allocator = pytest.mark.skipif(
+    "libasan" in Path("/proc/self/maps").read_text(), reason="the sanitizer's allocator makes system calls of its own"
+)
+
+
 def open_terminal() -> tuple[int, int]:
     """A pseudo-terminal, its controlling side first; skips the test where there is none, as in a bare chroot."""
     try:
