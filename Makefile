@@ -6,6 +6,7 @@
 # make projects  other projects' test suites on edgeloop: make projects WHICH="aiohttp trio" PYTHON=python3.13
 # make weather   every system call of the scenarios in tests/weather fails once, in each way it can; re-entry, 200 seeds
 # make sanitize  the tests on a build that AddressSanitizer and UndefinedBehaviorSanitizer watch; what CI runs: make sanitize WHAT=short
+# make leaks     scenarios are played until they leave no object, no reference and no memory behind
 # make bench     every loop compared in every cell, three quarters of an hour, with a page and charts; some: make bench WHAT="echo streams"
 #
 # What these run stands in noxfile.py. Some Pythons instead of each: make test VERSIONS="3.12 3.13".
@@ -21,7 +22,7 @@ VERSION = $(or $(filter 3.%,$(patsubst python%,%,$(notdir $(PYTHON)))),$(shell $
 # of a session: its name, or with the Pythons that are asked for
 on = $(if $(VERSIONS),$(VERSIONS:%=$1-%),$1)
 
-.PHONY: example develop test check compat projects weather sanitize bench clean
+.PHONY: example develop test check compat projects weather sanitize leaks bench clean
 
 example: develop
 	.venv/$(VERSION)/bin/python examples/aiohttp_app.py
@@ -46,6 +47,9 @@ weather: $(NOX)
 
 sanitize: $(NOX)
 	$(NOX) -s sanitize-$(VERSION) -- $(WHAT)
+
+leaks: $(NOX)
+	$(NOX) -s leaks-$(VERSION)
 
 bench: $(NOX)
 	$(NOX) -s benchmarks-$(VERSION) -- $(or $(WHAT),--write)

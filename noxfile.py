@@ -163,6 +163,15 @@ def weather(session: nox.Session, edition: str) -> None:
 
 # Machines that look for what tests don't. What they build stands in an environment and a copy of the tree of its own.
 
+
+@nox.session(python=PYTHONS)
+@both_editions
+def leaks(session: nox.Session, edition: str) -> None:
+    """Play each scenario until it leaves nothing behind."""
+    prepare(session, edition)
+    session.run("python", "-m", "pytest", "-q", "tests/leaks", *session.posargs, env={"LEAKS": "whole"})
+
+
 #: What runs under the sanitizers in CI: the modules that are compiled, and the objects that act at each moment.
 SANITIZED_IN_SHORT = ("tests/kernel", "tests/core", "tests/transports", "tests/weather/test_reentry.py")
 SANITIZERS = "address,undefined"

@@ -23,9 +23,9 @@ IN, OUT, ERR, HUP, RDHUP, EDGE = 0x1, 0x4, 0x8, 0x10, 0x2000, 0x80000000
 needs_strace = pytest.mark.skipif(shutil.which("strace") is None, reason="strace is not installed here")
 
 
-#: Under a sanitizer each object is a block of the C library's, which asks the kernel for memory and gives it back.
+#: A sanitizer replaces malloc(3): the C library has no figures of it, and the kernel is asked for memory at other moments.
 needs_own_allocator = pytest.mark.skipif(
-    "libasan" in Path("/proc/self/maps").read_text(), reason="the sanitizer's allocator makes system calls of its own"
+    "libasan" in Path("/proc/self/maps").read_text(), reason="a sanitizer has an allocator of its own"
 )
 
 
