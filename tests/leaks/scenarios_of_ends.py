@@ -101,7 +101,7 @@ def cancelled_awaits(stage: Stage) -> None:
         task.cancel()
         with contextlib.suppress(asyncio.CancelledError, OSError):
             result = await task
-            if isinstance(result, tuple):
+            if isinstance(result, tuple) and hasattr(result[0], "close"):
                 result[0].close()
 
     async def play() -> None:
