@@ -101,12 +101,10 @@ class WriteHalf(BaseTransport):
         raise NotImplementedError
 
     def _drop_sent(self, count: int, chunks: int) -> int:
-        # ``count`` bytes of the first ``chunks`` chunks have left; how many whole chunks they were.
+        # ``count`` bytes have left, of the ``chunks`` chunks that there were, and of what was written before the system call
+        # read the list: a file's fileno() and destructors may do that. Return how many whole chunks they were.
         # No list takes the other's place: to make one may run a destructor that writes.
         self._write_buffer_size -= count
-        if self._write_buffer_size == 0:
-            interpreter.drop_first(self._write_buffer, chunks)
-            return chunks
         if self._state >= base.LOST:  # aborted meanwhile
             self._write_buffer_size = 0
             return chunks
