@@ -7,6 +7,9 @@
 # make weather   every system call of the scenarios in tests/weather fails once, in each way it can; re-entry, 200 seeds
 # make sanitize  the tests on a build that AddressSanitizer and UndefinedBehaviorSanitizer watch; what CI runs: make sanitize WHAT=short
 # make leaks     scenarios are played until they leave no object, no reference and no memory behind
+# make memcheck  the same scenarios under valgrind
+# make coverage  which lines and branches of the pure edition no test reaches
+# make mutants   what share of the changes of a line the tests of five parts notice: make mutants WHAT="--sample 20 core/schedule"
 # make bench     every loop compared in every cell, three quarters of an hour, with a page and charts; some: make bench WHAT="echo streams"
 #
 # What these run stands in noxfile.py. Some Pythons instead of each: make test VERSIONS="3.12 3.13".
@@ -22,7 +25,7 @@ VERSION = $(or $(filter 3.%,$(patsubst python%,%,$(notdir $(PYTHON)))),$(shell $
 # of a session: its name, or with the Pythons that are asked for
 on = $(if $(VERSIONS),$(VERSIONS:%=$1-%),$1)
 
-.PHONY: example develop test check compat projects weather sanitize leaks bench clean
+.PHONY: example develop test check compat projects weather sanitize leaks memcheck coverage mutants bench clean
 
 example: develop
 	.venv/$(VERSION)/bin/python examples/aiohttp_app.py
@@ -50,6 +53,9 @@ sanitize: $(NOX)
 
 leaks: $(NOX)
 	$(NOX) -s leaks-$(VERSION)
+
+memcheck coverage mutants: $(NOX)
+	$(NOX) -s $@-$(VERSION) -- $(WHAT)
 
 bench: $(NOX)
 	$(NOX) -s benchmarks-$(VERSION) -- $(or $(WHAT),--write)

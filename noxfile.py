@@ -164,6 +164,49 @@ def weather(session: nox.Session, edition: str) -> None:
 # Machines that look for what tests don't. What they build stands in an environment and a copy of the tree of its own.
 
 
+@nox.session(python=PYTHONS, venv_backend="own")
+def memcheck(session: nox.Session) -> None:
+    """Play the scenarios of the hunt for leaks under valgrind's memcheck; after -- some of them."""
+    install_tools(session)
+    tree = prepare_own(session, EDGELOOP_DEBUG="1")
+    python = Path(session.virtualenv.location, "bin", "python").absolute()
+    folders = ("tests/leaks", "tests/weather", "tests/support", ".")
+    environment = {"PYTHONMALLOC": "malloc", "PYTHONPATH": os.pathsep.join(str(tree / folder) for folder in folders)}
+    watching = ("valgrind", "--leak-check=no", "--num-callers=24", "--error-exitcode=9")
+    watching += ("--suppressions=tests/sanitize/valgrind.supp",)
+    playing = (str(python), "tests/leaks/hunt.py", "--batches", "0", "--plays", "1")
+    with session.chdir(tree):
+        choose(session, "compiled")
+        session.run(*watching, *playing, *session.posargs, env=environment, external=True)
+
+
+@nox.session(python=PYTHONS, venv_backend="own")
+def coverage(session: nox.Session) -> None:
+    """Say which lines and branches of the pure edition no test reaches; after -- tests."""
+    install_tools(session)
+    tree = prepare_own(session)
+    session.install("coverage>=7.10")
+    coverage = ("python", "-m", "coverage")
+    options = "--rcfile=tests/coverage/pure.ini"
+    with session.chdir(tree):
+        choose(session, "pure")
+        Path("build/coverage").mkdir(parents=True, exist_ok=True)
+        session.run(*coverage, "erase", options)
+        tests = session.posargs or [f"--ignore={path}" for path in there(ONCE + BUILDS)]
+        session.run(*coverage, "run", options, "-m", *PYTEST[2:], *tests)
+        session.run(*coverage, "combine", "-q", options)
+        session.run(*coverage, "report", options)
+
+
+@nox.session(python=PYTHONS, venv_backend="own")
+def mutants(session: nox.Session) -> None:
+    """Break modules in one place at a time: what share do their tests notice? After -- options of tests/mutants."""
+    tree = prepare_own(session, EDGELOOP_PURE="1")
+    session.install("cosmic-ray>=8.7")
+    with session.chdir(tree):
+        session.run("python", "tests/mutants/mutants.py", *session.posargs)
+
+
 @nox.session(python=PYTHONS)
 @both_editions
 def leaks(session: nox.Session, edition: str) -> None:
@@ -202,7 +245,7 @@ def prepare_own(session: nox.Session, **environment: str) -> Path:
     if not Path(session.virtualenv.location, "ready").exists():
         session.install("--upgrade", "pip", "setuptools", "wheel", "Cython>=3.3.1", "build")
     with session.chdir(tree):
-        session.install("--no-build-isolation", "-e", ".[test]", env={"EDGELOOP_PURE": "0", **environment})
+        session.install("--no-build-isolation", "-e", ".[test]", env={"EDGELOOP_PURE": "0"} | environment)
     Path(session.virtualenv.location, "ready").touch()
     return tree
 
@@ -229,8 +272,9 @@ def sanitize(session: nox.Session) -> None:
             *(arguments or [f"--ignore={path}" for path in elsewhere]),
             env={"ASAN_OPTIONS": f"log_path={reports}/report"},
         )
-    if found := sorted(reports.iterdir()):
-        session.error("\n\n".join(path.read_text() for path in found))  # of processes whose end no test looked at
+    found = [path.read_text() for path in sorted(reports.iterdir())]
+    if faults := [text for text in found if "os_kill" not in text]:  # some programs of tests end themselves by a signal
+        session.error("\n\n".join(faults))  # of processes whose end no test looked at
 
 
 @nox.session(python=PYTHONS)

@@ -158,7 +158,7 @@ def hunt(
     growth = {name: array.array("q") for name in MEASURES}  # not of objects: they would count themselves
     batch()
     batch()
-    growing = set(MEASURES)
+    growing = set(MEASURES) if batches else set()
     slack = {**SLACK, **KEPT.get(scenario.__name__, {})}
     before = measured()
     for _ in range(batches):
