@@ -11,6 +11,9 @@ from mischief import Mischief, Trap, TrapError, buffer, take_one
 from reentry_connections import text
 from reentry_scenarios import play
 
+import edgeloop
+import edgeloop.streams
+
 
 class Delay(float):
     """A time that does mischief when it is added, compared and converted."""
@@ -137,10 +140,7 @@ async def values(mischief: Mischief) -> None:
 
 async def stream_calls(mischief: Mischief) -> None:
     """edgeloop's streams, or asyncio's on asyncio's loop: what is read is what was written, whoever gives up meanwhile."""
-    try:
-        from edgeloop import streams
-    except ImportError:
-        streams = asyncio.streams  # type: ignore[assignment]
+    streams: Any = edgeloop.streams if isinstance(asyncio.get_running_loop(), edgeloop.EventLoop) else asyncio.streams
     wanted = 300
 
     async def serve(reader: Any, writer: Any) -> None:
