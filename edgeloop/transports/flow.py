@@ -105,6 +105,9 @@ class WriteHalf(BaseTransport):
         # read the list: a file's fileno() and destructors may do that. Return how many whole chunks they were.
         # No list takes the other's place: to make one may run a destructor that writes.
         self._write_buffer_size -= count
+        if self._write_buffer_size == 0 and len(self._write_buffer) == chunks:
+            interpreter.drop_first(self._write_buffer, chunks)
+            return chunks
         if self._state >= base.LOST:  # aborted meanwhile
             self._write_buffer_size = 0
             return chunks
