@@ -22,7 +22,9 @@ SESSIONS = Path("build/mutants")
 
 #: Each module's own tests: those that a change of it would be tried with first.
 TESTS = {
-    "kernel": "kernel/test_poller kernel/test_kernel_arguments kernel/test_interpreter_inside",
+    "kernel": "kernel/test_poller kernel/test_kernel_arguments loop/test_loop_threads transports/test_short_reads"
+    " transports/test_pipe_short_reads transports/test_pipe_blocking loop/test_sock_stream loop/test_given_sockets"
+    " transports/test_datagram_edges",
     "core/schedule": "core loop/test_loop_callbacks loop/test_loop_timers loop/test_loop_turns loop/test_loop_run"
     " loop/test_loop_threads",
     "core/reactor": "core loop/test_loop_readers loop/test_loop_turns loop/test_loop_refused_descriptors",
