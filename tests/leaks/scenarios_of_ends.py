@@ -138,6 +138,7 @@ def resets(stage: Stage) -> None:
     async def reset(tls: bool, then: Callable[[Any], object]) -> None:
         loop = asyncio.get_running_loop()
         with socket.create_server(("127.0.0.1", 0)) as listening:
+            listening.setblocking(False)
             factory = stage.witness(StreamWitness, "client")
             client = contexts()[1] if tls else None
             connecting = asyncio.ensure_future(
@@ -145,8 +146,7 @@ def resets(stage: Stage) -> None:
                     factory, *listening.getsockname(), ssl=client, server_hostname="localhost" if tls else None
                 )
             )
-            await asyncio.sleep(0.001)
-            peer, _ = listening.accept()
+            peer, _ = await loop.sock_accept(listening)
             peer.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
             if tls:
                 peer.close()
