@@ -9,6 +9,11 @@
 # make soak      everything at once on one loop for an hour, in each edition: nothing may grow; ten minutes: make soak SOAK=600
 # make simulate  a million runs on a simulated kernel, which is compared with Linux first: make simulate SCHEDULES=20000 SEED=7
 # make crowd     what a connection costs at 1,000, 5,000 and 19,000 of them, on edgeloop, asyncio and uvloop if it is installed
+# make sanitize  the tests on a build that AddressSanitizer and UndefinedBehaviorSanitizer watch; what CI runs: make sanitize WHAT=short
+# make leaks     scenarios are played until they leave no object, no reference and no memory behind
+# make memcheck  the same scenarios under valgrind
+# make coverage  which lines and branches of the pure edition no test reaches
+# make mutants   what share of the changes of a line the tests of five parts notice: make mutants WHAT="--sample 20 core/schedule"
 # make bench     every loop compared in every cell, three quarters of an hour, with a page and charts; some: make bench WHAT="echo streams"
 #
 # What these run stands in noxfile.py. Some Pythons instead of each: make test VERSIONS="3.12 3.13".
@@ -28,7 +33,7 @@ VERSION = $(or $(filter 3.%,$(patsubst python%,%,$(notdir $(PYTHON)))),$(shell $
 # of a session: its name, or with the Pythons that are asked for
 on = $(if $(VERSIONS),$(VERSIONS:%=$1-%),$1)
 
-.PHONY: example develop test check compat projects weather differential soak simulate crowd bench clean
+.PHONY: example develop test check compat projects weather differential soak simulate crowd sanitize leaks memcheck coverage mutants bench clean
 
 example: develop
 	.venv/$(VERSION)/bin/python examples/aiohttp_app.py
@@ -62,6 +67,15 @@ simulate: $(NOX)
 
 crowd: $(NOX)
 	$(NOX) -s crowd-$(VERSION)
+
+sanitize: $(NOX)
+	$(NOX) -s sanitize-$(VERSION) -- $(WHAT)
+
+leaks: $(NOX)
+	$(NOX) -s leaks-$(VERSION)
+
+memcheck coverage mutants: $(NOX)
+	$(NOX) -s $@-$(VERSION) -- $(WHAT)
 
 bench: $(NOX)
 	$(NOX) -s benchmarks-$(VERSION) -- $(or $(WHAT),--write)

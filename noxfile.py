@@ -11,6 +11,8 @@ import json
 import os
 import re
 import shutil
+import signal
+import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -60,8 +62,17 @@ def shared(session_folder: str, *, interpreter: str, **others: Any) -> VirtualEn
     )
 
 
+def own(session_folder: str, *, interpreter: str, **others: Any) -> VirtualEnv:
+    """Return an environment that only this session uses: .venv/3.13-sanitize and so on."""
+    session = Path(session_folder).name.partition("-")[0]
+    return VirtualEnv(
+        f".venv/{interpreter}-{session}", interpreter, reuse_existing=True, venv_backend="venv", download_python="never"
+    )
+
+
 os.environ["PATH"] = os.pathsep.join([os.environ["PATH"], *pythons_of_pyenv()])
 ALL_VENVS["shared"] = shared
+ALL_VENVS["own"] = own
 
 nox.needs_version = ">=2026.2.9"
 nox.options.default_venv_backend = "shared"
@@ -82,6 +93,11 @@ def prepare(session: nox.Session, edition: str = "compiled") -> None:
         # In place: the extension modules stand beside their sources, and those that are up to date are not compiled again.
         session.install("--no-build-isolation", "-e", ".[test,lint]", env=compiled)
         ready.touch()
+    choose(session, edition)
+
+
+def choose(session: nox.Session, edition: str) -> None:
+    """Choose the edition that runs from here on. The session fails if another one would run."""
     session.env["EDGELOOP_PURE"] = "1" if edition == "pure" else "0"
     found = session.run("python", "-c", "import edgeloop; print(edgeloop.EDITION)", silent=True, stderr=None)
     if str(found).strip() != edition:
@@ -190,6 +206,121 @@ def weather(session: nox.Session, edition: str) -> None:
     session.run(
         "python", "-m", "pytest", "-q", "-n", "auto", "tests/weather", *session.posargs, env={"WEATHER": "whole"}
     )
+
+
+# Machines that look for what tests don't. What they build stands in an environment and a copy of the tree of its own.
+
+
+@nox.session(python=PYTHONS, venv_backend="own")
+def memcheck(session: nox.Session) -> None:
+    """Play the scenarios of the hunt for leaks under valgrind's memcheck; after -- some of them."""
+    install_tools(session)
+    tree = prepare_own(session, EDGELOOP_DEBUG="1")
+    python = Path(session.virtualenv.location, "bin", "python").absolute()
+    folders = ("tests/leaks", "tests/weather", "tests/support", ".")
+    environment = {"PYTHONMALLOC": "malloc", "PYTHONPATH": os.pathsep.join(str(tree / folder) for folder in folders)}
+    watching = ("valgrind", "--leak-check=no", "--num-callers=24", "--error-exitcode=9")
+    watching += ("--suppressions=tests/sanitize/valgrind.supp",)
+    playing = (str(python), "tests/leaks/hunt.py", "--batches", "0", "--plays", "1")
+    with session.chdir(tree):
+        choose(session, "compiled")
+        session.run(*watching, *playing, *session.posargs, env=environment, external=True)
+
+
+@nox.session(python=PYTHONS, venv_backend="own")
+def coverage(session: nox.Session) -> None:
+    """Say which lines and branches of the pure edition no test reaches; after -- tests."""
+    install_tools(session)
+    tree = prepare_own(session)
+    session.install("coverage>=7.10")
+    coverage = ("python", "-m", "coverage")
+    options = "--rcfile=tests/coverage/pure.ini"
+    with session.chdir(tree):
+        choose(session, "pure")
+        Path("build/coverage").mkdir(parents=True, exist_ok=True)
+        session.run(*coverage, "erase", options)
+        tests = session.posargs or [f"--ignore={path}" for path in there(ONCE + BUILDS)]
+        session.run(*coverage, "run", options, "-m", *PYTEST[2:], *tests)
+        session.run(*coverage, "combine", "-q", options)
+        session.run(*coverage, "report", options)
+
+
+@nox.session(python=PYTHONS, venv_backend="own")
+def mutants(session: nox.Session) -> None:
+    """Break modules in one place at a time: what share do their tests notice? After -- options of tests/mutants."""
+    tree = prepare_own(session, EDGELOOP_PURE="1")
+    session.install("cosmic-ray>=8.7")
+    with session.chdir(tree):
+        session.run("python", "tests/mutants/mutants.py", *session.posargs)
+
+
+@nox.session(python=PYTHONS)
+@both_editions
+def leaks(session: nox.Session, edition: str) -> None:
+    """Play each scenario until it leaves nothing behind."""
+    prepare(session, edition)
+    session.run("python", "-m", "pytest", "-q", "tests/leaks", *session.posargs, env={"LEAKS": "whole"})
+
+
+#: What runs under the sanitizers in CI: the modules that are compiled, and the objects that act at each moment.
+SANITIZED_IN_SHORT = ("tests/kernel", "tests/core", "tests/transports", "tests/weather/test_reentry.py")
+SANITIZERS = "address,undefined"
+
+#: What AddressSanitizer ends a process for, with SIGABRT.
+USE_AFTER_FREE = "import ctypes; ctypes.string_at(ctypes.addressof(ctypes.create_string_buffer(1000)), 1000)"
+
+
+def own_tree(session: nox.Session) -> Path:
+    """Bring a copy of the tree up to date, which is built otherwise than this one. What was built there stays."""
+    tree = Path(session.virtualenv.location, "tree").absolute()
+    tree.mkdir(parents=True, exist_ok=True)
+    built = {tree / "build", *tree.glob("edgeloop/*.so")}
+    for path in tree.rglob("*"):
+        if path.is_file() and not any(path.is_relative_to(kept) for kept in built):
+            path.unlink()
+    listing = ("git", "ls-files", "-z", "--cached", "--others", "--exclude-standard")
+    for name in subprocess.run(listing, cwd=HERE, check=True, capture_output=True, text=True).stdout.split("\0"):
+        if name and os.path.lexists(HERE / name):
+            (tree / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(HERE / name, tree / name, follow_symlinks=False)
+    return tree
+
+
+def prepare_own(session: nox.Session, **environment: str) -> Path:
+    """Bring the environment of this session alone up to date, built with these variables. Return its copy of the tree."""
+    tree = own_tree(session)
+    if not Path(session.virtualenv.location, "ready").exists():
+        session.install("--upgrade", "pip", "setuptools", "wheel", "Cython>=3.3.1", "build")
+    with session.chdir(tree):
+        session.install("--no-build-isolation", "-e", ".[test]", env={"EDGELOOP_PURE": "0"} | environment)
+    Path(session.virtualenv.location, "ready").touch()
+    return tree
+
+
+@nox.session(python=PYTHONS, venv_backend="own")
+def sanitize(session: nox.Session) -> None:
+    """Run the tests on a build that AddressSanitizer and UndefinedBehaviorSanitizer watch; after -- "short", or tests."""
+    install_tools(session)
+    tree = prepare_own(session, EDGELOOP_SANITIZE=SANITIZERS, PYTHONMALLOC="pymalloc")
+    python = Path(session.virtualenv.location, "bin", "python").absolute()
+    session.run("python", "tests/sanitize/interpreter.py", str(python), SANITIZERS)
+    session.run("python", "-c", USE_AFTER_FREE, success_codes=[-signal.SIGABRT], silent=True)
+    with session.chdir(tree):
+        choose(session, "compiled")
+    arguments = list(SANITIZED_IN_SHORT) if session.posargs == ["short"] else session.posargs
+    reports = tree / "build" / "reports"
+    shutil.rmtree(reports, ignore_errors=True)
+    reports.mkdir(parents=True)
+    with session.chdir(tree):
+        # The harnesses and the benchmarks start other programs: nothing of theirs would be watched.
+        elsewhere = ("tests/benchmarks", "tests/compat")
+        session.run(
+            *PYTEST,
+            *(arguments or [f"--ignore={path}" for path in elsewhere]),
+            env={"ASAN_OPTIONS": f"log_path={reports}/report"},
+        )
+    if found := sorted(reports.iterdir()):
+        session.error("\n\n".join(path.read_text() for path in found))  # of processes whose end no test looked at
 
 
 @nox.session(python=PYTHONS)

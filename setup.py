@@ -1,7 +1,8 @@
 """Builds the compiled edition: one shared object, made by Cython from the very .py files the pure edition runs.
 
 With ``EDGELOOP_PURE=1`` in the environment, or without a C compiler, the package installs as the pure edition. With
-``EDGELOOP_DEBUG=1`` the shared object keeps its symbols and has debug information, for gdb, perf and valgrind.
+``EDGELOOP_DEBUG=1`` the shared object keeps its symbols and has debug information, for gdb, perf and valgrind. With
+``EDGELOOP_SANITIZE=address,undefined`` it is watched by gcc's sanitizers, and needs an interpreter linked with them.
 Everything that is not about the shared object stands in pyproject.toml.
 """
 
@@ -190,6 +191,11 @@ def left_by_former_builds() -> Iterator[Path]:
 
 def flags() -> tuple[list[str], list[str]]:
     """Return those for the compiler and those for the linker."""
+    sanitizers = os.environ.get("EDGELOOP_SANITIZE", "")
+    if sanitizers:
+        # -O1 and the frame pointers keep the stacks of reports true. What is found ends the process, or a test would pass.
+        watching = [f"-fsanitize={sanitizers}"]
+        return [*watching, "-fno-sanitize-recover=all", "-fno-omit-frame-pointer", "-O1", "-g"], watching
     optimisation = [] if "-O" in os.environ.get("CFLAGS", "") else ["-O2"]
     if CHOICE["says_yes"]("EDGELOOP_DEBUG"):
         debugging, stripping = ["-g"], list[str]()

@@ -14,7 +14,7 @@ from collections import Counter
 from collections.abc import Iterator
 
 import pytest
-from kernel_truth import measured, needs_strace
+from kernel_truth import measured, needs_own_allocator, needs_strace
 from traced_servers import connected, receive, traced
 
 import edgeloop
@@ -26,6 +26,7 @@ from benchmarks.processes import Bench, compiled
 pytestmark = [
     pytest.mark.edgeloop_only,
     needs_strace,
+    needs_own_allocator,
     pytest.mark.skipif(shutil.which("gcc") is None, reason="the server in C needs gcc"),
 ]
 only_compiled = pytest.mark.skipif(

@@ -354,6 +354,21 @@ def test_a_loop_makes_no_dict_for_itself(loop: asyncio.AbstractEventLoop, run: R
     assert vars(loop) == ours | {"mark": 1}
 
 
+def test_a_timer_is_due_when_the_clock_shows_its_time(loop: asyncio.AbstractEventLoop) -> None:
+    """Not a moment later: a clock that stands still would never get there."""
+
+    async def three_turns() -> None:
+        for _ in range(3):
+            await asyncio.sleep(0)
+
+    now = loop.time()
+    loop.time = lambda: now  # type: ignore[method-assign]
+    calls: list[str] = []
+    loop.call_at(now, calls.append, "due")
+    loop.run_until_complete(three_turns())
+    assert calls == ["due"]
+
+
 def test_a_subclass_may_bring_its_own_clock(loop: asyncio.AbstractEventLoop) -> None:
     class Hasty(type(loop)):  # type: ignore[misc]  # the class of the loop under test
         def time(self) -> float:

@@ -25,6 +25,12 @@ IN, OUT, ERR, HUP, RDHUP, EDGE = 0x1, 0x4, 0x8, 0x10, 0x2000, 0x80000000
 needs_strace = pytest.mark.skipif(shutil.which("strace") is None, reason="strace is not installed here")
 
 
+#: A sanitizer replaces malloc(3): the C library has no figures of it, and the kernel is asked for memory at other moments.
+needs_own_allocator = pytest.mark.skipif(
+    "libasan" in Path("/proc/self/maps").read_text(), reason="a sanitizer has an allocator of its own"
+)
+
+
 def open_terminal() -> tuple[int, int]:
     """A pseudo-terminal, its controlling side first; skips the test where there is none, as in a bare chroot."""
     try:

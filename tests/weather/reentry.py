@@ -18,12 +18,15 @@ from typing import Any
 
 import reentry_connections
 import reentry_scenarios
+import reentry_values
 from campaign import forked, loop_maker
 from mischief import Mischief, TrapError
 from scenarios_of_streams import contexts
 
 SCENARIOS: dict[str, Callable[[Mischief], Awaitable[None]]] = {
-    scenario.__name__: scenario for module in (reentry_scenarios, reentry_connections) for scenario in module.SCENARIOS
+    scenario.__name__: scenario
+    for module in (reentry_scenarios, reentry_connections, reentry_values)
+    for scenario in module.SCENARIOS
 }
 
 

@@ -13,7 +13,7 @@ pytestmark = needs_gcc
 
 FINDS = {
     "broken_leaks": "descriptors leaked",
-    "broken_dies": "status -11",
+    "broken_dies": "status -6",
     "broken_hangs": "hangs",
     "broken_refuses": "should not notice raised ConnectionError",
     "broken_raises": "raised AttributeError",
