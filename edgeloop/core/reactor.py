@@ -398,15 +398,17 @@ class Reactor:
         self.poller = Poller()
         self.next_event = self.num_events = 0
         self.forked = False
-        for fd, channel in enumerate(self.channels):
-            if channel is None or not channel.added:
-                continue
-            try:
-                self.poller.add(fd, channel.interest | calls.EPOLL_EDGE)
-            except OSError:
-                # The child has closed it, as daemons do with all descriptors.
-                channel.added = False
-                self.channels[fd] = None
+        try:
+            for fd, channel in enumerate(self.channels):
+                if channel is None or not channel.added:
+                    continue
+                if not self.poller.adopt(fd, channel.interest | calls.EPOLL_EDGE):
+                    # Somebody has closed it, as daemons do with all descriptors.
+                    channel.added = False
+                    self.channels[fd] = None
+        except BaseException:
+            self.forked = True  # ENOSPC, ENOMEM: the next use tries again, with another set
+            raise
         # ``wake`` did nothing while the set was forked, so a callback may wait in the inbox.
         self.woken = True
         self.poller.wake()

@@ -11,6 +11,7 @@ cdef class Poller:
     cdef int _control(self, int op, int fd, int mask) noexcept
     cdef int _ensure(self, int op, int fd, int mask) except -1
     cpdef add(self, int fd, int mask)
+    cpdef bint adopt(self, int fd, int mask) except -1
     cpdef modify(self, int fd, int mask)
     cpdef refresh(self, int fd, int mask)
     cpdef remove(self, int fd)

@@ -4,6 +4,7 @@
   reactor calls them from the thread that runs the loop, or from any one thread while none does.
 - ``add`` raises FileExistsError if the set has this file under this number, PermissionError if epoll can't watch it.
   ``modify`` raises FileNotFoundError if the set no longer has it. Both raise every other errno as OSError.
+- ``adopt`` returns False for a descriptor that is closed, or names another file that this set can't watch or has already.
 - ``refresh`` and ``remove`` do nothing on ENOENT, EBADF and EPERM: the owner has closed the descriptor (rule 9).
 - An edge is reported once (EPOLLET). ``modify`` makes the kernel report again what is ready at that moment (rule 4).
 - ``wait`` is called by one thread at a time, and may release the GIL. ``wake`` may be called from any thread and from a
@@ -27,6 +28,8 @@ MAX_EVENTS = 1024
 # The owner has closed the descriptor. Its number names no file, or another one, which epoll may refuse. The kernel has
 # dropped the registration.
 _CLOSED_BY_ITS_OWNER = frozenset((errno.ENOENT, errno.EBADF, errno.EPERM))
+# The same in a new set: its own descriptors may have got the number.
+_NOT_ADOPTED = frozenset((errno.EBADF, errno.EPERM, errno.EEXIST, errno.EINVAL))
 
 
 class _Waker:
@@ -78,6 +81,16 @@ class Poller:
             self._epoll.register(fd, mask)
         except FileExistsError:
             self.modify(fd, mask)
+
+    def adopt(self, fd: int, mask: int) -> bool:
+        """Register a descriptor of another set. Return False if its owner has closed it since."""
+        try:
+            self._epoll.register(fd, mask)
+        except OSError as exc:
+            if exc.errno not in _NOT_ADOPTED:
+                raise
+            return False
+        return True
 
     def modify(self, fd: int, mask: int) -> None:
         """Modify a descriptor; register it if its owner has closed it without a word, and the number names another file."""

@@ -4,7 +4,7 @@ Only ``wait`` and ``wake`` release the GIL, and only where another thread may wa
 """
 
 from cpython.exc cimport PyErr_CheckSignals, PyErr_SetFromErrno
-from libc.errno cimport EAGAIN, EBADF, EEXIST, EINTR, ENOENT, ENOSYS, EPERM, errno
+from libc.errno cimport EAGAIN, EBADF, EEXIST, EINTR, EINVAL, ENOENT, ENOSYS, EPERM, errno
 from libc.math cimport ceil
 from libc.stdint cimport int64_t, uint32_t, uint64_t
 from libc.stdlib cimport free, malloc
@@ -132,6 +132,15 @@ cdef class Poller:
     cpdef add(self, int fd, int mask):
         """Register a descriptor; modify it if the set has this file under this number already, closed and dup'ed back."""
         self._ensure(EPOLL_CTL_ADD, fd, mask)
+
+    cpdef bint adopt(self, int fd, int mask) except -1:
+        """Register a descriptor of another set. Return False if its owner has closed it since."""
+        if self._control(EPOLL_CTL_ADD, fd, mask) < 0:
+            # Its number may be that of one of this set's own descriptors by now.
+            if errno == EBADF or errno == EPERM or errno == EEXIST or errno == EINVAL:
+                return False
+            PyErr_SetFromErrno(OSError)
+        return True
 
     cpdef modify(self, int fd, int mask):
         """Modify a descriptor; register it if its owner has closed it without a word, and the number names another file."""

@@ -8,6 +8,7 @@ import os
 import signal
 import socket
 import threading
+import time
 import warnings
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -40,6 +41,36 @@ def forked(child: Callable[[], object]) -> None:
         finally:
             os._exit(status)
     assert os.waitpid(pid, 0)[1] == 0
+
+
+def test_the_child_wakes_up_though_its_eventfd_has_the_number_of_a_closed_socket(
+    loop: asyncio.AbstractEventLoop,
+) -> None:
+    """A call waits for room while its socket is closed. The child's eventfd, which gets that number, stays registered."""
+    below, above = socket.socketpair()
+    holes = [os.open(os.devnull, os.O_RDONLY)]
+    while holes[-1] < above.fileno():
+        holes.append(os.open(os.devnull, os.O_RDONLY))
+    above.setblocking(False)
+    sending = loop.create_task(loop.sock_sendall(above, bytes(1 << 24)))
+    loop.run_until_complete(asyncio.sleep(0))
+    below.close()
+    above.close()
+
+    def child() -> None:
+        def call() -> None:
+            time.sleep(0.1)  # the loop sleeps by then; if it doesn't, the fault isn't seen
+            loop.call_soon_threadsafe(loop.stop)
+
+        thread = threading.Thread(target=call)
+        thread.start()
+        loop.run_forever()
+        thread.join()
+
+    forked(child)
+    sending.cancel()
+    for hole in holes:
+        os.close(hole)
 
 
 def test_a_loop_that_has_run_runs_in_the_child(loop: asyncio.AbstractEventLoop, run: Run) -> None:
