@@ -5,6 +5,7 @@
 # make compat    asyncio's own tests on edgeloop, in both editions on each Python there is
 # make projects  other projects' test suites on edgeloop: make projects WHICH="aiohttp trio" PYTHON=python3.13
 # make weather   every system call of the scenarios in tests/weather fails once, in each way it can; re-entry, 200 seeds
+# make simulate  a million runs on a simulated kernel, which is compared with Linux first: make simulate SCHEDULES=20000 SEED=7
 # make bench     every loop compared in every cell, three quarters of an hour, with a page and charts; some: make bench WHAT="echo streams"
 #
 # What these run stands in noxfile.py. Some Pythons instead of each: make test VERSIONS="3.12 3.13".
@@ -13,6 +14,8 @@ PYTHON ?= python3
 VERSIONS ?=
 WHAT ?=
 WHICH ?= all
+SCHEDULES ?= 1000000
+SEED ?=
 
 NOX := .venv/nox/bin/nox
 # of PYTHON: 3.13
@@ -20,7 +23,7 @@ VERSION = $(or $(filter 3.%,$(patsubst python%,%,$(notdir $(PYTHON)))),$(shell $
 # of a session: its name, or with the Pythons that are asked for
 on = $(if $(VERSIONS),$(VERSIONS:%=$1-%),$1)
 
-.PHONY: example develop test check compat projects weather bench clean
+.PHONY: example develop test check compat projects weather simulate bench clean
 
 example: develop
 	.venv/$(VERSION)/bin/python examples/aiohttp_app.py
@@ -42,6 +45,9 @@ projects: $(NOX)
 
 weather: $(NOX)
 	$(NOX) -s weather-$(VERSION)
+
+simulate: $(NOX)
+	$(NOX) -s simulate-$(VERSION) -- --schedules $(SCHEDULES) $(SEED:%=--seed %)
 
 bench: $(NOX)
 	$(NOX) -s benchmarks-$(VERSION) -- $(or $(WHAT),--write)

@@ -25,9 +25,9 @@ THIS = next((version for version in PYTHONS if sys.version.startswith(f"{version
 #: What the tests drive edgeloop with: programs, and Debian's packages of the same names.
 TOOLS = ("strace", "curl", "openssl", "valgrind")
 
-#: Tests that depend neither on the Python nor on the edition: of the harnesses, the benchmarks and the examples, and those
-#: whose clients are other people's programs.
-ONCE = ("tests/benchmarks", "tests/clients", "tests/compat", "tests/examples")
+#: Tests that depend neither on the Python nor on the edition: of the harnesses, the benchmarks and the examples, those whose
+#: clients are other people's programs, and the simulation, which runs the pure edition.
+ONCE = ("tests/benchmarks", "tests/clients", "tests/compat", "tests/examples", "tests/simulation")
 
 #: Tests of how edgeloop is built, which depend on the Python but not on the edition that runs them.
 BUILDS = ("tests/**/test_generated_code.py", "tests/**/test_package.py")
@@ -143,6 +143,13 @@ def weather(session: nox.Session, edition: str) -> None:
     session.run(
         "python", "-m", "pytest", "-q", "-n", "auto", "tests/weather", *session.posargs, env={"WEATHER": "whole"}
     )
+
+
+@nox.session(python=PYTHONS)
+def simulate(session: nox.Session) -> None:
+    """Run the pure edition on a simulated kernel, a million times, or as after --: --schedules 20000 --seed 7."""
+    prepare(session)
+    session.run("python", "tests/simulation/simulate.py", *session.posargs)
 
 
 @nox.session(python=PYTHONS)

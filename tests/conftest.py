@@ -31,6 +31,7 @@ LIMIT = 60.0  # seconds that a test may take
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--loop", choices=("edgeloop", "asyncio"), default="edgeloop", help="the loop under test")
+    parser.addoption("--seed", type=int, help="the run that tests/simulation plays, instead of new ones")
 
 
 def pytest_configure(config: pytest.Config) -> None:

@@ -1,0 +1,20 @@
+"""The shortest tapes of the faults that the campaign has found in edgeloop. Each was wrong once, and must not be again.
+
+A tape is bound to what the scenes draw: when these change it may play something else. So each fault has a test on the real
+kernel besides.
+"""
+
+from __future__ import annotations
+
+TAPES: dict[str, str] = {
+    "a reader whose callback raised KeyboardInterrupt was not re-armed": (
+        "0,0,0,0,0,1,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,1,0,23"
+    ),
+    "disarming EPOLLOUT of a socket that its owner had closed ended the loop with EBADF": (
+        "1,0,0,0,0,2,12,0,0,0,0,0,0,0,0,1,0,1,0,0,0,0,0,0,0,0,4,0,0,10,0,0,21"
+    ),
+    "a number was refused that the owner of a pipe had closed": (
+        "1,0,1,5,1,1,0,5,0,18,34,0,1,0,0,0,0,0,0,0,0,0,0,0,0,10,0,0,0,0,0,21,0,7,0,0,0,0,0,0,0,0,2,12"
+    ),
+    "the eventfd of a forked child had the number of a socket that was closed": "0,0,0,0,0,1,10,9,0,1,1,1,0,0,1,1,23,7",
+}
