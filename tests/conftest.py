@@ -51,7 +51,8 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 def pytest_collection_finish() -> None:
     """Each test ends with a collection: of what tests make, not of all modules again, which took longer than most tests."""
     gc.collect()
-    gc.freeze()
+    if hasattr(gc, "freeze"):  # PyPy has no such call
+        gc.freeze()
 
 
 @pytest.hookimpl(optionalhook=True)
