@@ -25,7 +25,9 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     names = [str(platform) for platform in PLATFORMS]
     parser.add_argument("--python", nargs="+", choices=PYTHONS, default=PYTHONS, help="these alone")
     parser.add_argument("--platform", nargs="+", choices=names, default=names, help="these alone")
-    parser.add_argument("--twice", nargs="*", choices=names, default=[], help="build these again, and compare the bytes")
+    parser.add_argument(
+        "--twice", nargs="*", choices=names, default=[], help="build these again, and compare the bytes"
+    )
     parser.add_argument("--pure", action="store_true", help="the source distribution and the pure wheel alone")
     parser.add_argument("--strict", action="store_true", help="fail if a Python is left out")
     parser.add_argument("--output", type=Path, default=build.ROOT / "dist", help="the folder, which is emptied: dist")
