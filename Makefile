@@ -6,6 +6,7 @@
 # make projects  other projects' test suites on edgeloop: make projects WHICH="aiohttp trio" PYTHON=python3.13
 # make weather   every system call of the scenarios in tests/weather fails once, in each way it can; re-entry, 200 seeds
 # make bench     every loop compared in every cell, three quarters of an hour, with a page and charts; some: make bench WHAT="echo streams"
+# make wheels    the source distribution and a wheel for each Python and platform, in dist: make wheels WHAT="--platform x86_64-gnu"
 #
 # What these run stands in noxfile.py. Some Pythons instead of each: make test VERSIONS="3.12 3.13".
 
@@ -20,7 +21,7 @@ VERSION = $(or $(filter 3.%,$(patsubst python%,%,$(notdir $(PYTHON)))),$(shell $
 # of a session: its name, or with the Pythons that are asked for
 on = $(if $(VERSIONS),$(VERSIONS:%=$1-%),$1)
 
-.PHONY: example develop test check compat projects weather bench clean
+.PHONY: example develop test check compat projects weather bench wheels clean
 
 example: develop
 	.venv/$(VERSION)/bin/python examples/aiohttp_app.py
@@ -45,6 +46,9 @@ weather: $(NOX)
 
 bench: $(NOX)
 	$(NOX) -s benchmarks-$(VERSION) -- $(or $(WHAT),--write)
+
+wheels: $(NOX)
+	$(NOX) -s wheels-$(VERSION) -- $(WHAT)
 
 $(NOX):
 	python3 -m venv .venv/nox
