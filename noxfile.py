@@ -44,7 +44,7 @@ TRIES = 3
 SEARCHES = ("tests/weather/", "tests/simulation/")
 CACHE = HERE / ".pytest_cache/v"
 
-TYPED = ("edgeloop", "pytest_edgeloop.py", "benchmarks", "compat", "examples", "tests")
+TYPED = ("edgeloop", "pytest_edgeloop.py", "benchmarks", "compat", "examples", "tests", "wheels")
 
 
 def pythons_of_pyenv() -> list[str]:
@@ -386,3 +386,16 @@ def instructions(session: nox.Session) -> None:
     prepare(session)
     install_tools(session)
     session.run("python", "-m", "benchmarks.instructions", *session.posargs)
+
+
+@nox.session(python=THIS, venv_backend="venv")
+def wheels(session: nox.Session) -> None:
+    """Build the source distribution and all wheels into dist, and check them; after -- options of python -m wheels."""
+    session.install("--require-hashes", "-r", "wheels/requirements.txt")
+    session.run("python", "-m", "wheels", *session.posargs)
+
+
+@nox.session(name="wheels-tried", venv_backend="none")
+def wheels_tried(session: nox.Session) -> None:
+    """Use the wheels in dist in bare Debian systems, as root; after -- which ones: bookworm trixie:arm64."""
+    session.run("python3", "-m", "wheels.trees", *(session.posargs or ["bookworm", "sid"]), external=True)

@@ -1,6 +1,6 @@
 """Builds the compiled edition: one shared object, made by Cython from the very .py files the pure edition runs.
 
-With ``EDGELOOP_PURE=1`` in the environment, or without a C compiler, the package installs as the pure edition. With
+With ``EDGELOOP_PURE=1`` in the environment, without a C compiler, or on PyPy the package installs as the pure edition. With
 ``EDGELOOP_DEBUG=1`` the shared object keeps its symbols and has debug information, for gdb, perf and valgrind. With
 ``EDGELOOP_SANITIZE=address,undefined`` it is watched by gcc's sanitizers, and needs an interpreter linked with them.
 Everything that is not about the shared object stands in pyproject.toml.

@@ -14,6 +14,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from edgeloop.kernel.os_calls import pidfd_open
+
 #: The variable that tells the process which descriptor to write its events to.
 FD = "EDGELOOP_COMPAT_FD"
 
@@ -79,7 +81,7 @@ class Process:
         poll = select.poll()
         poll.register(pipe, select.POLLIN)
         # A process that a test forked holds the pipe open, so its end may never come: watch for the process' own end.
-        with open(os.pidfd_open(pid), "rb", 0) as pidfd:
+        with open(pidfd_open(pid), "rb", 0) as pidfd:
             poll.register(pidfd, select.POLLIN)
             timeout = max(self.timeout, START_SECONDS)
             while ready := poll.poll(timeout * 1000):

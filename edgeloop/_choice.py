@@ -6,6 +6,7 @@ setup.py runs this file too, so it imports nothing of the package.
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Mapping
 
 YES = {"1", "true", "yes", "on"}
@@ -27,8 +28,11 @@ def says_yes(name: str, environment: Mapping[str, str] = os.environ) -> bool:
 
 
 def is_pure_asked_for() -> bool:
-    """Return True if ``EDGELOOP_PURE`` asks for the pure edition. Raise ValueError if it says neither yes nor no."""
-    return says_yes("EDGELOOP_PURE")
+    """Return True if ``EDGELOOP_PURE`` asks for the pure edition. Raise ValueError if it says neither yes nor no.
+
+    Whoever runs PyPy asks for it too: its compiler makes the .py files fast, and what Cython makes is slow there.
+    """
+    return says_yes("EDGELOOP_PURE") or sys.implementation.name != "cpython"
 
 
 def compiled_modules(package: str | os.PathLike[str]) -> list[str]:

@@ -11,18 +11,20 @@ import os
 import select
 import time
 
+_RDHUP: int = getattr(select, "EPOLLRDHUP", 0x2000)  # PyPy leaves it out; the number is every architecture's
+
 EPOLL_INPUT = select.EPOLLIN
-EPOLL_READ = select.EPOLLIN | select.EPOLLRDHUP | select.EPOLLHUP | select.EPOLLERR
+EPOLL_READ = select.EPOLLIN | _RDHUP | select.EPOLLHUP | select.EPOLLERR
 EPOLL_WRITE = select.EPOLLOUT | select.EPOLLHUP | select.EPOLLERR
 # With PRI: urgent data ends a read at its mark and leaves the rest (rule 2).
-EPOLL_HANGUP = select.EPOLLRDHUP | select.EPOLLHUP | select.EPOLLERR | select.EPOLLPRI
+EPOLL_HANGUP = _RDHUP | select.EPOLLHUP | select.EPOLLERR | select.EPOLLPRI
 EPOLL_URGENT = select.EPOLLPRI
 EPOLL_EDGE = select.EPOLLET
-INTEREST_READ = select.EPOLLIN | select.EPOLLRDHUP
+INTEREST_READ = select.EPOLLIN | _RDHUP
 INTEREST_WRITE = select.EPOLLOUT
 INTEREST_URGENT = select.EPOLLPRI
 INTEREST_STREAM = INTEREST_READ | INTEREST_URGENT
-INTEREST_HANGUP = select.EPOLLRDHUP  # the kernel adds HUP and ERR itself, epoll_ctl(2)
+INTEREST_HANGUP = _RDHUP  # the kernel adds HUP and ERR itself, epoll_ctl(2)
 # The size that asyncio reads. From 128 KiB on glibc maps each block by itself (mmap(2), page faults, munmap(2)), which costs
 # more than the read. A loop raises that limit: KEPT_HEAP in loop/event_loop.py.
 READ_SIZE = 262144

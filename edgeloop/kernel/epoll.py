@@ -18,9 +18,10 @@ from __future__ import annotations
 import errno
 import os
 import select
+import sys
 from collections.abc import Callable
 
-from . import calls
+from . import calls, os_calls
 
 # The events of one wait. The kernel keeps what does not fit for the next one, and returns the longest waiting first.
 MAX_EVENTS = 1024
@@ -30,6 +31,9 @@ MAX_EVENTS = 1024
 _CLOSED_BY_ITS_OWNER = frozenset((errno.ENOENT, errno.EBADF, errno.EPERM))
 # The same in a new set: its own descriptors may have got the number.
 _NOT_ADOPTED = frozenset((errno.EBADF, errno.EPERM, errno.EEXIST, errno.EINVAL))
+
+
+_ONE = (1).to_bytes(8, sys.byteorder)  # what an eventfd is to count, eventfd(2)
 
 
 class _Waker:
@@ -44,7 +48,7 @@ class _Waker:
 
     def wake(self) -> None:
         try:
-            os.eventfd_write(self.fd, 1)
+            os.write(self.fd, _ONE)
         except BlockingIOError:  # the counter is full: the edge of the last write is still pending
             pass
 
@@ -63,7 +67,7 @@ class Poller:
         self._epoll = select.epoll()
         self._waker: _Waker | None = None
         try:
-            self._waker = _Waker(os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC))
+            self._waker = _Waker(os_calls.new_eventfd())
             self._epoll.register(self._waker.fd, calls.INTEREST_READ | calls.EPOLL_EDGE)
         except BaseException:
             self.close()  # now: the traceback refers to this frame, and may keep the object alive

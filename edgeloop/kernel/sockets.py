@@ -83,7 +83,8 @@ def closed_by_owner() -> OSError:
 
 def byte_size(buffer: Any) -> int:
     """Return the number of bytes in a buffer, whatever the size of its items."""
-    return memoryview(buffer).nbytes
+    with memoryview(buffer) as view:  # let go of at once: its owner may change its size
+        return view.nbytes
 
 
 def recv_message(fd: int, sock: socket.socket) -> tuple[bytes, bool] | None:

@@ -192,8 +192,8 @@ class ReaderCore:
                 data = chunk[start : start + count]
                 self._start = start + count
         else:
-            with memoryview(array) as view:
-                data = bytes(view[:count])
+            with memoryview(array) as view, view[:count] as part:  # on PyPy the part would keep the array's size else
+                data = bytes(part)
             del array[:count]
             if not array and not self._exposed:
                 self._array = None

@@ -210,7 +210,8 @@ class DatagramTransport(WriteHalf):
         if type(data) is not bytes:
             if not isinstance(data, (bytes, bytearray, memoryview)):
                 raise TypeError(f"data argument must be a bytes-like object, not {type(data).__name__!r}")
-            data = memoryview(data).tobytes()  # its owner may change it before it leaves
+            with memoryview(data) as view:
+                data = view.tobytes()  # its owner may change it before it leaves
         if not data and not _SENDS_EMPTY:
             return
         if self._address:

@@ -279,7 +279,8 @@ class WritePipeTransport(WriteHalf):
         if not isinstance(data, (bytes, bytearray, memoryview)):
             raise TypeError(f"data argument must be a bytes-like object, not {type(data).__name__!r}")
         if type(data) is not bytes:
-            data = memoryview(data).tobytes()  # its owner may change it before it leaves, and counts what is no byte
+            with memoryview(data) as view:  # its owner may change it before it leaves, and counts what is no byte
+                data = view.tobytes()
         if not data:
             return
         if self._state != base.OPEN:

@@ -30,6 +30,12 @@ SEND_AT_ONCE = 65536
 LARGE_WRITE = 4096
 
 
+def _to_bytes(data: bytes | bytearray | memoryview) -> bytes:
+    """Return a copy. The view is let go of at once, on PyPy too: the owner may change the size of what was written."""
+    with memoryview(data) as view:
+        return bytes(view)
+
+
 class _AsyncioTransport(asyncio.Transport):
     """What ``isinstance`` sees of a StreamTransport: a compiled class can't inherit from asyncio's."""
 
@@ -261,7 +267,7 @@ class StreamTransport(WriteHalf):
             if not isinstance(data, (bytes, bytearray, memoryview)):
                 raise TypeError(f"data argument must be a bytes-like object, not {type(data).__name__!r}")
             # It may leave later, and its owner may change it before. By a view: its items may have any size.
-            data = bytes(memoryview(data))
+            data = _to_bytes(data)
         if self._eof_written:
             raise RuntimeError("Cannot call write() after write_eof()")
         if self._empty_waiter is not None:
@@ -291,7 +297,7 @@ class StreamTransport(WriteHalf):
         for data in chunks:
             if not isinstance(data, (bytes, bytearray, memoryview)):
                 raise TypeError(f"data argument must be a bytes-like object, not {type(data).__name__!r}")
-        owned = [data if type(data) is bytes else bytes(memoryview(data)) for data in chunks]
+        owned = [data if type(data) is bytes else _to_bytes(data) for data in chunks]
         self._check_writelines()  # again: the iterable, or a buffer's owner, may have ended the connection
         if self._state >= base.LOST:
             if owned:

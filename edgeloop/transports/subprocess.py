@@ -18,6 +18,7 @@ from typing import Any
 
 from .. import stdlib
 from ..core.failures import raise_interruption
+from ..kernel import os_calls
 
 
 class _PipeProtocol(asyncio.Protocol):
@@ -146,7 +147,7 @@ class SubprocessTransport(asyncio.SubprocessTransport):
     def _watch_child(self) -> None:
         assert self._pid is not None
         try:
-            self._pidfd = os.pidfd_open(self._pid)
+            self._pidfd = os_calls.pidfd_open(self._pid)
             self._loop.add_reader(self._pidfd, self._child_exited)
         except OSError:
             # ENOSYS and EPERM: no such call here. EMFILE, ENFILE, ENOMEM, ENOSPC: none left. ESRCH: it is gone already,
@@ -271,7 +272,7 @@ class SubprocessTransport(asyncio.SubprocessTransport):
 
     def _signal_child(self, number: int) -> None:
         if self._pidfd >= 0:
-            signal.pidfd_send_signal(self._pidfd, number)  # it can't hit a stranger: pidfd_send_signal(2)
+            os_calls.pidfd_send_signal(self._pidfd, number)
         elif self._is_running():  # else somebody may have reaped it, and another process have its number
             assert self._pid is not None
             os.kill(self._pid, number)
@@ -330,8 +331,7 @@ class SubprocessTransport(asyncio.SubprocessTransport):
         if self._proc is None or self._returncode is not None or self._proc.returncode is not None:
             return False
         try:
-            # WNOWAIT: only to know; Popen.poll() would take the status away from the watch.
-            return os.waitid(os.P_PID, self._proc.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is None
+            return not os_calls.has_ended(self._proc.pid)  # Popen.poll() would take the status away from the watch
         except ChildProcessError:
             return False
 
@@ -359,9 +359,9 @@ class SubprocessTransport(asyncio.SubprocessTransport):
 
 
 def _wait_for_exit(loop: Any, pid: int, exited: Callable[[], object]) -> None:
-    # In a thread of its own. WNOWAIT: the loop's thread reaps, so that nobody there signals a number given away since.
+    # In a thread of its own. The loop's thread reaps, so that nobody there signals a number given away since.
     try:
-        os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)
+        os_calls.wait_until_ended(pid)
     except ChildProcessError:
         pass  # reaped elsewhere: the loop's look will find out
     try:

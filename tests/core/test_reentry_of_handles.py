@@ -17,6 +17,8 @@ from typing import Any
 import pytest
 from recording import Run, record_errors, turn
 
+pytestmark = pytest.mark.counts_references
+
 
 class Last:
     """Calls back when it ends."""

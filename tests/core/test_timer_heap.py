@@ -88,6 +88,7 @@ def test_an_empty_heap_has_nothing_to_pop() -> None:
         heap.pop()
 
 
+@pytest.mark.counts_references
 def test_timers_are_let_go() -> None:
     """Popped, purged, dropped with the heap, and in a cycle with it."""
     heap = TimerHeap()

@@ -117,6 +117,7 @@ def test_a_transports_dict_is_made_on_demand(loop: asyncio.AbstractEventLoop) ->
     loop.run_until_complete(main())
 
 
+@pytest.mark.counts_references
 def test_a_batch_to_which_somebody_has_added_is_emptied(loop: asyncio.AbstractEventLoop) -> None:
     """Through a reference to the list of what is ready, which is no longer the loop's by then."""
     ended: list[int] = []

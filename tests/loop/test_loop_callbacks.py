@@ -207,6 +207,7 @@ def test_positional_arguments_only(loop: asyncio.AbstractEventLoop, method: str)
         getattr(loop, method)(print, unknown=1)
 
 
+@pytest.mark.counts_references
 def test_a_handle_that_has_run_stays_its_holder_s(loop: asyncio.AbstractEventLoop) -> None:
     """Handles that nobody holds are used again: one that is held, or weakly referred to, must stay what it was."""
     called: list[str] = []
@@ -224,6 +225,7 @@ def test_a_handle_that_has_run_stays_its_holder_s(loop: asyncio.AbstractEventLoo
     assert called == ["held", "weak", "dropped", "fresh 1", "fresh 2", "fresh 3", "fresh 4"]
 
 
+@pytest.mark.counts_references
 def test_a_timer_that_is_over_stays_its_holder_s(loop: asyncio.AbstractEventLoop) -> None:
     """The same for timers, those that were cancelled and those that have fired."""
     called: list[str] = []
@@ -251,6 +253,7 @@ def test_a_timer_that_is_over_stays_its_holder_s(loop: asyncio.AbstractEventLoop
     assert called == ["fired", "fired", "dropped", "fresh 1", "fresh 2", "fresh 3", "fresh 4"]
 
 
+@pytest.mark.counts_references
 def test_what_a_dropped_handle_held_is_let_go(loop: asyncio.AbstractEventLoop) -> None:
     class Thing:
         def method(self, argument: object) -> None:

@@ -278,6 +278,7 @@ def test_closed_loop_does_not_warn(loop_factory: Callable[[], asyncio.AbstractEv
         gc.collect()
 
 
+@pytest.mark.counts_references
 def test_a_loop_is_freed(loop_factory: Callable[[], asyncio.AbstractEventLoop]) -> None:
     import weakref
 

@@ -64,6 +64,7 @@ def test_asyncio_run_with_the_factory(loop_factory: Callable[[], asyncio.Abstrac
         assert asyncio.run(main(), loop_factory=loop_factory) == "ran"
 
 
+@pytest.mark.counts_references
 @pytest.mark.edgeloop_only
 def test_a_closed_loop_is_in_no_cycle(loop_factory: Callable[[], asyncio.AbstractEventLoop]) -> None:
     async def main() -> weakref.ref[asyncio.AbstractEventLoop]:

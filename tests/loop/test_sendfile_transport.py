@@ -13,10 +13,10 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 import pytest
-import trustme
 from kernel_truth import OUT, epoll_set
 from pipe_recording import write_pipe
 from recording import Recorder, connected, receive, receive_all, reset
+from tls_certificates import new_authority
 
 SIZE = 50 * (1 << 20)
 DATA = bytes(range(256)) * 40
@@ -230,7 +230,7 @@ async def test_cancelled_in_the_middle(big: Path) -> None:
 
 
 async def test_over_tls(big: Path) -> None:
-    authority = trustme.CA()
+    authority = new_authority()
     theirs, ours = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER), ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     authority.issue_cert("localhost").configure_cert(theirs)
     authority.configure_trust(ours)

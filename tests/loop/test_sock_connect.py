@@ -73,6 +73,7 @@ async def test_connect_refused(loop: asyncio.AbstractEventLoop, listener: socket
         assert str(address) in str(raised.value)
 
 
+@pytest.mark.counts_references
 @pytest.mark.edgeloop_only
 def test_an_error_leaves_no_cycle_behind(loop: asyncio.AbstractEventLoop, run: Run, listener: socket.socket) -> None:
     """What the frames of the exception's traceback hold goes with it, and not when the collector gets to it."""

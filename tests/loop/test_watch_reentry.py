@@ -13,6 +13,8 @@ import pytest
 from recording import Run
 from sockets import Pair
 
+pytestmark = pytest.mark.counts_references
+
 
 class Dropped:
     """An argument that calls back when nobody refers to it any more."""

@@ -82,6 +82,21 @@ def edition(directory: Path, **environment: str) -> str:
     return found
 
 
+def warnings_of_two_imports(directory: Path, environment: dict[str, str]) -> int:
+    """How often a program that imports and runs edgeloop twice is told that the pure edition runs, and what helps."""
+    (directory / "other.py").write_text("import edgeloop.loop\n")
+    program = directory / "program.py"
+    program.write_text("import asyncio\nimport edgeloop\nimport other\nedgeloop.run(asyncio.sleep(0))\n" * 2)
+    env = {name: value for name, value in os.environ.items() if name != "EDGELOOP_PURE"} | environment
+    env["PYTHONPATH"] = str(directory / "site")
+    done = subprocess.run(
+        (sys.executable, program.name), cwd=directory, env=env, capture_output=True, text=True, check=True
+    )
+    told = done.stderr.count("edgeloop runs as its pure edition")
+    assert done.stderr.count("install a C compiler") == told
+    return told
+
+
 def test_sdist_is_complete(sdist: Path) -> None:
     for path in (ROOT / "edgeloop").rglob("*"):
         if path.suffix in (".py", ".pyx", ".pxd", ".typed"):
@@ -126,6 +141,7 @@ def test_pure_wheel(sdist: Path, tmp_path: Path, environment: dict[str, str]) ->
     wheel = build(sdist, tmp_path, **environment)
     assert not [name for name in names(wheel) if name.endswith(".so")]
     assert edition(tmp_path) == "pure"
+    assert warnings_of_two_imports(tmp_path, environment) == (0 if "EDGELOOP_PURE" in environment else 1)
     suite = tmp_path / "test_nothing.py"
     suite.write_text("def test_nothing():\n    pass\n")
     said = output(

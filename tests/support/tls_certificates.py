@@ -6,15 +6,26 @@ import datetime
 import functools
 import ssl
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import trustme
+if TYPE_CHECKING:
+    import trustme
+else:
+    try:
+        import trustme
+    except ImportError:
+        import openssl_certificates as trustme
 
 VERSIONS = {"TLSv1.2": ssl.TLSVersion.TLSv1_2, "TLSv1.3": ssl.TLSVersion.TLSv1_3}
 
 
+def new_authority() -> trustme.CA:
+    return trustme.CA()
+
+
 @functools.cache
 def authority() -> trustme.CA:
-    return trustme.CA()
+    return new_authority()
 
 
 @functools.cache

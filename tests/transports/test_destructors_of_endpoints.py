@@ -15,6 +15,8 @@ import pytest
 from datagram_endpoints import DatagramEcho, DatagramRecorder, endpoint, name_of, plain_socket
 from pipe_recording import PipeRecorder, read_all
 
+pytestmark = pytest.mark.counts_references
+
 Loop = asyncio.AbstractEventLoop
 
 

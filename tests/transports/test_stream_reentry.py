@@ -13,6 +13,8 @@ from typing import Any
 import pytest
 from recording import BufferRecorder, Recorder, Run, connected, receive, receive_all
 
+pytestmark = pytest.mark.counts_references
+
 
 class Last(asyncio.Protocol):
     """Does something when it is dropped."""

@@ -39,7 +39,11 @@ class OutgoingBuffer:
         # The owner may change what isn't bytes once write() has returned. Bytes and views of them run nobody's code when they
         # are dropped. Making a list may run code (a collection): it stays the same one, or what a destructor writes at that
         # moment would be lost with the old.
-        owned = data if type(data) is bytes else bytes(memoryview(data))
+        if type(data) is bytes:
+            owned = data
+        else:
+            with memoryview(data) as view:
+                owned = bytes(view)
         if owned:  # a memoryview of several dimensions can have a len() and nothing in it
             self._chunks.append(owned)
             self.size += len(owned)

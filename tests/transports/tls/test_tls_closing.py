@@ -281,6 +281,7 @@ async def test_close_in_data_received() -> None:
         assert protocol.calls.count("data_received") == 1
 
 
+@pytest.mark.counts_references
 def test_a_closed_connection_is_freed(run: Run) -> None:
     async def main() -> weakref.ref[ssl.SSLContext]:
         async with secured(Recorder) as (transport, protocol, peer):

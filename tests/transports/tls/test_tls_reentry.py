@@ -22,6 +22,8 @@ from sockets import tcp_pair
 from tls_certificates import client_context, server_context
 from tls_peer import DIRECT, Peer, secured
 
+pytestmark = pytest.mark.counts_references
+
 versions = pytest.mark.parametrize("version", ["TLSv1.2", "TLSv1.3"])
 
 
