@@ -4,7 +4,7 @@
 # make develop   the environment to work in, .venv/3.13 and so on: make develop PYTHON=python3.13
 # make compat    asyncio's own tests on edgeloop, in both editions on each Python there is
 # make projects  other projects' test suites on edgeloop: make projects WHICH="aiohttp trio" PYTHON=python3.13
-# make weather   every system call of the scenarios in tests/weather fails once, in each way it can; re-entry, 200 seeds
+# make weather   every system call and allocation of the scenarios in tests/weather fails once; re-entry; the whole suite in weather
 # make bench     every loop compared in every cell, three quarters of an hour, with a page and charts; some: make bench WHAT="echo streams"
 #
 # What these run stands in noxfile.py. Some Pythons instead of each: make test VERSIONS="3.12 3.13".

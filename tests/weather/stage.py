@@ -18,7 +18,7 @@ T = TypeVar("T")
 AnyWitness = TypeVar("AnyWitness", bound="Witness")
 
 #: What a program has to expect of a kernel that refuses something.
-DOCUMENTED = (OSError, EOFError, asyncio.SendfileNotAvailableError)
+DOCUMENTED = (OSError, EOFError, MemoryError, asyncio.SendfileNotAvailableError)
 
 
 class Cut(ConnectionError):
