@@ -55,6 +55,8 @@ class BaseTransport(Channel):
             self._protocol.connection_made(self)
         except BaseException as exc:
             self._report(exc, "Fatal error: protocol.connection_made() call failed.")
+            if isinstance(exc, MemoryError):
+                self._force_close(exc)  # it may not have been called at all: no data may follow
         finally:  # after KeyboardInterrupt too: the transport goes on when the loop runs again
             refused = self._register()
             if waiter is not None and not waiter.done():
@@ -63,9 +65,10 @@ class BaseTransport(Channel):
                 else:
                     waiter.set_exception(refused)
 
-    def _register(self) -> OSError | None:
-        # Return None, or epoll's error: then the transport is lost, and whoever waits for it learns why. If its owner has
-        # closed the descriptor in connection_made, the transport is lost too, but who waits gets it, as on asyncio.
+    def _register(self) -> Exception | None:
+        # Return None, or why epoll or the memory refused: then the transport is lost, and whoever waits for it learns why. If
+        # its owner has closed the descriptor in connection_made, the transport is lost too, but who waits gets it, as on
+        # asyncio.
         if self._state >= LOST:
             return None
         interest = self._interest
@@ -83,7 +86,7 @@ class BaseTransport(Channel):
             self.added = True
             self.readable = True
             self._reactor.defer(self)
-        except OSError as exc:
+        except (OSError, MemoryError) as exc:
             self._fatal_error(exc, "Fatal error: epoll refused the descriptor")
             return exc
         return None
@@ -167,13 +170,13 @@ class BaseTransport(Channel):
         return isinstance(exc, OSError)
 
     def _force_close(self, exc: BaseException | None) -> None:
-        # Have connection_lost called in the next turn, once.
-        lost = self._state >= LOST
-        if not lost:
-            self._advance(LOST)
-        self._drop_unsent()  # if it is lost already too: nothing may be offered to a descriptor that is gone
-        if not lost:
+        # Have connection_lost called in the next turn, once. That comes first: where there is no memory for it, the transport
+        # stays as it is, and can be closed later. Should a destructor come in between with the same, the second is ignored.
+        if self._state < LOST:
             self._loop.call_soon(self._call_connection_lost, exc, context=self._context)
+            if self._state < LOST:
+                self._advance(LOST)
+        self._drop_unsent()  # if it is lost already too: nothing may be offered to a descriptor that is gone
 
     def _advance(self, state: int) -> None:
         assert self._state < state
