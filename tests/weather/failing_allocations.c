@@ -6,7 +6,9 @@
  */
 #include "failing_calls.h"
 #include <execinfo.h>
+#include <setjmp.h>
 #include <signal.h>
+#include <stdio.h>
 #include <stdlib.h>
 
 #define MAX_DEPTH 16 /* of the C frames between an allocation and the code that it is for */
@@ -27,29 +29,58 @@ static long count, fail_from, failed;
 static int traceback_fd = -1, traceback_signal;
 static char package[512], interpreter_loop[] = "_PyEval_EvalFrameDefault", where[4096];
 
-/* What called for memory: 1 the package's compiled code, 2 the interpreter's evaluation of a Python function, 0 unknown. */
+/* What does not survive it itself: asyncio's tasks and futures forget what they were about when call_soon() raises, and the
+ * interpreter gives up a reference that it does not own. */
+static int is_spared(const Dl_info *found) {
+    return (found->dli_fname && strstr(found->dli_fname, "/_asyncio."))
+           || (found->dli_sname && !strcmp(found->dli_sname, "PyFunction_NewWithQualName"));
+}
+
+/* What called for memory: 1 the package's compiled code, 2 the interpreter's evaluation of a Python function, 0 another. */
 static int caller(void) {
     void *frames[MAX_DEPTH];
-    int i, n = backtrace(frames, MAX_DEPTH);
+    int i, n = backtrace(frames, MAX_DEPTH), from = 0;
     for (i = 0; i < n; i++) {
         Dl_info found;
         if (!dladdr(frames[i], &found)) continue;
-        if (found.dli_fname && !strncmp(found.dli_fname, package, strlen(package))) return 1;
-        if (found.dli_sname && !strcmp(found.dli_sname, interpreter_loop)) return 2;
+        if (is_spared(&found)) return 0;
+        if (found.dli_fname && !strncmp(found.dli_fname, package, strlen(package))) from = 1;
+        if (found.dli_sname && !strcmp(found.dli_sname, interpreter_loop)) return from ? from : 2;
     }
-    return 0;
+    return from;
 }
 
-/* faulthandler's handler of the signal writes the Python frames, the innermost first, and allocates nothing for that. */
+static sigjmp_buf unreadable;
+static void give_up(int number) { siglongjmp(unreadable, number); }
+
+/* faulthandler's handler of the signal writes the Python frames, the innermost first, and allocates nothing for that. It may
+ * find one that is only half made, and crash. */
+static void write_frames(void) {
+    struct sigaction ours = {.sa_handler = give_up}, theirs;
+    sigaction(SIGSEGV, &ours, &theirs);
+    if (!sigsetjmp(unreadable, 1)) raise(traceback_signal);
+    sigaction(SIGSEGV, &theirs, NULL);
+}
+
 static int in_function_of_package(void) {
     char *file;
     real_syscall(SYS_ftruncate, traceback_fd, 0, 0, 0, 0, 0);
     real_syscall(SYS_lseek, traceback_fd, 0, SEEK_SET, 0, 0, 0);
-    raise(traceback_signal);
+    write_frames();
     long size = real_syscall(SYS_pread64, traceback_fd, (long)where, sizeof(where) - 1, 0, 0, 0);
     where[size > 0 ? size : 0] = 0;
     file = strstr(where, "File \"");
-    return file && !strncmp(file + 6, package, strlen(package));
+    return file && !strncmp(file + 6, package, strlen(package)) && !strstr(where, " in call_soon\n");
+}
+
+/* On stderr, for a run that crashes or hangs has no other way to say what has failed. */
+static void explain(void) {
+    void *frames[MAX_DEPTH];
+    char number[64];
+    int n = backtrace(frames, MAX_DEPTH), size = snprintf(number, sizeof(number), "allocation %ld fails\n", count);
+    real_syscall(SYS_write, 2, (long)number, size, 0, 0, 0);
+    real_syscall(SYS_write, 2, (long)where, strlen(where), 0, 0, 0);
+    backtrace_symbols_fd(frames, n, 2);
 }
 
 static int fails(void) {
@@ -59,7 +90,10 @@ static int fails(void) {
     if (!fail_from || failed || count < fail_from) return 0;
     counting = 0; /* what is done here counts not */
     found = caller();
-    if (in_function_of_package() ? found : found == 1) failed = count;
+    if (in_function_of_package() ? found : found == 1) {
+        failed = count;
+        explain();
+    }
     counting = 1;
     return failed == count;
 }

@@ -14,6 +14,7 @@ import faulthandler
 import gc
 import json
 import os
+import re
 import signal
 import sys
 from collections.abc import Iterator
@@ -27,6 +28,24 @@ from failing_calls import FailingCalls
 from stage import Stage
 
 SIGNAL = signal.SIGRTMAX - 1
+
+#: What asyncio says of a coroutine or a task that could not be begun, the interpreter of what its destructor had to close, and
+#: its ssl module, which forgets to say why it failed: reports of what was given up. Descriptors that are left count apart.
+REPORTS = re.compile(
+    "warned: (ResourceWarning: unclosed|RuntimeWarning: coroutine .* was never awaited)|reported: Task was destroyed"
+    "|SystemError..error return without exception set"
+)
+#: What follows where a callback could not be called, for which the memory was missing: that is reported, as by asyncio.
+NOT_CALLED = re.compile("reported: Exception in callback .*MemoryError")
+FOLLOWS = re.compile("hangs|connection_lost does not come|connection_made 1 times, connection_lost 0 times")
+
+
+def faults(found: dict[str, Any]) -> list[str]:
+    """What is wrong with a run, without what has been reported."""
+    wrong = [what for what in found["wrong"] if not REPORTS.search(what)]
+    if any(NOT_CALLED.match(line) for line in found["said"]):
+        wrong = [what for what in wrong if not FOLLOWS.search(what)]
+    return wrong
 
 
 class FailingAllocations(FailingCalls):
@@ -100,7 +119,9 @@ def main(arguments: list[str]) -> None:
             found = perform(scenario, new_loop, lambda calls: calls.arm(number), 0, allocations)
             return found | {"number": allocations.failed(), "where": allocations.where()}
 
-        return {"number": number} | forked(performed, options.limit)
+        found = forked(performed, options.limit)
+        said = [line.split()[1] for line in found["said"] if line.startswith("allocation ")]
+        return {"number": int(said[0]) if said else 0} | found | {"wrong": faults(found)}
 
     base = run(0)
     print(json.dumps(base), flush=True)
