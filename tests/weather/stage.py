@@ -178,8 +178,9 @@ class Stage:
         loop = self.new_loop()
         try:
             loop.set_exception_handler(self._report)
-            self._played = loop.create_task(play())
-            return loop.run_until_complete(self._played)
+            played: asyncio.Task[T] = loop.create_task(play())
+            self._played = played
+            return loop.run_until_complete(played)
         except asyncio.CancelledError:
             raise MemoryError("what was reported has stopped the scenario") from None
         finally:
