@@ -146,6 +146,8 @@ class Listener(Channel):
         except BaseException as exc:
             if transport is None or transport.fd != fd:
                 calls.close(fd)
+            else:
+                transport._release()  # it could not be scheduled: its protocol knows nothing of it, its server does
             raise_interruption(exc)
             self._loop._report_within(
                 context, {"message": "Error on transport creation for incoming connection", "exception": exc}

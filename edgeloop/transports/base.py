@@ -58,17 +58,21 @@ class BaseTransport(Channel):
             if isinstance(exc, MemoryError):
                 self._force_close(exc)  # it may not have been called at all: no data may follow
         finally:  # after KeyboardInterrupt too: the transport goes on when the loop runs again
-            refused = self._register()
+            refused: Exception | None = None
+            try:
+                refused = self._register()
+            except MemoryError as exc:
+                refused = exc
+                self._fatal_error(exc, "Fatal error: no memory to register the descriptor")
             if waiter is not None and not waiter.done():
                 if refused is None:
                     waiter.set_result(None)
                 else:
                     waiter.set_exception(refused)
 
-    def _register(self) -> Exception | None:
-        # Return None, or why epoll or the memory refused: then the transport is lost, and whoever waits for it learns why. If
-        # its owner has closed the descriptor in connection_made, the transport is lost too, but who waits gets it, as on
-        # asyncio.
+    def _register(self) -> OSError | None:
+        # Return None, or epoll's error: then the transport is lost, and whoever waits for it learns why. If its owner has
+        # closed the descriptor in connection_made, the transport is lost too, but who waits gets it, as on asyncio.
         if self._state >= LOST:
             return None
         interest = self._interest
@@ -86,7 +90,7 @@ class BaseTransport(Channel):
             self.added = True
             self.readable = True
             self._reactor.defer(self)
-        except (OSError, MemoryError) as exc:
+        except OSError as exc:
             self._fatal_error(exc, "Fatal error: epoll refused the descriptor")
             return exc
         return None
