@@ -4,7 +4,7 @@
 # make develop   the environment to work in, .venv/3.13 and so on: make develop PYTHON=python3.13
 # make compat    asyncio's own tests on edgeloop, in both editions on each Python there is
 # make projects  other projects' test suites on edgeloop: make projects WHICH="aiohttp trio" PYTHON=python3.13
-# make weather   every system call of the scenarios in tests/weather fails once, in each way it can; re-entry, 200 seeds
+# make weather   every system call and allocation of the scenarios in tests/weather fails once; re-entry; the whole suite in weather
 # make differential  random programs do on edgeloop what they do on asyncio: make differential EXAMPLES=20000, of each kind
 # make soak      everything at once on one loop for an hour, in each edition: nothing may grow; ten minutes: make soak SOAK=600
 # make simulate  a million runs on a simulated kernel, which is compared with Linux first: make simulate SCHEDULES=20000 SEED=7

@@ -201,11 +201,13 @@ def tests(session: nox.Session, edition: str) -> None:
 @nox.session(python=PYTHONS)
 @both_editions
 def weather(session: nox.Session, edition: str) -> None:
-    """Fail each system call of the scenarios in tests/weather once, in each way it can; re-entry with 200 seeds."""
+    """Fail each system call and allocation of the scenarios in tests/weather once; re-entry; the whole suite in weather."""
     prepare(session, edition)
     session.run(
         "python", "-m", "pytest", "-q", "-n", "auto", "tests/weather", *session.posargs, env={"WEATHER": "whole"}
     )
+    elsewhere = [f"--ignore={path}" for path in there((*ONCE, *BUILDS))]
+    session.run("python", "tests/weather/seeded.py", *PYTEST, *elsewhere)
 
 
 # Machines that look for what tests don't. What they build stands in an environment and a copy of the tree of its own.

@@ -14,6 +14,7 @@ import asyncio
 import asyncio.streams
 import gc
 import inspect
+import os
 import signal
 import socket
 import sys
@@ -40,6 +41,9 @@ def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line(
         "markers", "counts_references: states what happens when a last reference goes, at that moment"
     )
+    config.addinivalue_line(
+        "markers", "fair_weather: counts system calls, or what each one did; tests/weather/seeded.py"
+    )
     if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
         # A shell's background job: the programs that tests interrupt would inherit it.
         signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -58,6 +62,12 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         for item in items:
             if item.get_closest_marker("edgeloop_only"):
                 item.add_marker(skip)
+    if "WEATHER_SEED" in os.environ:
+        for item in items:
+            if item.get_closest_marker("fair_weather"):
+                item.add_marker(
+                    pytest.mark.skip(reason="has its own weather, or counts what comes out in fair weather")
+                )
 
 
 def pytest_collection_finish() -> None:

@@ -336,16 +336,21 @@ class Scheduler(HandleSource):
     def _sort_new_timers(self) -> None:
         new_timers: list[Any] = self._new_timers
         self._new_timers = []
-        for place in range(len(new_timers)):
-            timer = new_timers[place]
-            if timer._cancelled:
-                timer._scheduled = False
-                self._cancelled_timers -= 1
-                new_timers[place] = None
-                if interpreter.unshared(timer):
-                    self._keep(timer)
-            else:
-                self._timers.push(timer._when, timer)
+        place = 0
+        try:
+            for place in range(len(new_timers)):
+                timer = new_timers[place]
+                if timer._cancelled:
+                    timer._scheduled = False
+                    self._cancelled_timers -= 1
+                    new_timers[place] = None
+                    if interpreter.unshared(timer):
+                        self._keep(timer)
+                else:
+                    self._timers.push(timer._when, timer)
+        except MemoryError:
+            self._new_timers[:0] = new_timers[place:]  # those that the heap has no room for wait on
+            raise
 
     def _any_is_due(self, now: float) -> bool:
         if self._new_timers:

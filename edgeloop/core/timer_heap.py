@@ -23,9 +23,9 @@ class TimerHeap:
 
     def push(self, when: float, timer: Any) -> None:
         """Add a timer that is due at ``when``, in seconds of the loop's clock."""
-        self._count += 1
+        heapq.heappush(self._entries, (when, self._count + 1, timer))
+        self._count += 1  # and this at the end: there may have been no memory
         self.size += 1
-        heapq.heappush(self._entries, (when, self._count, timer))
 
     def first(self) -> Any:
         """Return the timer that is due first."""

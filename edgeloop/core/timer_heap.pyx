@@ -77,6 +77,10 @@ cdef class TimerHeap:
                 cancelled.append(timer)
             else:
                 kept.append(timer)
+        # Only now, and without another allocation: there may have been no memory for the lists.
+        for place in range(len(self._timers)):
+            timer = self._timers[place]
+            if not timer._cancelled:
                 self._whens[to] = self._whens[place]
                 self._numbers[to] = self._numbers[place]
                 to += 1

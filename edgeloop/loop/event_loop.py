@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import functools
 import sys
 import threading
@@ -56,18 +55,18 @@ class EventLoop(  # type: ignore[misc]
             # Unlike its successors (tasks.pxd) Python 3.11 caches method lookups only on an object that has something in
             # its __dict__.
             self._in_dict = True  # never read
-        self._exception_handler: ExceptionHandler | None = None
-        self._asyncgens = AsyncGenerators()
-        self._clock_resolution = time.get_clock_info("monotonic").resolution  # in seconds; tools look here
-        self._selector = self.reactor  # likewise
-        self._origin_depth: int | None = None  # of coroutine origin tracking before debug mode set its own
-        if threading.current_thread() is threading.main_thread():
-            # Now, and not when it runs: a loop that exists can run when no descriptor is left.
-            try:
+        try:
+            self._exception_handler: ExceptionHandler | None = None
+            self._asyncgens = AsyncGenerators()
+            self._clock_resolution = time.get_clock_info("monotonic").resolution  # in seconds; tools look here
+            self._selector = self.reactor  # likewise
+            self._origin_depth: int | None = None  # of coroutine origin tracking before debug mode set its own
+            if threading.current_thread() is threading.main_thread():
+                # Now, and not when it runs: a loop that exists can run when no descriptor is left.
                 self._signals.open_pipe(self)
-            except BaseException:
-                self.close()
-                raise
+        except BaseException:
+            self.close()
+            raise
 
     def __repr__(self) -> str:
         kind = type(self)
@@ -115,11 +114,17 @@ class EventLoop(  # type: ignore[misc]
         self._stopping = False
         self._thread_id = None
         self.reactor.thread = 0
-        with contextlib.ExitStack() as steps:  # from the last to the first, and all, whatever one raises
-            steps.callback(self._asyncgens.restore_hooks)
-            steps.callback(self._track_origins, False)
-            steps.callback(stdlib.set_running_loop, None)
-            steps.callback(self._signals.end_wakeups)
+        # All steps are made, whatever one raises. An ExitStack would need memory, and a run may end for want of it.
+        try:
+            self._signals.end_wakeups()
+        finally:
+            try:
+                stdlib.set_running_loop(None)
+            finally:
+                try:
+                    self._track_origins(False)
+                finally:
+                    self._asyncgens.restore_hooks()
 
     def run_until_complete(self, future: Generator[Any, None, T] | Awaitable[T]) -> T:
         """Run until the future is done and return its result or raise its exception; a coroutine becomes a task.

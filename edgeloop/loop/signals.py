@@ -121,11 +121,13 @@ class SignalHandlers:
         pipe, self._pipe = self._pipe, None
         watch, self._pipe_watch = self._pipe_watch, None
         self._pipe_pid = 0
-        if watch is not None:
-            watch.clear_reader()
-        if pipe is not None:
-            for fd in pipe:
-                os.close(fd)
+        try:
+            if watch is not None:
+                watch.clear_reader()
+        finally:
+            if pipe is not None:
+                os.close(pipe[0])
+                os.close(pipe[1])
 
     def begin_wakeups(self, loop: Scheduler) -> None:
         """The loop runs from now on: have each signal wake it, if this is the main thread."""

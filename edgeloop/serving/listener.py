@@ -107,9 +107,9 @@ class Listener(Channel):
         if self.readable and self._retry is None:
             try:
                 self._drain()
-            except BaseException:
-                self._loop.reactor.defer(self)  # SystemExit or KeyboardInterrupt: other connections still wait
-                raise
+            except BaseException as exc:
+                self._loop.reactor.defer(self)  # other connections still wait
+                self._report(exc, "Fatal error: accept() failed on a listening socket")
 
     def _drain(self) -> None:
         end = calls.now() + ACCEPT_SECONDS
@@ -132,9 +132,10 @@ class Listener(Channel):
 
     def _on_accepted(self, fd: int, peername: Any) -> None:
         # ``connection_made`` comes in the next turn, as on asyncio, after what the factory has scheduled.
-        context = self._context.copy()
+        context = self._context
         transport: StreamTransport | None = None
         try:
+            context = context.copy()
             protocol = interpreter.call_none(context, self._protocol_factory)
             if self._connect is not None:
                 transport = self._connect(peername, protocol, context, self._server)
@@ -146,6 +147,8 @@ class Listener(Channel):
         except BaseException as exc:
             if transport is None or transport.fd != fd:
                 calls.close(fd)
+            else:
+                transport._release()  # it could not be scheduled: its protocol knows nothing of it, its server does
             raise_interruption(exc)
             self._loop._report_within(
                 context, {"message": "Error on transport creation for incoming connection", "exception": exc}
@@ -186,6 +189,7 @@ class Listener(Channel):
             self._silent_until = now + REPORT_SECONDS
             self._report(exc, "socket.accept() out of system resource")
 
-    def _report(self, exc: OSError, message: str) -> None:
+    def _report(self, exc: BaseException, message: str) -> None:
+        raise_interruption(exc)
         listening = stdlib.TransportSocket(self.sock)
         self._loop._report_within(self._context, {"message": message, "exception": exc, "socket": listening})

@@ -55,8 +55,15 @@ class BaseTransport(Channel):
             self._protocol.connection_made(self)
         except BaseException as exc:
             self._report(exc, "Fatal error: protocol.connection_made() call failed.")
+            if isinstance(exc, MemoryError):
+                self._force_close(exc)  # it may not have been called at all: no data may follow
         finally:  # after KeyboardInterrupt too: the transport goes on when the loop runs again
-            refused = self._register()
+            refused: Exception | None = None
+            try:
+                refused = self._register()
+            except MemoryError as exc:
+                refused = exc
+                self._fatal_error(exc, "Fatal error: no memory to register the descriptor")
             if waiter is not None and not waiter.done():
                 if refused is None:
                     waiter.set_result(None)
@@ -171,13 +178,13 @@ class BaseTransport(Channel):
         return isinstance(exc, OSError)
 
     def _force_close(self, exc: BaseException | None) -> None:
-        # Have connection_lost called in the next turn, once.
-        lost = self._state >= LOST
-        if not lost:
-            self._advance(LOST)
-        self._drop_unsent()  # if it is lost already too: nothing may be offered to a descriptor that is gone
-        if not lost:
+        # Have connection_lost called in the next turn, once. That comes first: where there is no memory for it, the transport
+        # stays as it is, and can be closed later. Should a destructor come in between with the same, the second is ignored.
+        if self._state < LOST:
             self._loop.call_soon(self._call_connection_lost, exc, context=self._context)
+            if self._state < LOST:
+                self._advance(LOST)
+        self._drop_unsent()  # if it is lost already too: nothing may be offered to a descriptor that is gone
 
     def _advance(self, state: int) -> None:
         assert self._state < state

@@ -211,7 +211,12 @@ class WriteHalf(BaseTransport):
             return
         self._advance(base.CLOSING)
         if not self._write_buffer:
-            self._on_drained()
+            try:
+                self._on_drained()
+            except MemoryError:
+                if self._state == base.CLOSING:
+                    self._state = base.OPEN  # nothing else would end it: it can be closed again
+                raise
         elif self.writable:
             self._send()
         else:

@@ -180,8 +180,10 @@ class ReadPipeTransport(BaseTransport):
             if self._loop._debug:
                 stdlib.logger().info("%r was closed by peer", self)
             self._advance(base.CLOSING)
-            self._loop.call_soon(self._call_eof_received, context=self._context)
-            self._force_close(None)
+            try:
+                self._loop.call_soon(self._call_eof_received, context=self._context)
+            finally:
+                self._force_close(None)
             return
         if emptied:
             self.readable = False

@@ -164,7 +164,7 @@ class StreamTransport(WriteHalf):
             else:
                 more = self.short_read == NOTHING
                 data = sockets.recv_large(fd, self._sock) if self._large_read else sockets.recv(fd, self._sock)
-        except OSError as exc:
+        except BaseException as exc:  # MemoryError too: what was read is lost, and nothing may be delivered after a gap
             self._fatal_error(exc, "Fatal read error on socket transport")
             return
         if data is None:
@@ -254,7 +254,10 @@ class StreamTransport(WriteHalf):
             self._fatal_error(exc, "Fatal error: protocol.eof_received() call failed.")
             return
         if not keep_open:
-            self.close()
+            try:
+                self.close()
+            except MemoryError as exc:
+                self._fatal_error(exc)
 
     # Writing
 

@@ -10,6 +10,8 @@ from typing import Any
 
 import pytest
 
+pytestmark = pytest.mark.fair_weather  # an event that comes a turn later has its callback run later
+
 Factory = Callable[[], asyncio.AbstractEventLoop]
 
 

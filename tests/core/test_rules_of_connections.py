@@ -155,6 +155,7 @@ async def test_3_a_full_buffer_is_followed_by_the_rest() -> None:
 # Rule 4: EPOLLOUT by MOD when a write would block, and no edge lost between the two.
 
 
+@pytest.mark.fair_weather  # one may
 async def test_4_epollout_only_when_a_write_would_block(loop: asyncio.AbstractEventLoop) -> None:
     ours, theirs = socket.socketpair()
     theirs.setblocking(False)

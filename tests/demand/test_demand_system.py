@@ -248,6 +248,7 @@ edgeloop.run(main())
 """
 
 
+@pytest.mark.fair_weather
 @needs_strace
 @pytest.mark.edgeloop_only
 @measured
@@ -298,6 +299,7 @@ async def test_batches_that_go_in_part(tmp_path: Path) -> None:
             receiver.recv(100)  # no datagram came twice
 
 
+@pytest.mark.fair_weather
 def test_one_buffer_a_turn(run: Run) -> None:
     """aiofastnet #62: draining until EAGAIN made aiohttp slower; here others get their turn after each buffer."""
     log: list[str] = []

@@ -165,6 +165,7 @@ def test_a_busy_loop_lets_other_threads_run(loop: asyncio.AbstractEventLoop) -> 
         sys.setswitchinterval(interval)
 
 
+@pytest.mark.fair_weather  # runs such tests
 def test_the_plain_way_passes_the_same_tests() -> None:
     """A part of the suite in a process of its own, with EDGELOOP_PLAIN=1."""
     if PLAIN:

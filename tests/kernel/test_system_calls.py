@@ -14,7 +14,7 @@ from kernel_truth import measured, needs_strace, system_calls, traced_lines
 
 from benchmarks import scenarios
 
-pytestmark = [pytest.mark.edgeloop_only, needs_strace]
+pytestmark = [pytest.mark.edgeloop_only, pytest.mark.fair_weather, needs_strace]
 
 #: The scenario of an echo with another answer.
 ECHO = """

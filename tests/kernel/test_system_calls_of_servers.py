@@ -25,6 +25,7 @@ from benchmarks.processes import Bench, compiled
 
 pytestmark = [
     pytest.mark.edgeloop_only,
+    pytest.mark.fair_weather,
     needs_strace,
     needs_own_allocator,
     pytest.mark.skipif(shutil.which("gcc") is None, reason="the server in C needs gcc"),

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from kernel_truth import measured, needs_strace, system_calls
 
-pytestmark = [pytest.mark.edgeloop_only, needs_strace]
+pytestmark = [pytest.mark.edgeloop_only, pytest.mark.fair_weather, needs_strace]
 
 PROGRAM = """
     import asyncio, socket, sys

@@ -48,6 +48,7 @@ def test_return_values(loop: asyncio.AbstractEventLoop, pair: Pair) -> None:
     assert loop.remove_writer(fd) is False
 
 
+@pytest.mark.fair_weather  # counts turns
 def test_fd_or_anything_with_fileno(loop: asyncio.AbstractEventLoop, pair: Pair) -> None:
     seen: list[str] = []
     pair[1].send(b"x")
@@ -163,6 +164,7 @@ def test_a_writer_waits_for_space(loop: asyncio.AbstractEventLoop, pair: Pair) -
     loop.remove_writer(pair[0])
 
 
+@pytest.mark.fair_weather  # counts turns
 def test_reader_and_writer_of_one_descriptor(loop: asyncio.AbstractEventLoop, pair: Pair) -> None:
     seen: list[str] = []
     loop.add_reader(pair[0], seen.append, "read")
@@ -231,6 +233,7 @@ def test_removed_after_its_event_arrived(loop: asyncio.AbstractEventLoop) -> Non
         theirs.close()
 
 
+@pytest.mark.fair_weather  # counts turns
 def test_a_closed_and_reused_descriptor_is_a_new_one(loop: asyncio.AbstractEventLoop) -> None:
     seen: list[str] = []
     ours, theirs = socket.socketpair()

@@ -50,6 +50,7 @@ async def turns_until(listener: Listener) -> int:
     return turns
 
 
+@pytest.mark.fair_weather
 @pytest.mark.parametrize("before", [0, 1, 2, 3])
 @pytest.mark.parametrize(("answer", "expected"), [(b"", 2), (b"pong", 3)], ids=["write", "answer"])
 def test_a_write_is_seen_after_two_turns_and_its_answer_after_three(

@@ -15,6 +15,8 @@ from sockets import Pair, tcp_pair, unix_pair
 
 from benchmarks import scenarios
 
+pytestmark = pytest.mark.fair_weather  # a read is to bring a whole message
+
 
 @pytest.fixture(params=["tcp", "unix"])
 def pair(request: pytest.FixtureRequest) -> Iterator[Pair]:

@@ -96,6 +96,7 @@ def test_datagrams_that_leave_together(run: Run, gathered: int) -> None:
     run(main())
 
 
+@pytest.mark.fair_weather  # abort() drops what the kernel has not taken
 @pytest.mark.parametrize("gathered", [8, 40, 63])
 def test_a_datagram_endpoint_that_is_aborted(run: Run, gathered: int) -> None:
     """It sends what was gathered; what a collection sends meanwhile may be lost, and nothing leaves twice."""

@@ -12,6 +12,7 @@ import edgeloop
 
 pytestmark = [
     pytest.mark.edgeloop_only,
+    pytest.mark.fair_weather,
     needs_strace,
     pytest.mark.skipif(edgeloop.EDITION == "pure", reason="Python has no recvmmsg: the pure edition calls recvfrom"),
 ]

@@ -17,6 +17,8 @@ from typing import Any
 import pytest
 from datagram_endpoints import LOCAL, DatagramRecorder, endpoint, name_of, plain_socket, receive
 
+pytestmark = pytest.mark.fair_weather  # what the kernel does not take at once leaves later
+
 Loop = asyncio.AbstractEventLoop
 
 

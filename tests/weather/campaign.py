@@ -60,9 +60,13 @@ def perform(
     new_loop: Callable[[], asyncio.AbstractEventLoop],
     arm: Callable[[FailingCalls], None],
     usual: int,
+    calls: FailingCalls | None = None,
 ) -> dict[str, Any]:
-    """One run, in this process; what is wrong with it. ``usual``: how many calls it makes without a fault, 0 if unknown."""
-    calls = FailingCalls()
+    """One run, in this process; what is wrong with it. ``usual``: how many calls it makes without a fault, 0 if unknown.
+
+    ``calls``: what fails; None for the system calls.
+    """
+    calls = calls or FailingCalls()
     stage = Stage(new_loop, calls)
     text = ""
     gc.collect()

@@ -14,7 +14,7 @@
 static const struct { const char *name; short faults[MAX_FAULTS]; } calls[MAX_WHICH] = {
     [RECV] = {"recv", {EAGAIN, EINTR, SHORT, ECONNRESET, ETIMEDOUT, ENOMEM}},
     [RECVFROM] = {"recvfrom", {EAGAIN, EINTR, ECONNREFUSED, ENOMEM}},
-    [RECVMSG] = {"recvmsg", {EAGAIN, EINTR, ECONNREFUSED, ECONNRESET, ENOMEM}},
+    [RECVMSG] = {"recvmsg", {EAGAIN, EINTR, ECONNREFUSED, ECONNRESET, ENOMEM, SHORT}},
     [RECVMMSG] = {"recvmmsg", {EAGAIN, EINTR, SHORT, ECONNREFUSED, ENOMEM}},
     [READ] = {"read", {EAGAIN, EINTR, SHORT, ECONNRESET, EIO, ENOMEM}},
     [READV] = {"readv", {EAGAIN, EINTR, SHORT, ECONNRESET, ENOMEM}},
@@ -58,9 +58,6 @@ static const struct { const char *name; short faults[MAX_FAULTS]; } calls[MAX_WH
     [PWRITEV2] = {"pwritev2", {EAGAIN, EINTR, SHORT, EPIPE, ENOMEM, EOPNOTSUPP, ENOSYS}},
     [PIDFD_SIGNAL] = {"pidfd_send_signal", {EPERM}},
 };
-
-static struct { int set; struct epoll_event event; } registered[MAX_FDS]; /* set: the epoll descriptor, 0 for none */
-static char is_eventfd[MAX_FDS];
 
 static volatile long armed_by; /* the thread's id, 0 while nobody's calls are counted */
 static int paused;
@@ -110,9 +107,17 @@ API int weather_faults(long number) {
     return n;
 }
 
-static int blocks(int fd) {
+int blocks(int fd) {
     long flags = real_syscall(SYS_fcntl, fd, F_GETFL, 0, 0, 0, 0);
     return flags >= 0 && !(flags & O_NONBLOCK);
+}
+
+/* Of these connect(2) goes on by itself; a Unix socket or one of datagrams is connected when it returns. */
+int is_tcp(int fd) {
+    int protocol = 0;
+    socklen_t length = sizeof(protocol);
+    return !real_syscall(SYS_getsockopt, fd, SOL_SOCKET, SO_PROTOCOL, (long)&protocol, (long)&length, 0)
+           && protocol == IPPROTO_TCP;
 }
 
 /* Messages go whole or not at all. */
@@ -122,10 +127,12 @@ static int keeps_messages(int fd) {
     return !real_syscall(SYS_getsockopt, fd, SOL_SOCKET, SO_TYPE, (long)&kind, (long)&length, 0) && kind != SOCK_STREAM;
 }
 
-/* The kernel has news for fd: whoever registered it gets another edge. */
-void rearm(int fd) {
-    if (fd >= 0 && fd < MAX_FDS && registered[fd].set)
-        real_syscall(SYS_epoll_ctl, registered[fd].set, EPOLL_CTL_MOD, fd, (long)&registered[fd].event, 0, 0);
+/* Whether the descriptor could have answered so: one that blocks never answers EAGAIN, and no message comes short. */
+int is_plausible(enum which which, int fd, int flags, int fault) {
+    if ((fault == EAGAIN || which == READ) && which != FORK && which != VFORK && which != EVENTFD_WRITE
+        && fault != EINTR && fault != SHORT && !(flags & MSG_DONTWAIT) && blocks(fd))
+        return 0;
+    return fault != SHORT || fd < 0 || which == RECVMMSG || which == SENDMMSG || !keeps_messages(fd);
 }
 
 static int at_random(enum which which) {
@@ -142,7 +149,12 @@ static int at_random(enum which which) {
 /* The fault this call is to answer with, 0 for none. fd: whose EAGAIN must be plausible, -1 for none. */
 int fault_of(enum which which, int fd, int flags) {
     int n = 0, fault;
-    if (!armed_by || paused || real_syscall(SYS_gettid, 0, 0, 0, 0, 0, 0) != armed_by) return 0;
+    if (!armed_by) {
+        fault = planned_fault(which, fd, flags);
+        if (fault == EAGAIN) rearm(fd);
+        return fault;
+    }
+    if (paused || real_syscall(SYS_gettid, 0, 0, 0, 0, 0, 0) != armed_by) return 0;
     if (count < MAX_CALLS) trace[count] = which;
     count++;
     if (seed) {
@@ -153,12 +165,7 @@ int fault_of(enum which which, int fd, int flags) {
         fault = n ? calls[which].faults[variant % n] : 0;
     }
     if (!fault) return 0;
-    if ((fault == EAGAIN || which == READ) && which != FORK && which != VFORK && which != EVENTFD_WRITE
-        && fault != EINTR && fault != SHORT && !(flags & MSG_DONTWAIT) && blocks(fd)) {
-        implausible = 1;
-        return 0;
-    }
-    if (fault == SHORT && fd >= 0 && which != RECVMMSG && which != SENDMMSG && keeps_messages(fd)) {
+    if (!is_plausible(which, fd, flags, fault)) {
         implausible = 1;
         return 0;
     }
@@ -169,16 +176,4 @@ int fault_of(enum which which, int fd, int flags) {
     return fault;
 }
 
-/* What is known of descriptors: where they are registered (set: 0 for nowhere), and whether they are eventfds. */
-
-void note_registered(int set, int fd, const struct epoll_event *event) {
-    if (fd < 0 || fd >= MAX_FDS) return;
-    registered[fd].set = set;
-    if (set) registered[fd].event = *event;
-}
-
-void note_eventfd(int fd, int is_one) {
-    if (fd >= 0 && fd < MAX_FDS) is_eventfd[fd] = is_one;
-}
-
-int is_an_eventfd(int fd) { return fd >= 0 && fd < MAX_FDS && is_eventfd[fd]; }
+API const char *weather_name(int which) { return which < MAX_WHICH ? calls[which].name : ""; }

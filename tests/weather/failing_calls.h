@@ -1,8 +1,11 @@
-/* What failing_calls.c (which call fails, and how) and failing_wrappers.c (the calls) have in common. */
+/* What failing_calls.c (which call fails, and how), seeded_plan.c (the same for whole programs) and failing_wrappers.c (the
+ * calls) have in common. */
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
+#include <netinet/in.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -18,6 +21,9 @@
 
 #ifndef SYS_epoll_pwait2
 #define SYS_epoll_pwait2 441
+#endif
+#ifndef SYS_close_range
+#define SYS_close_range 436
 #endif
 #ifndef SYS_pidfd_open
 #define SYS_pidfd_open 434
@@ -46,8 +52,24 @@ enum which {
     if (!real) real = (__typeof__(name) *)dlsym(RTLD_NEXT, #name)
 
 long real_syscall(long number, long a, long b, long c, long d, long e, long f);
-void rearm(int fd);
+
+/* failing_calls.c */
 int fault_of(enum which which, int fd, int flags);
+int is_plausible(enum which which, int fd, int flags, int fault);
+int blocks(int fd);
+int is_tcp(int fd);
+
+/* seeded_plan.c */
+int planned_fault(enum which which, int fd, int flags);
+int is_owner(void);
+
+/* descriptors_known.c */
 void note_registered(int set, int fd, const struct epoll_event *event);
-void note_eventfd(int fd, int is_one);
+void note_eventfd(int fd);
+void forget_registration(int set, int fd);
+void forget_descriptor(int fd);
+void forget_registered(void);
+void rearm(int fd);
 int is_an_eventfd(int fd);
+int is_pipe(int fd);
+int is_edge_triggered(int fd);

@@ -11,7 +11,8 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-SOURCES = [str(Path(__file__).with_name(name)) for name in ("failing_calls.c", "failing_wrappers.c")]
+_FILES = ("failing_calls.c", "failing_wrappers.c", "seeded_plan.c", "descriptors_known.c", "failing_allocations.c")
+SOURCES = [str(Path(__file__).with_name(name)) for name in _FILES]
 SHORT = 1000
 ANSWERED = 2000  # and the errno that getsockopt(2) answers SO_ERROR with
 

@@ -15,14 +15,15 @@ static size_t half_of(int fd, size_t size) {
 
 static size_t half(size_t size) { return size > 1 ? (size + 1) / 2 : size; }
 
+/* pipe(7): a write of at most PIPE_BUF bytes is atomic. */
+static size_t writable_half(int fd, size_t size) { return size <= PIPE_BUF && is_pipe(fd) ? size : half(size); }
+
 API ssize_t recv(int fd, void *buffer, size_t size, int flags) {
     REAL(recv);
     int fault = fault_of(RECV, fd, flags);
     if (fault == SHORT) {
         ssize_t got = real(fd, buffer, half_of(fd, size), flags);
-        int error = errno;
         rearm(fd);
-        errno = error;
         return got;
     }
     return fault ? answer(fault) : real(fd, buffer, size, flags);
@@ -39,6 +40,17 @@ API ssize_t recvfrom(int fd, void *buffer, size_t size, int flags, struct sockad
 API ssize_t recvmsg(int fd, struct msghdr *message, int flags) {
     REAL(recvmsg);
     int fault = fault_of(RECVMSG, fd, flags);
+    if (fault == SHORT && message->msg_iovlen) {
+        struct iovec *pieces = message->msg_iov, piece = {pieces->iov_base, half_of(fd, pieces->iov_len)};
+        size_t n = message->msg_iovlen;
+        message->msg_iov = &piece;
+        message->msg_iovlen = 1;
+        ssize_t got = real(fd, message, flags);
+        message->msg_iov = pieces;
+        message->msg_iovlen = n;
+        rearm(fd);
+        return got;
+    }
     return fault ? answer(fault) : real(fd, message, flags);
 }
 
@@ -46,9 +58,8 @@ API int recvmmsg(int fd, struct mmsghdr *messages, unsigned int most, int flags,
     REAL(recvmmsg);
     int fault = fault_of(RECVMMSG, fd, flags);
     if (fault == SHORT) {
-        int got = real(fd, messages, 1, flags, limit), error = errno;
+        int got = real(fd, messages, 1, flags, limit);
         rearm(fd);
-        errno = error;
         return got;
     }
     return fault ? answer(fault) : real(fd, messages, most, flags, limit);
@@ -59,9 +70,7 @@ API ssize_t read(int fd, void *buffer, size_t size) {
     int fault = fault_of(READ, fd, 0);
     if (fault == SHORT) {
         ssize_t got = real(fd, buffer, half_of(fd, size));
-        int error = errno;
         rearm(fd);
-        errno = error;
         return got;
     }
     return fault ? answer(fault) : real(fd, buffer, size);
@@ -75,9 +84,7 @@ API ssize_t readv(int fd, const struct iovec *pieces, int n) {
     if (fault == SHORT && n) {
         struct iovec piece = {pieces[0].iov_base, half_of(fd, pieces[0].iov_len)};
         ssize_t got = real(fd, &piece, 1);
-        int error = errno;
         rearm(fd);
-        errno = error;
         return got;
     }
     return fault ? answer(fault) : real(fd, pieces, n);
@@ -88,9 +95,7 @@ API ssize_t send(int fd, const void *buffer, size_t size, int flags) {
     int fault = fault_of(SEND, fd, flags);
     if (fault == SHORT) {
         ssize_t sent = real(fd, buffer, half(size), flags);
-        int error = errno;
         rearm(fd);
-        errno = error;
         return sent;
     }
     return fault ? answer(fault) : real(fd, buffer, size, flags);
@@ -103,10 +108,10 @@ API ssize_t sendto(int fd, const void *buffer, size_t size, int flags, const str
 }
 
 /* A vector of which half is sent: what is cut off stands behind the copy's end. */
-static int half_vector(const struct iovec *pieces, size_t n, struct iovec *cut) {
+static int half_vector(int fd, const struct iovec *pieces, size_t n, struct iovec *cut) {
     size_t total = 0, i, left;
     for (i = 0; i < n; i++) total += pieces[i].iov_len;
-    left = half(total);
+    left = writable_half(fd, total);
     for (i = 0; i < n && i < 64 && left; i++) {
         cut[i] = pieces[i];
         if (cut[i].iov_len > left) cut[i].iov_len = left;
@@ -122,11 +127,9 @@ API ssize_t sendmsg(int fd, const struct msghdr *message, int flags) {
         struct iovec cut[64];
         struct msghdr shorter = *message;
         shorter.msg_iov = cut;
-        shorter.msg_iovlen = half_vector(message->msg_iov, message->msg_iovlen, cut);
+        shorter.msg_iovlen = half_vector(fd, message->msg_iov, message->msg_iovlen, cut);
         ssize_t sent = real(fd, &shorter, flags);
-        int error = errno;
         rearm(fd);
-        errno = error;
         return sent;
     }
     return fault ? answer(fault) : real(fd, message, flags);
@@ -136,9 +139,8 @@ API int sendmmsg(int fd, struct mmsghdr *messages, unsigned int n, int flags) {
     REAL(sendmmsg);
     int fault = fault_of(SENDMMSG, fd, flags);
     if (fault == SHORT) {
-        int sent = real(fd, messages, n ? 1 : 0, flags), error = errno;
+        int sent = real(fd, messages, n ? 1 : 0, flags);
         rearm(fd);
-        errno = error;
         return sent;
     }
     return fault ? answer(fault) : real(fd, messages, n, flags);
@@ -154,10 +156,8 @@ API ssize_t write(int fd, const void *buffer, size_t size) {
     }
     fault = fault_of(WRITE, fd, 0);
     if (fault == SHORT) {
-        ssize_t sent = real(fd, buffer, half(size));
-        int error = errno;
+        ssize_t sent = real(fd, buffer, writable_half(fd, size));
         rearm(fd);
-        errno = error;
         return sent;
     }
     return fault ? answer(fault) : real(fd, buffer, size);
@@ -168,10 +168,8 @@ API ssize_t writev(int fd, const struct iovec *pieces, int n) {
     int fault = fault_of(WRITEV, fd, 0);
     if (fault == SHORT) {
         struct iovec cut[64];
-        ssize_t sent = real(fd, cut, half_vector(pieces, n, cut));
-        int error = errno;
+        ssize_t sent = real(fd, cut, half_vector(fd, pieces, n, cut));
         rearm(fd);
-        errno = error;
         return sent;
     }
     return fault ? answer(fault) : real(fd, pieces, n);
@@ -183,9 +181,7 @@ API ssize_t sendfile64(int to, int from, off_t *offset, size_t size) {
     int fault = fault_of(SENDFILE, to, 0);
     if (fault == SHORT) {
         ssize_t sent = real(to, from, offset, half(size));
-        int error = errno;
         rearm(to);
-        errno = error;
         return sent;
     }
     return fault ? answer(fault) : real(to, from, offset, size);
@@ -201,7 +197,7 @@ API int accept4(int fd, struct sockaddr *address, socklen_t *length, int flags) 
 
 API int connect(int fd, const struct sockaddr *address, socklen_t length) {
     REAL(connect);
-    int fault = fault_of(CONNECT, -1, 0);
+    int fault = fault_of(CONNECT, fd, 0);
     if (fault == EINPROGRESS || fault == EINTR) {
         int done = real(fd, address, length);
         return done < 0 && errno != EINPROGRESS ? done : answer(fault);
@@ -278,7 +274,7 @@ API int epoll_ctl(int set, int op, int fd, struct epoll_event *event) {
     int fault = op == EPOLL_CTL_ADD ? fault_of(EPOLL_ADD, -1, 0) : op == EPOLL_CTL_MOD ? fault_of(EPOLL_MOD, -1, 0) : 0;
     if (fault) return answer(fault);
     int result = real(set, op, fd, event);
-    if (op == EPOLL_CTL_DEL) note_registered(0, fd, NULL);
+    if (op == EPOLL_CTL_DEL) forget_registration(set, fd);
     else if (!result) note_registered(set, fd, event);
     return result;
 }
@@ -295,7 +291,7 @@ API int eventfd(unsigned int first, int flags) {
     REAL(eventfd);
     int fault = fault_of(EVENTFD, -1, 0);
     int fd = fault ? answer(fault) : real(first, flags);
-    note_eventfd(fd, 1);
+    note_eventfd(fd);
     return fd;
 }
 
@@ -325,6 +321,24 @@ API int dup(int fd) {
     REAL(dup);
     int fault = fault_of(DUP, -1, 0);
     return fault ? answer(fault) : real(fd);
+}
+
+API int close_range(unsigned int first, unsigned int last, int flags) {
+    unsigned int fd;
+    for (fd = first; fd <= last && fd < MAX_FDS && !flags; fd++) forget_descriptor(fd);
+    return real_syscall(SYS_close_range, first, last, flags, 0, 0, 0);
+}
+
+API int dup2(int fd, int other) {
+    REAL(dup2);
+    if (fd != other) forget_descriptor(other);
+    return real(fd, other);
+}
+
+API int dup3(int fd, int other, int flags) {
+    REAL(dup3);
+    forget_descriptor(other);
+    return real(fd, other, flags);
 }
 
 static int controlled(int fd, int command, long argument) {
@@ -362,10 +376,8 @@ API int ioctl(int fd, unsigned long request, ...) {
 API int close(int fd) {
     REAL(close);
     fault_of(CLOSE, -1, 0);
-    note_registered(0, fd, NULL);
-    note_eventfd(fd, 0);
-    int result = real(fd);
-    return result;
+    forget_descriptor(fd);
+    return real(fd);
 }
 
 API pid_t fork(void) {
@@ -388,11 +400,9 @@ static ssize_t without_waiting(long number, int fd, const struct iovec *pieces, 
     int fault = fault_of(number == SYS_preadv2 ? PREADV2 : PWRITEV2, fd, flags & RWF_NOWAIT ? MSG_DONTWAIT : 0);
     if (fault == SHORT && n) {
         struct iovec cut[64] = {{pieces[0].iov_base, half_of(fd, pieces[0].iov_len)}};
-        int some = number == SYS_preadv2 ? 1 : half_vector(pieces, n, cut);
+        int some = number == SYS_preadv2 ? 1 : half_vector(fd, pieces, n, cut);
         ssize_t count = real_syscall(number, fd, (long)cut, some, low, high, flags);
-        int error = errno;
         rearm(fd);
-        errno = error;
         return count;
     }
     return fault ? answer(fault) : real_syscall(number, fd, (long)pieces, n, low, high, flags);

@@ -14,11 +14,13 @@ from typing import Any, TypeVar
 
 from failing_calls import FailingCalls
 
+PATIENCE = 1.0  # seconds from the report of a MemoryError to the end of a scenario that does not end by itself
+
 T = TypeVar("T")
 AnyWitness = TypeVar("AnyWitness", bound="Witness")
 
 #: What a program has to expect of a kernel that refuses something.
-DOCUMENTED = (OSError, EOFError, asyncio.SendfileNotAvailableError)
+DOCUMENTED = (OSError, EOFError, MemoryError, asyncio.SendfileNotAvailableError)
 
 
 class Cut(ConnectionError):
@@ -146,6 +148,7 @@ class Stage:
         self.witnesses: list[Witness] = []
         self.reports: list[str] = []  # what the loop's exception handler was given
         self._wrong: list[str] = []
+        self._played: asyncio.Task[Any] | None = None  # the scenario, while it runs
 
     def wrong(self, what: str) -> None:
         """Note what must not be."""
@@ -163,16 +166,25 @@ class Stage:
     def _report(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
         exception = context.get("exception")
         self.reports.append(f"{context.get('message')}: {exception!r}")
+        print("reported:", self.reports[-1], file=sys.stderr, flush=True)  # for a run that never ends
         if not isinstance(exception, DOCUMENTED):
             self.wrong(f"reported: {context.get('message')}: {exception!r}")
+        if isinstance(exception, MemoryError) and self._played is not None:
+            # A callback that could not be called, as on asyncio: a program that waits for what it does may wait for ever.
+            loop.call_later(PATIENCE, self._played.cancel)
 
     def run(self, play: Callable[[], Coroutine[Any, Any, T]]) -> T:
         """As asyncio.run: on a loop of its own, which is closed."""
         loop = self.new_loop()
         try:
             loop.set_exception_handler(self._report)
-            return loop.run_until_complete(play())
+            played: asyncio.Task[T] = loop.create_task(play())
+            self._played = played
+            return loop.run_until_complete(played)
+        except asyncio.CancelledError:
+            raise MemoryError("what was reported has stopped the scenario") from None
         finally:
+            self._played = None
             try:
                 self._wind_up(loop)
             finally:
@@ -193,10 +205,14 @@ class Stage:
                 if pending:
                     self.wrong("connection_lost does not come after abort()")
 
+        ending: asyncio.Task[None] | None = None
         try:
-            loop.run_until_complete(end())
-        except OSError:
-            loop.run_until_complete(end())  # the one fault fell here, and the rest is to be orderly all the same
+            ending = loop.create_task(end())
+            loop.run_until_complete(ending)
+        except (OSError, MemoryError):
+            if ending is None or ending.done():
+                ending = loop.create_task(end())
+            loop.run_until_complete(ending)  # the one fault fell here, and the rest is to be orderly all the same
             raise
         loop.run_until_complete(loop.shutdown_asyncgens())
         loop.run_until_complete(loop.shutdown_default_executor())

@@ -7,7 +7,7 @@ from reentry import SCENARIOS
 from weather_runs import FIRST, WHOLE, fail_with, lines_of, needs_gcc
 
 # asyncio's buffers and registrations do not survive all of it: ``reentry.py --loop asyncio SCENARIO`` says what.
-pytestmark = [pytest.mark.edgeloop_only, needs_gcc]
+pytestmark = [pytest.mark.edgeloop_only, pytest.mark.fair_weather, needs_gcc]
 
 #: Seeds that have found something, and are kept.
 KEPT = (1, 2, 3)

@@ -57,6 +57,7 @@ PROGRAM = textwrap.dedent(
 
 
 @needs_gcc
+@pytest.mark.fair_weather
 @pytest.mark.edgeloop_only  # asyncio reports it, and returns a transport that never reads
 @pytest.mark.parametrize("kind", ["stream", "datagrams"])
 def test_whoever_connects_gets_the_error_of_epoll(kind: str) -> None:

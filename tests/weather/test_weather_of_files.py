@@ -7,7 +7,7 @@ import scenarios_of_files
 from weather_runs import check, needs_gcc
 
 # asyncio does not survive all of it: ``campaign.py --loop asyncio SCENARIO`` says what.
-pytestmark = [pytest.mark.edgeloop_only, needs_gcc]
+pytestmark = [pytest.mark.edgeloop_only, pytest.mark.fair_weather, needs_gcc]
 
 
 @pytest.mark.parametrize("scenario", [scenario.__name__ for scenario in scenarios_of_files.SCENARIOS])

@@ -9,7 +9,7 @@ import textwrap
 import pytest
 from weather_runs import campaign, environment, needs_gcc
 
-pytestmark = needs_gcc
+pytestmark = [pytest.mark.fair_weather, needs_gcc]
 
 FINDS = {
     "broken_leaks": "descriptors leaked",

@@ -35,7 +35,7 @@ needs_gcc = pytest.mark.skipif(shutil.which("gcc") is None, reason="the library 
 def environment(**more: str) -> dict[str, str]:
     """For a program of this folder that is run with the library."""
     paths = [str(HERE), str(SUPPORT), str(ROOT), os.environ.get("PYTHONPATH", "")]
-    kept = {name: value for name, value in os.environ.items() if name != "PYTHONWARNINGS"}
+    kept = {name: value for name, value in os.environ.items() if name not in ("PYTHONWARNINGS", "WEATHER_SEED")}
     return {**kept, "LD_PRELOAD": str(library()), "PYTHONPATH": os.pathsep.join(paths), **more}
 
 

@@ -1,0 +1,190 @@
+"""An allocation of edgeloop's fails: MemoryError or a report comes of it, and nothing is lost, left half changed or leaked."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import textwrap
+
+import pytest
+import scenarios_of_files
+import scenarios_of_streams
+import scenarios_of_the_loop
+from weather_runs import WHOLE, described, environment, lines_of, needs_gcc
+
+import edgeloop
+
+pytestmark = [
+    pytest.mark.edgeloop_only,
+    pytest.mark.fair_weather,
+    needs_gcc,
+    pytest.mark.skipif(
+        not WHOLE and (edgeloop.EDITION == "pure" or sys.version_info[:2] != (3, 13)),
+        reason="between two lines of Python memory can be missing anywhere, and other interpreters survive less: make weather",
+    ),
+]
+
+SCENARIOS = [
+    scenario.__name__
+    for module in (scenarios_of_streams, scenarios_of_files, scenarios_of_the_loop)
+    for scenario in module.SCENARIOS
+]
+
+PRELUDE = textwrap.dedent(
+    '''
+    import asyncio, contextlib, gc, json, os, socket, sys
+    import edgeloop
+    from out_of_memory import FailingAllocations
+
+    gc.collect()
+    gc.freeze()
+    allocations = FailingAllocations()
+    allocations.prepare()
+    loop = edgeloop.new_event_loop()
+    loop.set_exception_handler(lambda loop, context: None)
+    wrong = []
+
+    def run(awaitable):
+        """Run it to its end; the stop of a run before may come in between."""
+        future = asyncio.ensure_future(awaitable, loop=loop)
+        while not future.done():
+            try:
+                loop.run_until_complete(future)
+            except RuntimeError:
+                pass
+        return future
+
+    def run_with_fault(number):
+        """Turns of the loop in which that allocation fails. A callback of its own may not be called: so there are two."""
+        loop.call_later(0.002, loop.stop)
+        loop.call_later(0.01, loop.stop)
+        allocations.arm(number)
+        try:
+            loop.run_forever()
+        except MemoryError:
+            pass
+        allocations.disarm()
+        if asyncio._get_running_loop() is not None or loop.is_running():
+            wrong.append("the loop counts as running")
+            raise SystemExit(json.dumps([number, wrong]))
+        loop.call_later(0.01, loop.stop)  # one of the others may have come together with the first
+        loop.run_forever()
+
+    def each():
+        """Numbers, as long as there is an allocation of that number."""
+        for number in range(1, 300):
+            yield number
+            allocations.disarm()
+            if not allocations.failed():
+                break
+    '''
+)
+
+
+def wrong_in(script: str) -> list[str]:
+    """What a program finds to be wrong."""
+    program = PRELUDE + textwrap.dedent(script) + "\nloop.close()\nprint(json.dumps([number, wrong]))"
+    done = subprocess.run([sys.executable, "-c", program], env=environment(), capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr[-3000:]
+    number, wrong = json.loads(done.stdout)
+    assert number > 1, "nothing has failed"
+    return list(wrong)
+
+
+def test_what_is_read_has_no_gap() -> None:
+    """Bytes that were taken from the kernel and found no memory are the end of their connection."""
+    wrong = wrong_in("""
+        class Reader(asyncio.Protocol):
+            def __init__(self):
+                self.came = b""
+                self.lost = loop.create_future()
+                self.all_came = loop.create_future()
+            def data_received(self, data):
+                allocations.disarm()
+                self.came += data
+                if len(self.came) == 40 and not self.all_came.done():
+                    self.all_came.set_result(None)
+            def connection_lost(self, exc):
+                self.lost.set_result(exc)
+
+        SENT = bytes(range(40))
+        for number in each():
+            one, other = socket.socketpair()
+            transport, reader = run(loop.create_connection(Reader, sock=one)).result()
+            other.send(SENT[:20])
+            run_with_fault(number)
+            with contextlib.suppress(BrokenPipeError):
+                other.send(SENT[20:])
+            run(asyncio.wait([reader.lost, reader.all_came], return_when="FIRST_COMPLETED", timeout=5))
+            if reader.came != SENT and not (reader.lost.done() and SENT.startswith(reader.came)):
+                wrong.append(f"{number}: {reader.came!r} came")
+            transport.abort()
+            run(reader.lost)
+            other.close()
+    """)
+    assert wrong == []
+
+
+def test_a_run_that_ends_for_want_of_memory_is_over() -> None:
+    wrong = wrong_in("""
+        for number in each():
+            run_with_fault(number)
+    """)
+    assert wrong == []
+
+
+def test_no_timer_is_lost() -> None:
+    wrong = wrong_in("""
+        for number in each():
+            fired = []
+            for timer in range(40):
+                loop.call_later(0.0001 * (timer % 7), fired.append, timer)
+            run_with_fault(number)
+            run(asyncio.sleep(0.002))
+            if len(fired) < 39:  # of one that could not be called there is a report
+                wrong.append(f"{number}: {fired}")
+    """)
+    assert wrong == []
+
+
+def test_a_connection_that_there_is_no_memory_for_is_closed() -> None:
+    wrong = wrong_in("""
+        def count():
+            gc.collect()
+            return len(os.listdir("/proc/self/fd"))
+
+        async def serve():
+            return await loop.create_server(asyncio.Protocol, "127.0.0.1", 0)
+
+        server = run(serve()).result()
+        address = server.sockets[0].getsockname()
+        for number in each():
+            before = count()
+            client = socket.create_connection(address)
+            run_with_fault(number)
+            client.close()
+            for _ in range(200):
+                run(asyncio.sleep(0.001))
+                if count() == before:
+                    break
+            else:
+                wrong.append(f"{number}: {count() - before} descriptors are left")
+        server.close()
+    """)
+    assert wrong == []
+
+
+def test_a_loop_that_there_is_no_memory_for_is_not_made() -> None:
+    runs = lines_of("out_of_memory.py", "--runs", "4", "construction")
+    assert [run["outcome"] for run in runs[1:-1]] == ["MemoryError()"] * 4
+    assert not any(run["wrong"] for run in runs[:-1])
+
+
+@pytest.mark.skipif(not WHOLE, reason="each allocation of each scenario, a process each: make weather")
+@pytest.mark.parametrize("scenario", SCENARIOS)
+def test_an_allocation_that_fails_does_no_other_harm(scenario: str) -> None:
+    *runs, summary = lines_of("out_of_memory.py", scenario)
+    assert summary["runs"] > 0
+    failures = [described(scenario, run, run["wrong"]) for run in runs if run["wrong"]]
+    assert not failures, "\n".join(failures)
