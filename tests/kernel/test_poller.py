@@ -33,6 +33,7 @@ def readable() -> Iterator[socket.socket]:
         yield near
 
 
+@pytest.mark.fair_weather
 def test_what_is_registered_already_is_modified(poller: Poller, readable: socket.socket) -> None:
     poller.add(readable.fileno(), select.EPOLLOUT)
     poller.add(readable.fileno(), MASK)

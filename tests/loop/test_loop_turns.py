@@ -74,6 +74,7 @@ def test_a_write_is_seen_after_two_turns_and_its_answer_after_three(
     assert run(main()) == expected
 
 
+@pytest.mark.fair_weather
 @pytest.mark.parametrize("before", [0, 1, 2, 3])
 def test_who_yields_twice_finds_what_was_due_done(run: Run, before: int) -> None:
     """A timer that is due, a reader that has something to read: one turn is enough for each, the second finds it done."""

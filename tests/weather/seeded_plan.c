@@ -76,7 +76,7 @@ static int falls_on(enum which which, int fd) {
 int planned_fault(enum which which, int fd, int flags) {
     int n = 0, fault;
     uint64_t draw;
-    if (!permille || !harmless[which][0] || !is_owner() || !falls_on(which, fd)) return 0;
+    if (!permille || !harmless[which][0] || flags & MSG_OOB || !is_owner() || !falls_on(which, fd)) return 0; /* OOB: no loop's */
     draw = next_draw();
     if (draw % 1000 >= permille) return 0;
     while (harmless[which][n]) n++;

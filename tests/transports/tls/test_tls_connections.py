@@ -355,6 +355,7 @@ async def test_a_server_closes_its_clients() -> None:
     assert errors == []
 
 
+@pytest.mark.fair_weather  # abort() drops what the kernel has not taken
 @pytest.mark.edgeloop_only
 @pytest.mark.parametrize("how", ["close_clients", "abort_clients"])
 async def test_a_closed_client_of_a_server_gets_a_close_notify(how: str) -> None:

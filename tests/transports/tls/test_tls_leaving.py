@@ -11,6 +11,7 @@ from tls_answers import QUICK, Answering, exchange, has_something
 from tls_peer import secured
 
 
+@pytest.mark.fair_weather  # what the kernel does not take leaves later
 async def test_the_first_answer_is_there_while_its_handler_goes_on() -> None:
     async with secured(Answering) as (_, protocol, peer):
         seen: list[bool] = []
@@ -19,6 +20,7 @@ async def test_the_first_answer_is_there_while_its_handler_goes_on() -> None:
         assert seen == [True]
 
 
+@pytest.mark.fair_weather  # what the kernel does not take leaves later
 @pytest.mark.edgeloop_only  # asyncio gathers nothing
 async def test_a_handler_that_begins_to_take_its_time_is_late_once() -> None:
     async with secured(Answering) as (_, protocol, peer):
