@@ -273,10 +273,12 @@ class SendFiles(SocketCalls):
         async def write(data: memoryview) -> None:
             await protocol.wait_writable()
             transport.write(data)
-            await protocol.wait_writable()
 
         try:
-            return await self._copy(file, offset, count, write)
+            sent = await self._copy(file, offset, count, write)
+            if sent:
+                await protocol.wait_writable()
+            return sent
         finally:
             protocol.restore()
 
