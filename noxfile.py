@@ -221,8 +221,8 @@ def memcheck(session: nox.Session) -> None:
     python = Path(session.virtualenv.location, "bin", "python").absolute()
     folders = ("tests/leaks", "tests/weather", "tests/support", ".")
     environment = {"PYTHONMALLOC": "malloc", "PYTHONPATH": os.pathsep.join(str(tree / folder) for folder in folders)}
-    watching = ("valgrind", "--leak-check=no", "--num-callers=24", "--error-exitcode=9")
-    watching += ("--suppressions=tests/sanitize/valgrind.supp",)
+    suppressions = "--suppressions=tests/sanitize/valgrind.supp"
+    watching = ("valgrind", "--leak-check=no", "--num-callers=24", "--error-exitcode=9", suppressions)
     playing = (str(python), "tests/leaks/hunt.py", "--batches", "0", "--plays", "1")
     with session.chdir(tree):
         choose(session, "compiled")
