@@ -178,12 +178,16 @@ class BaseTransport(Channel):
         return isinstance(exc, OSError)
 
     def _force_close(self, exc: BaseException | None) -> None:
-        # Have connection_lost called in the next turn, once. That comes first: where there is no memory for it, the transport
-        # stays as it is, and can be closed later. Should a destructor come in between with the same, the second is ignored.
-        if self._state < LOST:
-            self._loop.call_soon(self._call_connection_lost, exc, context=self._context)
-            if self._state < LOST:
-                self._advance(LOST)
+        # Have connection_lost called in the next turn, once. Where there is no memory for that, the transport stays as it was,
+        # and can be closed later. A destructor that comes in between finds it lost: it neither sends nor closes it again.
+        before = self._state
+        if before < LOST:
+            self._advance(LOST)
+            try:
+                self._loop.call_soon(self._call_connection_lost, exc, context=self._context)
+            except MemoryError:
+                self._state = before
+                raise
         self._drop_unsent()  # if it is lost already too: nothing may be offered to a descriptor that is gone
 
     def _advance(self, state: int) -> None:

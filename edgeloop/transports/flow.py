@@ -76,6 +76,8 @@ class WriteHalf(BaseTransport):
 
     def _send(self) -> None:
         # Send as much of the write buffer as the kernel takes.
+        if self._state >= base.LOST:
+            return  # ``_force_close`` is about to drop it; ``abort`` of datagrams has sent it
         if self._sending:
             self._reactor.schedule_flush(self)
             return
