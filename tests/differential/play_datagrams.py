@@ -11,7 +11,8 @@ from collections.abc import Callable
 from typing import Any
 
 from play_transports import content
-from worker_traces import Trace, attempt, handler_of, settle
+from worker_stage import ProgramStage, play_on
+from worker_traces import Trace, attempt, settle
 
 
 class Endpoint(asyncio.DatagramProtocol):
@@ -50,14 +51,11 @@ class Endpoint(asyncio.DatagramProtocol):
         self.stage.trace.note("protocol", "resume_writing")
 
 
-class Stage:
+class Stage(ProgramStage):
     """An endpoint, its peer and a stranger."""
 
     def __init__(self, program: dict[str, Any], trace: Trace, loop: Any, ending: contextlib.ExitStack) -> None:
-        self.program = program
-        self.trace = trace
-        self.loop = loop
-        self.patience = program.get("patience", 0)
+        super().__init__(program, trace, loop, ending)
         self.transport: Any = None
         family = {"ipv4": socket.AF_INET, "ipv6": socket.AF_INET6, "unix": socket.AF_UNIX}[program["family"]]
         self.folder = ending.enter_context(tempfile.TemporaryDirectory())
@@ -171,12 +169,4 @@ class Stage:
 
 
 def play(program: dict[str, Any], factory: Callable[[], asyncio.AbstractEventLoop], trace: Trace) -> None:
-    loop = factory()
-    loop.set_debug(program["debug"])
-    loop.slow_callback_duration = 1e9
-    loop.set_exception_handler(handler_of(trace))
-    try:
-        with contextlib.ExitStack() as ending:
-            loop.run_until_complete(Stage(program, trace, loop, ending).play())
-    finally:
-        loop.close()
+    play_on(Stage, program, factory, trace)

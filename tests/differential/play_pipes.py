@@ -11,7 +11,8 @@ from collections.abc import Callable
 from typing import Any
 
 from play_transports import SMALL, content
-from worker_traces import Trace, attempt, handler_of, settle
+from worker_stage import ProgramStage, play_on
+from worker_traces import Trace, attempt, settle
 
 #: What a child does: each is done at once, or waits for its input to end.
 CHILDREN = {
@@ -86,15 +87,13 @@ class Child(asyncio.SubprocessProtocol):
         self.stage.over.set_result(None)
 
 
-class Stage:
+class Stage(ProgramStage):
     """Two pipe transports with the other ends of their pipes, or a child."""
 
     def __init__(self, program: dict[str, Any], trace: Trace, loop: Any, ending: contextlib.ExitStack) -> None:
-        self.program = program
-        self.trace = trace
-        self.loop = loop
-        self.ending = ending
-        self.patience = program.get("patience", 0)
+        super().__init__(program, trace, loop, ending)
+        if sys.version_info < (3, 12):
+            asyncio.get_child_watcher().attach_loop(loop)
         self.transports: dict[str, Any] = {}
         self.written = 0
         self.child: Any = None
@@ -165,23 +164,16 @@ class Stage:
 
     async def drain(self) -> None:
         """Read what the writing transport writes."""
-        quiet = 0
-        while not self.child and quiet < 3 and self.draining in self.open:
-            try:
-                data = os.read(self.draining, 1 << 20)
-            except BlockingIOError:
-                quiet += 1
-                await settle(self.trace, self.patience)
-            except OSError as exc:
-                self.trace.note("peer", "read", exc)
-                return
-            else:
-                quiet = 0
-                if not data:
-                    self.trace.note("peer", "eof")
-                    return
-                if self.written <= SMALL:
-                    self.trace.data("peer", "read", data)
+        if self.child:
+            return
+
+        def take(data: bytes) -> None:
+            if self.written <= SMALL:
+                self.trace.data("peer", "read", data)
+
+        await self.read_all(
+            "read", lambda: os.read(self.draining, 1 << 20), lambda: self.draining in self.open, take, 3
+        )
 
     async def child_ends(self) -> None:
         """Nothing settles while a child works: its input ends, and then it does."""
@@ -217,14 +209,4 @@ class Stage:
 
 
 def play(program: dict[str, Any], factory: Callable[[], asyncio.AbstractEventLoop], trace: Trace) -> None:
-    loop = factory()
-    loop.set_debug(program["debug"])
-    loop.slow_callback_duration = 1e9
-    loop.set_exception_handler(handler_of(trace))
-    if sys.version_info < (3, 12):
-        asyncio.get_child_watcher().attach_loop(loop)
-    try:
-        with contextlib.ExitStack() as ending:
-            loop.run_until_complete(Stage(program, trace, loop, ending).play())
-    finally:
-        loop.close()
+    play_on(Stage, program, factory, trace)

@@ -10,7 +10,8 @@ import tempfile
 from collections.abc import Callable
 from typing import Any
 
-from worker_traces import Trace, attempt, handler_of, settle
+from worker_stage import ProgramStage, play_on
+from worker_traces import Trace, attempt, settle
 
 
 class Served(asyncio.Protocol):
@@ -35,15 +36,11 @@ class Served(asyncio.Protocol):
         return self.stage.program["keeps_open"]  # type: ignore[no-any-return]
 
 
-class Stage:
+class Stage(ProgramStage):
     """A server, its clients, and the tasks that wait for it."""
 
     def __init__(self, program: dict[str, Any], trace: Trace, loop: Any, ending: contextlib.ExitStack) -> None:
-        self.program = program
-        self.trace = trace
-        self.loop = loop
-        self.ending = ending
-        self.patience = program.get("patience", 0)
+        super().__init__(program, trace, loop, ending)
         self.server: Any = None
         self.address: Any = None
         self.transports: list[Any] = []
@@ -144,7 +141,7 @@ class Stage:
             "both": {"host": "127.0.0.1", "port": 0, "sock": self.clients[0] if self.clients else socket.socket()},
             "neither": {},
             "datagram": {"sock": socket.socket(socket.AF_INET, socket.SOCK_DGRAM)},
-            "ssl": {"host": "127.0.0.1", "port": 0, "ssl": "text"},
+            "ssl": {"host": "127.0.0.1", "port": 0, "ssl": True},
             "timeout": {"host": "127.0.0.1", "port": 0, "ssl_handshake_timeout": 1},
             "port": {"host": "127.0.0.1", "port": 1 << 20},
         }
@@ -184,12 +181,4 @@ class Stage:
 
 
 def play(program: dict[str, Any], factory: Callable[[], asyncio.AbstractEventLoop], trace: Trace) -> None:
-    loop = factory()
-    loop.set_debug(program["debug"])
-    loop.slow_callback_duration = 1e9
-    loop.set_exception_handler(handler_of(trace))
-    try:
-        with contextlib.ExitStack() as ending:
-            loop.run_until_complete(Stage(program, trace, loop, ending).play())
-    finally:
-        loop.close()
+    play_on(Stage, program, factory, trace)

@@ -5,23 +5,20 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import socket
-import struct
 import tempfile
 from collections.abc import Callable
 from typing import Any
 
 from play_transports import content
-from worker_traces import Trace, attempt, handler_of, settle
+from worker_stage import StageWithPeer, play_on
+from worker_traces import Trace, attempt, settle
 
 
-class Stage:
+class Stage(StageWithPeer):
     """A connected pair of sockets, a listener, two datagram sockets, and the tasks that wait for them."""
 
     def __init__(self, program: dict[str, Any], trace: Trace, loop: Any, ending: contextlib.ExitStack) -> None:
-        self.trace = trace
-        self.loop = loop
-        self.patience = program.get("patience", 0)
-        self.program = program
+        super().__init__(program, trace, loop, ending)
         self.tasks: list[Any] = []
         self.sent = 0
         self.counts: dict[str, int] = {}
@@ -168,17 +165,6 @@ class Stage:
             attempt(self.trace, "peer", "send", lambda: self.peer.send(content(count, self.sent)))
         self.sent += count
 
-    def do_peer_half_close(self) -> None:
-        attempt(self.trace, "peer", "shutdown", lambda: self.peer.shutdown(socket.SHUT_WR))
-
-    def do_peer_close(self) -> None:
-        self.peer.close()
-
-    def do_peer_reset(self) -> None:
-        if self.peer.fileno() >= 0:
-            self.peer.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-            self.peer.close()
-
     def do_knock(self) -> None:
         """Somebody connects and goes away again."""
         with socket.socket(self.listening.family) as knocking:
@@ -190,23 +176,7 @@ class Stage:
         self.other.sendto(content(count), self.datagrams.getsockname())
 
     async def peer_read(self) -> None:
-        """All that comes until nothing comes any more."""
-        quiet = 0
-        while quiet < 2 and self.peer.fileno() >= 0:
-            try:
-                data = self.peer.recv(1 << 20)
-            except BlockingIOError:
-                quiet += 1
-                await settle(self.trace, self.patience)
-            except OSError as exc:
-                self.trace.note("peer", "recv", exc)
-                return
-            else:
-                quiet = 0
-                if not data:
-                    self.trace.note("peer", "eof")
-                    return
-                self.trace.data("peer", "read", data)
+        await self.read_peer(2, lambda data: self.trace.data("peer", "read", data))
 
     async def play(self) -> None:
         for step in self.program["steps"]:
@@ -228,13 +198,4 @@ class Stage:
 
 
 def play(program: dict[str, Any], factory: Callable[[], asyncio.AbstractEventLoop], trace: Trace) -> None:
-    loop = factory()
-    loop.set_debug(program["debug"])
-    loop.slow_callback_duration = 1e9
-    loop.set_exception_handler(handler_of(trace))
-    try:
-        with contextlib.ExitStack() as ending:
-            stage = Stage(program, trace, loop, ending)
-            loop.run_until_complete(stage.play())
-    finally:
-        loop.close()
+    play_on(Stage, program, factory, trace)

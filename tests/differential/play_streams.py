@@ -5,13 +5,13 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import socket
-import struct
 import sys
 from collections.abc import Callable
 from typing import Any
 
 from play_transports import content
-from worker_traces import Trace, attempt, handler_of, settle
+from worker_stage import StageWithPeer, play_on
+from worker_traces import Trace, attempt, settle
 
 SMALL = 20000
 
@@ -23,15 +23,11 @@ def streams_of(loop: asyncio.AbstractEventLoop, program: dict[str, Any]) -> Any:
     )
 
 
-class Stage:
+class Stage(StageWithPeer):
     """A connection of streams, the socket at the other end, and the tasks that wait."""
 
     def __init__(self, program: dict[str, Any], trace: Trace, loop: Any, ending: contextlib.ExitStack) -> None:
-        self.program = program
-        self.trace = trace
-        self.loop = loop
-        self.ending = ending
-        self.patience = program.get("patience", 0)
+        super().__init__(program, trace, loop, ending)
         self.streams = streams_of(loop, program)
         self.tasks: list[Any] = []
         self.reader: Any = None
@@ -142,38 +138,14 @@ class Stage:
         with contextlib.suppress(BlockingIOError):
             attempt(self.trace, "peer", "send", lambda: self.peer.send(text.encode() * times))
 
-    def do_peer_half_close(self) -> None:
-        attempt(self.trace, "peer", "shutdown", lambda: self.peer.shutdown(socket.SHUT_WR))
-
-    def do_peer_close(self) -> None:
-        self.peer.close()
-
-    def do_peer_reset(self) -> None:
-        if self.peer.fileno() >= 0:
-            self.peer.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-            self.peer.close()
-
     async def peer_read(self) -> None:
-        """All that comes until nothing comes any more."""
-        quiet = 0
-        while quiet < 3 + self.patience and self.peer.fileno() >= 0:
-            try:
-                data = self.peer.recv(1 << 20)
-            except BlockingIOError:
-                quiet += 1
-                await settle(self.trace, self.patience)
-            except OSError as exc:
-                self.trace.note("peer", "recv", exc)
-                return
+        def take(data: bytes) -> None:
+            if self.lossy:
+                self.trace.moved += 1
             else:
-                quiet = 0
-                if not data:
-                    self.trace.note("peer", "eof")
-                    return
-                if self.lossy:
-                    self.trace.moved += 1
-                else:
-                    self.trace.data("peer", "read", data)
+                self.trace.data("peer", "read", data)
+
+        await self.read_peer(3 + self.patience, take)
 
     async def play(self) -> None:
         await self.connect()
@@ -195,12 +167,4 @@ class Stage:
 
 
 def play(program: dict[str, Any], factory: Callable[[], asyncio.AbstractEventLoop], trace: Trace) -> None:
-    loop = factory()
-    loop.set_debug(program["debug"])
-    loop.slow_callback_duration = 1e9
-    loop.set_exception_handler(handler_of(trace))
-    try:
-        with contextlib.ExitStack() as ending:
-            loop.run_until_complete(Stage(program, trace, loop, ending).play())
-    finally:
-        loop.close()
+    play_on(Stage, program, factory, trace)

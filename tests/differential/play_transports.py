@@ -11,7 +11,8 @@ import tempfile
 from collections.abc import Callable
 from typing import Any
 
-from worker_traces import Trace, attempt, handler_of, settle
+from worker_stage import ProgramStage, play_on
+from worker_traces import Trace, attempt, settle
 
 KERNEL_BUFFER = 65536
 #: Up to here the kernel takes all at once, on every wire.
@@ -85,21 +86,17 @@ class Buffered(Acting, asyncio.BufferedProtocol):
         self.react("data_received")
 
 
-class Stage:
+class Stage(ProgramStage):
     """A transport, its protocols, and the socket at the other end."""
 
-    def __init__(self, program: dict[str, Any], trace: Trace, loop: asyncio.AbstractEventLoop) -> None:
-        self.program = program
-        self.trace = trace
-        self.loop = loop
-        self.patience: int = program.get("patience", 0)
+    def __init__(self, program: dict[str, Any], trace: Trace, loop: Any, ending: contextlib.ExitStack) -> None:
+        super().__init__(program, trace, loop, ending)
         self.transport: Any = None
         self.peer: Any
         self.protocols = 0
         self.written = 0
         self.sent = 0
         self.lossy = False
-        self.ending = contextlib.ExitStack()
 
     def protocol(self) -> Any:
         """The next protocol that the program describes; the last one again when they are used up."""
@@ -327,13 +324,4 @@ def words_of(data: bytes) -> memoryview:
 
 
 def play(program: dict[str, Any], factory: Callable[[], asyncio.AbstractEventLoop], trace: Trace) -> None:
-    loop = factory()
-    loop.set_debug(program["debug"])
-    loop.slow_callback_duration = 1e9
-    loop.set_exception_handler(handler_of(trace, program["handler_raises"]))
-    stage = Stage(program, trace, loop)
-    try:
-        with stage.ending:
-            loop.run_until_complete(stage.play())
-    finally:
-        loop.close()
+    play_on(Stage, program, factory, trace)
