@@ -16,6 +16,7 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 
 from ..core.reactor import Channel
+from ..kernel import sockets
 from .resolver import Resolver
 from .watch import UNKNOWN, Watch
 
@@ -43,11 +44,6 @@ def check_not_tls(sock: Any) -> None:
     """Raise TypeError for an ssl.SSLSocket: its reads and writes are not the descriptor's."""
     if isinstance(sock, ssl.SSLSocket):
         raise TypeError("Socket cannot be of type SSLSocket")
-
-
-def _size_of(buffer: Any) -> int:
-    with memoryview(buffer) as view:  # let go of at once: its owner may change its size
-        return view.nbytes
 
 
 class SocketCalls(Resolver):
@@ -208,7 +204,7 @@ class SocketCalls(Resolver):
     async def sock_recv_into(self, sock: socket.socket, buf: Any) -> int:
         """Receive into a writable buffer; return the number of bytes, 0 at the end of the stream."""
         self._check_socket(sock)
-        size = len(buf) if type(buf) is bytearray else _size_of(buf)
+        size = len(buf) if type(buf) is bytearray else sockets.byte_size(buf)
         return await self._receive(sock, sock.recv_into, (buf,), size, "recvmsg_into")
 
     async def sock_recvfrom(self, sock: socket.socket, bufsize: int) -> tuple[bytes, Any]:
@@ -219,7 +215,7 @@ class SocketCalls(Resolver):
     async def sock_recvfrom_into(self, sock: socket.socket, buf: Any, nbytes: int = 0) -> tuple[int, Any]:
         """Receive a datagram of at most ``nbytes`` (0: what the buffer takes); return its size and the sender's address."""
         self._check_socket(sock)
-        return await self._receive(sock, sock.recvfrom_into, (buf, nbytes or _size_of(buf)))
+        return await self._receive(sock, sock.recvfrom_into, (buf, nbytes or sockets.byte_size(buf)))
 
     async def sock_sendall(self, sock: socket.socket, data: Any) -> None:
         """Send all of the data. After an exception nothing says how much of it was sent."""
