@@ -10,9 +10,10 @@ import socket
 import stat
 import sys
 from collections.abc import Callable, Iterable
-from typing import Any
+from typing import Any, Unpack
 
 from .. import stdlib
+from ..serving.limits import Limits, ServerLimits, limits_of_environment
 from ..serving.listener import Connect, SpareDescriptor
 from ..serving.server import Server
 from ..transports.stream import StreamTransport
@@ -151,6 +152,7 @@ async def _serve(
     handshake_timeout: float | None,
     shutdown_timeout: float | None,
     start_serving: bool,
+    limits: Limits,
     *,
     is_ours: bool,
     cleanup: bool = False,
@@ -160,7 +162,9 @@ async def _serve(
     try:
         unlink = _unlinker(sockets[0]) if cleanup else None
         connect = _tls_connect(loop, ssl, handshake_timeout, shutdown_timeout) if ssl else None
-        server = Server(loop, sockets, protocol_factory, backlog, loop._spare_descriptor, connect, unlink, ssl or None)
+        server = Server(
+            loop, sockets, protocol_factory, backlog, loop._spare_descriptor, connect, unlink, ssl or None, limits
+        )
         if start_serving:
             await server.start_serving()
     except BaseException:
@@ -224,6 +228,20 @@ class Servers(Resolver):
     def __init__(self) -> None:
         super().__init__()
         self._spare_descriptor = SpareDescriptor()
+        self._server_limits: Limits | None = None  # of servers made from now on; None: the environment is not read yet
+
+    def set_server_limits(self, **limits: Unpack[ServerLimits]) -> None:
+        """Set the limits of servers that are made from now on: for frameworks that don't pass keyword arguments on.
+
+        A name that isn't given stays as it is: as the environment has it, if it was never set. The arguments are those of
+        ``create_server``. Raises TypeError and ValueError, which name the argument.
+        """
+        self._server_limits = self._default_limits().changed(limits, "set_server_limits")
+
+    def _default_limits(self) -> Limits:
+        if self._server_limits is None:
+            self._server_limits = limits_of_environment()
+        return self._server_limits
 
     async def create_server(
         self,
@@ -242,12 +260,15 @@ class Servers(Resolver):
         ssl_handshake_timeout: float | None = None,
         ssl_shutdown_timeout: float | None = None,
         start_serving: bool = True,
+        **limits: Unpack[ServerLimits],
     ) -> Server:
         """Listen on every address of ``host`` (one name, several, or None for all interfaces), or on a bound ``sock``.
 
         ``backlog`` is that of listen(2), ``reuse_port`` lets several processes share the port, ``keep_alive``
-        (Python 3.13+) sets SO_KEEPALIVE on the connections. Raises OSError.
+        (Python 3.13+) sets SO_KEEPALIVE on the connections. ``limits`` are the fields of ``Limits``: docs/serving.md.
+        Raises OSError.
         """
+        wanted = self._default_limits().changed(limits, "create_server")
         stdlib.since((3, 13), "create_server", "keep_alive", keep_alive is not None)
         _check_tls_context(ssl, ssl_handshake_timeout, ssl_shutdown_timeout)
         if sock is not None:
@@ -285,6 +306,7 @@ class Servers(Resolver):
             ssl_handshake_timeout,
             ssl_shutdown_timeout,
             start_serving,
+            wanted,
             is_ours=sock is None,
         )
 
@@ -300,12 +322,14 @@ class Servers(Resolver):
         ssl_shutdown_timeout: float | None = None,
         start_serving: bool = True,
         cleanup_socket: bool = _CLEANS_UP,
+        **limits: Unpack[ServerLimits],
     ) -> Server:
         """Listen on a Unix socket: a file's path, an abstract name (it begins with NUL), or a bound ``sock``.
 
         A socket file that is there already is replaced. ``cleanup_socket`` removes it when the server closes, by
-        default where the running Python's asyncio does (from 3.13 on).
+        default where the running Python's asyncio does (from 3.13 on). ``limits`` as in ``create_server``.
         """
+        wanted = self._default_limits().changed(limits, "create_unix_server")
         _check_tls_context(ssl, ssl_handshake_timeout, ssl_shutdown_timeout)
         is_ours = sock is None
         if path is not None:
@@ -327,6 +351,7 @@ class Servers(Resolver):
             ssl_handshake_timeout,
             ssl_shutdown_timeout,
             start_serving,
+            wanted,
             is_ours=is_ours,
             cleanup=cleanup_socket,
         )

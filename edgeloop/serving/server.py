@@ -6,10 +6,11 @@ import asyncio
 import socket
 import sys
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Unpack
 
 from .. import stdlib
 from ..core.schedule import Scheduler
+from .limits import NO_LIMITS, Limits, ServerLimits
 from .listener import Connect, Listener, SpareDescriptor
 
 # From 3.12.1 on wait_closed waits for the connections too; before, it returned at once for a closed server.
@@ -42,6 +43,7 @@ class Server(asyncio.AbstractServer):
         connect: Connect | None = None,
         unlink: Callable[[], None] | None = None,
         ssl_context: Any = None,
+        limits: Limits = NO_LIMITS,
     ) -> None:
         self._loop = loop
         self._sockets: list[socket.socket] | None = sockets
@@ -51,6 +53,7 @@ class Server(asyncio.AbstractServer):
         self._connect = connect
         self._unlink = unlink
         self._ssl_context = ssl_context  # asyncio's name: websockets looks here for the scheme it serves
+        self._limits = limits  # by set_limits
         self._listeners: list[Listener] = []
         self._clients: set[Any] = set()
         self._waiters: list[asyncio.Future[None]] | None = []  # None once FINISHED, as asyncio's
@@ -83,6 +86,13 @@ class Server(asyncio.AbstractServer):
     def get_loop(self) -> asyncio.AbstractEventLoop:
         """Return the server's loop."""
         return self._loop  # type: ignore[return-value]
+
+    def set_limits(self, **limits: Unpack[ServerLimits]) -> None:
+        """Change the limits while the server runs; a name that isn't given stays as it is. docs/serving.md.
+
+        The arguments are those of ``create_server``. Raises TypeError and ValueError, which name the argument.
+        """
+        self._limits = self._limits.changed(limits, "set_limits")
 
     def is_serving(self) -> bool:
         """Return True while new connections are accepted."""
