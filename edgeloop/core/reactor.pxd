@@ -8,6 +8,7 @@ cdef double MAX_UNVERIFIED_SECONDS
 cdef double SHORT_SECONDS
 cdef double LONG_SECONDS
 cdef int EARNED
+cdef int FORFEITED
 cdef int CAUTIOUS_CALLBACKS
 cdef list _NOTHING
 
@@ -68,6 +69,8 @@ cdef class Reactor:
     cpdef remove(self, Channel channel)
     cpdef defer(self, Channel channel)
     cdef bint may_gather(self, Channel channel)
+    @cython.locals(waited=double)
+    cdef bint is_overdue(self, Channel channel)
     cdef bint may_send(self)
     cpdef schedule_flush(self, Channel channel)
     @cython.locals(channel=Channel, now=double, elapsed=double, waited=double)

@@ -27,6 +27,7 @@ MAX_UNVERIFIED_SECONDS = 0.05
 SHORT_SECONDS = 100e-6
 LONG_SECONDS = 1e-3  # a callback that runs this long after a write loses its channel's credit
 EARNED = 4  # short callbacks in a row after which a channel's writes are gathered
+FORFEITED = -256  # one held up what was gathered: so many more until they are gathered again
 CAUTIOUS_CALLBACKS = 16  # after one that was not short, this many have their writes sent when they end
 
 _NOTHING: list[Channel] = []
@@ -195,6 +196,17 @@ class Reactor:
         """Return True if a write may be gathered: the channel has earned it, and the loop's thread writes (rule 5)."""
         return channel.credit >= EARNED and self.thread == interpreter.this_thread()
 
+    def is_overdue(self, channel: Channel) -> bool:
+        """Return True if what the channel has gathered must not wait for the callback to end, and judge it (rule 5).
+
+        For the second write of a callback and later ones: the first may have been long ago.
+        """
+        waited = calls.now() - self.flush_queued_at
+        if not channel.flush_queued or waited < SHORT_SECONDS:
+            return False
+        channel.credit = FORFEITED if waited > LONG_SECONDS else min(channel.credit, 0)
+        return True
+
     def may_send(self) -> bool:
         """Return True if this thread may send what is gathered: it runs the loop, or no thread does."""
         return not self.thread or self.thread == interpreter.this_thread()
@@ -235,7 +247,8 @@ class Reactor:
             channel = self.flush_queue[self.judged]
             self.judged += 1
             if elapsed > LONG_SECONDS:
-                channel.credit = min(channel.credit, 0)  # a datagram transport's may be below that
+                # With less credit its bytes had left. One that sends pieces, now and then, must not be trusted each time.
+                channel.credit = FORFEITED if channel.credit >= EARNED else min(channel.credit, 0)
             elif elapsed < SHORT_SECONDS and channel.credit < EARNED:
                 channel.credit += 1
         self.judged_at = now

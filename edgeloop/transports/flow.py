@@ -145,7 +145,7 @@ class WriteHalf(BaseTransport):
         """Send what was gathered, and tell the protocol if there is room again."""
         if self._write_buffer and self.writable:
             if self._reactor.late:
-                self.credit = 0
+                self.credit = min(self.credit, 0)
             self._send()
         if self._protocol_paused:
             self._maybe_resume_protocol()

@@ -142,6 +142,43 @@ async def test_who_computed_after_a_write_has_the_next_sent_at_once() -> None:
             await asyncio.sleep(0)
 
 
+@pytest.mark.parametrize("several", [False, True], ids=["write", "writelines"])
+async def test_the_second_piece_of_a_callback_takes_the_first_along(several: bool) -> None:
+    """However long the callback goes on after that, and no later piece waits."""
+    async with warm() as (transport, peer):
+
+        def send(piece: bytes) -> None:
+            if several:
+                transport.writelines([piece])
+            else:
+                transport.write(piece)
+
+        send(b"header")
+        time.sleep(0.002)
+        early = arrived(peer)
+        send(b"chunk")
+        assert early + arrived(peer) == b"headerchunk"
+        for _ in range(3):
+            time.sleep(0.002)
+            send(b"chunk")
+            assert arrived(peer) == b"chunk"
+
+
+async def test_who_was_late_once_is_not_trusted_again_after_a_few_short_answers() -> None:
+    """A server that answers questions and sends token streams, in turn, is late with one piece, not with one of each."""
+    async with warm() as (transport, peer):
+        for late_at_most in (True, False, False):
+            transport.write(b"piece")
+            assert late_at_most or arrived(peer) == b"piece"
+            time.sleep(0.002)
+            await asyncio.sleep(0)
+            for _ in range(16):
+                transport.write(b"short")
+                await asyncio.sleep(0)
+            await asyncio.sleep(0)
+            arrived(peer)
+
+
 def test_a_write_while_the_loop_does_not_run(loop: asyncio.AbstractEventLoop) -> None:
     transport, peer = loop.run_until_complete(connect(loop, asyncio.Protocol))
     with peer:
@@ -249,7 +286,7 @@ async def test_a_fork_neither_loses_nor_doubles_it(loop: asyncio.AbstractEventLo
 async def test_a_warm_connection_does_gather() -> None:
     """Or the tests above would show nothing."""
     async with warm() as (transport, peer):
-        for _ in range(100):  # whoever was held up by other work starts anew
+        for _ in range(5_000):  # whoever was held up by other work must earn it again
             transport.write(b"header ")
             if arrived(peer) == b"":
                 break

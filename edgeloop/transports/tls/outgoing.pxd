@@ -40,7 +40,9 @@ cdef class Gathering:
     cdef int writes
     cdef double _first_write
     cdef bint was_late
-    @cython.locals(earned=bint)
-    cdef bint may_wait(self) except -1
     @cython.locals(elapsed=double, earned=bint)
+    cdef bint may_wait(self) except -1
+    @cython.locals(elapsed=double)
     cdef call_ended(self)
+    @cython.locals(earned=bint)
+    cdef _judge(self, double elapsed)

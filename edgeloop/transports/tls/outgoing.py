@@ -166,6 +166,11 @@ class Gathering:
         # To read the clock costs something: not for those who write once in each call, and have nothing to gather.
         if not self._first_write and (earned or self.writes == 2):
             self._first_write = calls.now()
+        elif earned:
+            elapsed = calls.now() - self._first_write
+            if elapsed > reactor.SHORT_SECONDS:
+                self._judge(elapsed)
+                return False
         return earned
 
     def call_ended(self) -> None:
@@ -175,6 +180,9 @@ class Gathering:
             return
         elapsed = calls.now() - self._first_write
         self._first_write = 0.0
+        self._judge(elapsed)
+
+    def _judge(self, elapsed: float) -> None:
         earned = self._credit >= self._credit_needed
         if elapsed > reactor.LONG_SECONDS:
             if earned:

@@ -94,6 +94,26 @@ def test_a_handler_that_begins_to_take_its_time_is_late_once() -> None:
     run_over_another(main())
 
 
+def test_the_second_piece_of_a_call_takes_the_first_along() -> None:
+    async def main() -> None:
+        async with OverAnother() as (protocol, peer):
+            seen: list[bool] = []
+
+            def compute() -> None:
+                protocol.transport.write(b"first")
+                time.sleep(0.005)
+                protocol.transport.write(b"second")
+                seen.append(has_something(peer.sock))
+
+            protocol.then = lambda: protocol.transport.write(b".")
+            await exchange(peer, QUICK, 7)
+            protocol.then = compute
+            await exchange(peer, 1)
+            assert seen == [True]
+
+    run_over_another(main())
+
+
 async def test_small_writes_of_a_callback_that_ends_share_a_record() -> None:
     class Pieces(Recorder):
         def data_received(self, data: bytes) -> None:
