@@ -96,8 +96,10 @@ cdef extern from *:
 
     /* Return 1 if the object may have attributes of its own. Asking for ``__dict__`` would make one. */
     static inline int edgeloop_has_dict(PyObject *object) {
+        Py_ssize_t offset = Py_TYPE(object)->tp_dictoffset;
         PyObject **place;
         if (edgeloop_plain()) return PyObject_HasAttrString(object, "__dict__");
+        if (offset > 0) return *(PyObject **)((char *)object + offset) != NULL;
         place = _PyObject_GetDictPtr(object);
         return place != NULL && *place != NULL;
     }

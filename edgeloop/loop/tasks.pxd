@@ -11,6 +11,8 @@ cdef dict _future_names
 cdef class Tasks(Scheduler):
     cdef public object _task_factory
     cdef dict _keywords
+    # Declared, it is a pointer in the struct. Else Python 3.14 gives EventLoop inline values, and looking for a dict makes one.
+    cdef dict __dict__
 
     # The attributes of the mixins that are not compiled and of EventLoop. Declared, they make no __dict__: without one the
     # interpreter finds the loop's methods without looking into the instance.
@@ -18,6 +20,7 @@ cdef class Tasks(Scheduler):
     cdef public object _executor_shut_down
     cdef public object _resolver
     cdef public object _spare_descriptor
+    cdef public object _server_limits
     cdef public object _signals
     cdef public object _exception_handler
     cdef public object _asyncgens

@@ -27,6 +27,7 @@ class Tasks(Scheduler):
 
     def __init__(self) -> None:
         Scheduler.__init__(self)
+        interpreter.attributes_on_demand(self)
         self._task_factory: Callable[..., asyncio.Future[Any]] | None = None
         # The keywords of a Task and a Future: a new dict for each call costs a tenth of what the call makes.
         self._keywords: dict[str, Any] | None = None
