@@ -11,7 +11,7 @@ from typing import Any, BinaryIO
 import pytest
 
 SIZE = 4 << 20
-PIECE = 1 << 18  # sendfiles.MAX_AT_ONCE
+PIECE = 49152  # sendfiles.MAX_AT_ONCE
 
 Send = Callable[[socket.socket, BinaryIO], Awaitable[int]]
 
