@@ -64,6 +64,9 @@ def parser() -> argparse.ArgumentParser:
         help="write a page and the figures of every round to benchmarks/results, and the charts to docs/charts",
     )
     arguments.add_argument(
+        "--again", type=Path, metavar="FILE", help="put the cells in the place of those of the kept run FILE, which says so"
+    )
+    arguments.add_argument(
         "--chart", type=Path, metavar="FILE", help="measure nothing: make the page and the charts of FILE again"
     )
     arguments.add_argument("--charts", type=Path, default=CHECKOUT / "docs" / "charts", help="another folder for them")
@@ -213,6 +216,10 @@ def measure(options: argparse.Namespace) -> int:
         sound = print_tables(bench, options, document)
     if options.write:
         write_page(document, options, kept_in(document, options)[-1].with_suffix(".md"))
+    if options.again is not None:
+        kept = report.replaced(json.loads(options.again.read_text()), document)
+        write_json(kept, options.again)
+        write_page(kept, options, options.again.with_suffix(".md"))
     return 0 if sound else 1
 
 

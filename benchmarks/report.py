@@ -77,6 +77,23 @@ class Row:
         return min(ours) / min(peers)
 
 
+def replaced(kept: Document, newer: Document) -> Document:
+    """``kept`` with the cells of ``newer`` in the place of its own. They say when, and of which edgeloop."""
+    again = {
+        name: {**cell, "again": f"{newer['date']}, {newer['rounds']} rounds, edgeloop at {newer['commit']}"}
+        for name, cell in newer["cells"].items()
+    }
+    return {**kept, "cells": {**kept["cells"], **again}}
+
+
+def measured_again(document: Document) -> list[str]:
+    when: dict[str, list[str]] = {}
+    for name, cell in document["cells"].items():
+        if "again" in cell:
+            when.setdefault(cell["again"], []).append(f"`{name}`")
+    return [f"measured again, {facts}: {', '.join(names)}" for facts, names in when.items()]
+
+
 def rows(document: Document) -> Iterator[Row]:
     for name, cell in document["cells"].items():
         sound = {loop: found["samples"] for loop, found in cell["loops"].items() if found["failure"] is None}
@@ -161,6 +178,7 @@ def facts(document: Document) -> list[str]:
         f"{document['rounds']} rounds of {document['seconds']:g} s, interleaved; server on one core, load on another",
         f"loops: {versions}",
         *([f"packages: {document['packages']}"] if document.get("packages") else []),
+        *measured_again(document),
     ]
 
 

@@ -81,6 +81,19 @@ class TestShortRun:
         (page,) = written.glob("*.md")
         assert copy.with_suffix(".md").read_text() == page.read_text()
 
+    def test_a_cell_that_is_measured_again_takes_the_place_of_the_one_before(self, written: Path, tmp_path: Path) -> None:
+        (path,) = written.glob("*.json")
+        copy = tmp_path / "figures.json"
+        shutil.copy(path, copy)
+        before = json.loads(path.read_text())["cells"]
+        places = ("--again", str(copy), "--charts", str(tmp_path))
+        done = run("sleeps", "--loops", f"asyncio,{OURS}", *SHORT, *places)
+        assert done.returncode == 0, done.stderr
+        after = json.loads(copy.read_text())["cells"]
+        assert list(after) == list(before)
+        assert [name for name in after if after[name] != before[name]] == ["sleeps"]
+        assert f"{after['sleeps']['again']}: `sleeps`" in copy.with_suffix(".md").read_text()
+
     def test_tls(self, tmp_path: Path) -> None:
         if not can_talk_tls():
             pytest.skip("the load over TLS needs openssl and its headers")
