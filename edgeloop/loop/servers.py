@@ -200,7 +200,7 @@ def _tls_connect(loop: Servers, ssl: Any, handshake_timeout: float | None, shutd
             server=server,
             limiter=limiter,
         )
-        return StreamTransport(loop, -1, None, tls._ssl_protocol, context, peername)  # type: ignore[arg-type]
+        return StreamTransport(loop, -1, None, tls._ssl_protocol, context, peername, server)  # type: ignore[arg-type]
 
     return connect
 

@@ -17,6 +17,9 @@ cdef class Listener(Channel):
     cdef readonly object sock
     cdef object _protocol_factory
     cdef object _server
+    cdef set _connections
+    cdef readonly Py_ssize_t accepted
+    cdef readonly Py_ssize_t high_mark
     cdef object _context
     cdef object _connect
     cdef SpareDescriptor _spare_descriptor

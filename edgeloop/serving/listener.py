@@ -82,6 +82,9 @@ class Listener(Channel):
         self.sock = sock
         self._protocol_factory = protocol_factory
         self._server = server
+        self._connections: set[Any] = server._connections
+        self.accepted = 0  # by accept(2), and not refused
+        self.high_mark = 0  # the most that the server had open after an accept of this listener's
         self._context = interpreter.copy_context()
         self._connect = connect
         self._spare_descriptor = spare_descriptor
@@ -124,6 +127,8 @@ class Listener(Channel):
                 self.readable = False
                 return
             self._on_accepted(accepted[0], accepted[1])
+            if len(self._connections) > self.high_mark:
+                self.high_mark = len(self._connections)
             if not self.added:
                 return  # the protocol factory has closed the server
             if calls.now() > end:
@@ -132,6 +137,7 @@ class Listener(Channel):
 
     def _on_accepted(self, fd: int, peername: Any) -> None:
         # ``connection_made`` comes in the next turn, as on asyncio, after what the factory has scheduled.
+        self.accepted += 1
         context = self._context
         transport: StreamTransport | None = None
         try:
@@ -146,6 +152,8 @@ class Listener(Channel):
             self._loop.call_soon(transport.begin, context=context)
         except BaseException as exc:
             if transport is None or transport.fd != fd:
+                if transport is not None:
+                    self._server._detach(transport)
                 calls.close(fd)
             else:
                 transport._release()  # it could not be scheduled: its protocol knows nothing of it, its server does
@@ -171,6 +179,7 @@ class Listener(Channel):
                 pass  # another thread took the descriptor
             if accepted is not None:
                 calls.close(accepted[0])
+                self._server._count_refused()
             if self._spare_descriptor.take():
                 return self.readable
         # There was no spare descriptor, or another thread took it. No edge comes when one is free again.

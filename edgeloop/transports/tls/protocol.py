@@ -96,7 +96,7 @@ class TLSProtocol:
         self.connection.lower = transport
         self.connection.enter(state.HANDSHAKE)
         if self._server is not None:
-            self._server._attach(self.connection.app_transport)
+            self._server._attach_tls(self.connection.app_transport)
         if self._handshake is not None:
             self._handshake.start(self, self._handshake_timed_out)
         if not self._server_side or self._engine.unread():
@@ -119,7 +119,7 @@ class TLSProtocol:
         finally:
             self._end_handshake(reason or ConnectionAbortedError("the connection was closed during its TLS handshake"))
             if server is not None:
-                server._detach(transport)
+                server._detach_tls(transport)
 
     def data_received(self, data: bytes) -> None:
         """The lower transport has read something."""
