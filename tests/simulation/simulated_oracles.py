@@ -62,6 +62,11 @@ def _wanted(channel: Any) -> int:
             wanted |= OUT
         if getattr(channel, "_sender", None) is not None and channel._empty_waiter is not None:
             wanted |= OUT
+        rates = getattr(channel, "_rates", None)
+        if rates is not None and rates.read_held:
+            wanted &= ~READ  # it goes on by the wheel's timer
+        if rates is not None and rates.write_held:
+            wanted &= ~OUT
         if kind == "WritePipeTransport" and channel._state < LOST:
             wanted |= ERR
         if kind == "DatagramTransport":
