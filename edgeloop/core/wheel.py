@@ -78,7 +78,7 @@ class Ring:
         """Change the interval: what waits is looked at by the new one."""
         if period != self._period:
             self._period = period
-            if self.members:
+            if self.turning:  # without members too: those who come find the next round set
                 self._wheel.start(self)
 
     def expect(self, now: float) -> None:

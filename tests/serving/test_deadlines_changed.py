@@ -69,6 +69,22 @@ def test_a_timeout_that_is_shortened_counts_from_what_was() -> None:
     play(main())
 
 
+def test_a_timeout_that_is_set_when_the_last_one_has_just_left_is_kept() -> None:
+    async def main() -> None:
+        async with serving(Recorder, idle_timeout=80) as served:
+            former, first = await served.connected()
+            served.server.set_limits(idle_timeout=None)
+            former.close()
+            await first.lost()
+            served.server.set_limits(idle_timeout=80)
+            sock, protocol = await served.connected()
+            with sock:
+                await pass_time(102)
+                assert str(protocol.error).startswith("idle_timeout")
+
+    play(main())
+
+
 def test_a_timeout_that_is_taken_back_ends_nothing() -> None:
     async def main() -> None:
         async with serving(Recorder, idle_timeout=80, first_byte_timeout=60) as served:

@@ -100,7 +100,7 @@ def server(run: Run) -> None:
 #: Servers have limits: of their own seeds, because the tapes that are kept were drawn without.
 LIMITED = "SIMULATION_LIMITS" in os.environ
 SECONDS = (0.01, 0.3, 2.0, 50.0)
-RATES = (100, 5000, 1e6, 1e9)
+RATES = (10000, 100000, 1e6, 1e9)
 
 
 def _limits(run: Run) -> dict[str, float | None]:
