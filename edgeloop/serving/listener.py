@@ -19,6 +19,7 @@ from ..core.schedule import Scheduler
 from ..kernel import calls, interpreter, sockets
 from ..kernel.short_reads import short_reads_of_kind
 from ..transports.stream import StreamTransport
+from .deadlines import Deadlines
 
 ACCEPTS_PER_TURN = 256
 # Of a turn: then those who are connected have theirs. What follows an accept in the next turns takes longer than it.
@@ -82,8 +83,12 @@ class Listener(Channel):
         self.sock = sock
         self._protocol_factory = protocol_factory
         self._server = server
+        self._connections: set[Any] = server._connections
+        self.accepted = 0  # by accept(2), and not refused
+        self.high_mark = 0  # the most that the server had open after an accept of this listener's
         self._context = interpreter.copy_context()
         self._connect = connect
+        self.deadlines: Deadlines | None = None  # set by the server, while there are timeouts or rates
         self._spare_descriptor = spare_descriptor
         self._family = sock.family
         self._short_read = short_reads_of_kind(sock.family, sock.proto)
@@ -124,6 +129,8 @@ class Listener(Channel):
                 self.readable = False
                 return
             self._on_accepted(accepted[0], accepted[1])
+            if len(self._connections) > self.high_mark:
+                self.high_mark = len(self._connections)
             if not self.added:
                 return  # the protocol factory has closed the server
             if calls.now() > end:
@@ -132,6 +139,7 @@ class Listener(Channel):
 
     def _on_accepted(self, fd: int, peername: Any) -> None:
         # ``connection_made`` comes in the next turn, as on asyncio, after what the factory has scheduled.
+        self.accepted += 1
         context = self._context
         transport: StreamTransport | None = None
         try:
@@ -143,9 +151,13 @@ class Listener(Channel):
                 transport = StreamTransport(self._loop, -1, None, protocol, context, peername, self._server)
             transport.fd = fd
             transport.use_family(self._family, self._short_read)
+            if self.deadlines is not None:
+                self.deadlines.watch(transport)
             self._loop.call_soon(transport.begin, context=context)
         except BaseException as exc:
             if transport is None or transport.fd != fd:
+                if transport is not None:
+                    self._server._detach(transport)
                 calls.close(fd)
             else:
                 transport._release()  # it could not be scheduled: its protocol knows nothing of it, its server does
@@ -161,6 +173,9 @@ class Listener(Channel):
             self.stop()
             return False
         self._report_seldom(exc)
+        if self.deadlines is not None and self.deadlines.make_room():
+            self._loop.reactor.defer(self)  # they are closed before this listener has its next turn
+            return False
         if self._spare_descriptor.give_up():
             # A client that is turned away can try elsewhere; in the backlog it would hang.
             accepted = None
@@ -171,6 +186,7 @@ class Listener(Channel):
                 pass  # another thread took the descriptor
             if accepted is not None:
                 calls.close(accepted[0])
+                self._server._count_refused()
             if self._spare_descriptor.take():
                 return self.readable
         # There was no spare descriptor, or another thread took it. No edge comes when one is free again.

@@ -10,8 +10,12 @@ from typing import Any, Unpack
 
 from .. import stdlib
 from ..core.schedule import Scheduler
+from ..core.wheel import Wheel
+from . import deadlines
+from .deadlines import Deadlines
 from .limits import NO_LIMITS, Limits, ServerLimits
 from .listener import Connect, Listener, SpareDescriptor
+from .status import TIMED_OUT_KINDS, ServerStatus
 
 # From 3.12.1 on wait_closed waits for the connections too; before, it returned at once for a closed server.
 _WAITS_FOR_CONNECTIONS = sys.version_info >= (3, 12, 1)
@@ -29,8 +33,8 @@ FINISHED = 3  # the last connection has ended too
 class Server(asyncio.AbstractServer):
     """What ``create_server`` returns. asyncio doc: Server Objects.
 
-    Owns the listening sockets until ``close``, and no connection: a transport attaches itself, and detaches when its
-    connection is over. For the loop's thread alone.
+    Owns the listening sockets until ``close``, and no connection: a transport attaches itself, and detaches just before it
+    closes its descriptor. With TLS that is the stream transport below. For the loop's thread alone.
     """
 
     def __init__(
@@ -44,8 +48,10 @@ class Server(asyncio.AbstractServer):
         unlink: Callable[[], None] | None = None,
         ssl_context: Any = None,
         limits: Limits = NO_LIMITS,
+        wheel: Callable[[], Wheel] | None = None,
     ) -> None:
         self._loop = loop
+        self._wheel = wheel
         self._sockets: list[socket.socket] | None = sockets
         self._protocol_factory = protocol_factory
         self._backlog = backlog
@@ -55,7 +61,17 @@ class Server(asyncio.AbstractServer):
         self._ssl_context = ssl_context  # asyncio's name: websockets looks here for the scheme it serves
         self._limits = limits  # by set_limits
         self._listeners: list[Listener] = []
-        self._clients: set[Any] = set()
+        # The stream transports, each from accept(2) on; the same set for good. The listeners have it too.
+        self._connections: set[Any] = set()
+        # What the program holds of them: those whose TLS handshake has begun are TLS transports.
+        self._clients: set[Any] = self._connections if connect is None else set()
+        self._minds_ends = False  # the end of a connection matters: see _on_end
+        # Counts of what listeners that are stopped have accepted, and of the rest.
+        self._accepted = 0
+        self._high_mark = 0
+        self._refused = 0
+        self._timed_out = dict.fromkeys(TIMED_OUT_KINDS, 0)
+        self._deadlines: Deadlines | None = None  # by _use_limits, once there was a timeout or a rate
         self._waiters: list[asyncio.Future[None]] | None = []  # None once FINISHED, as asyncio's
         self._state = IDLE
         self._serving_forever: asyncio.Future[None] | None = None
@@ -66,12 +82,30 @@ class Server(asyncio.AbstractServer):
     # Connections come and go
 
     def _attach(self, transport: Any = None) -> None:
-        self._clients.add(transport)
+        self._connections.add(transport)
 
     def _detach(self, transport: Any = None) -> None:
+        self._connections.discard(transport)
+        if self._minds_ends:
+            self._on_end(transport)
+
+    def _attach_tls(self, transport: Any) -> None:
+        self._clients.add(transport)
+
+    def _detach_tls(self, transport: Any) -> None:
         self._clients.discard(transport)
-        if not self._clients and self._state >= CLOSED:
+
+    def _on_end(self, transport: Any) -> None:
+        # A connection has ended, after ``_minds_ends`` was set.
+        if not self._connections and self._state == CLOSED:
             self._finish()
+
+    def _count_timeout(self, kind: str) -> None:
+        # A deadline ends a connection: "idle", "first_byte", "write", "lifetime".
+        self._timed_out[kind] += 1
+
+    def _count_refused(self) -> None:
+        self._refused += 1
 
     def _finish(self) -> None:
         assert self._state >= CLOSED
@@ -93,6 +127,27 @@ class Server(asyncio.AbstractServer):
         The arguments are those of ``create_server``. Raises TypeError and ValueError, which name the argument.
         """
         self._limits = self._limits.changed(limits, "set_limits")
+        self._use_limits()
+
+    def _use_limits(self) -> None:
+        wanted = deadlines.concern(self._limits)
+        if self._deadlines is None:
+            if not wanted or self._wheel is None:
+                return
+            self._deadlines = Deadlines(self._loop, self._wheel(), self)
+        self._deadlines.set_limits(self._limits, self._connections)
+        for listener in self._listeners:
+            listener.deadlines = self._deadlines if wanted else None
+
+    def status(self) -> ServerStatus:
+        """Return the counts of connections: docs/serving.md. Ask as often as you like; a closed server may be asked too."""
+        return ServerStatus(
+            open=len(self._connections),
+            accepted=self._accepted + sum(listener.accepted for listener in self._listeners),
+            refused=self._refused,
+            timed_out=dict(self._timed_out),
+            high_mark=max([self._high_mark, *(listener.high_mark for listener in self._listeners)]),
+        )
 
     def is_serving(self) -> bool:
         """Return True while new connections are accepted."""
@@ -113,6 +168,7 @@ class Server(asyncio.AbstractServer):
                 self._listeners.append(
                     Listener(self._loop, sock, self._protocol_factory, self, self._spare_descriptor, self._connect)
                 )
+            self._use_limits()
         except BaseException:
             self._stop_listening()  # all or none, and it can be tried again
             raise
@@ -122,6 +178,8 @@ class Server(asyncio.AbstractServer):
         if self._state == SERVING:
             self._state = IDLE
         for listener in listeners:
+            self._accepted += listener.accepted
+            self._high_mark = max(self._high_mark, listener.high_mark)
             listener.stop()
 
     async def start_serving(self) -> None:
@@ -157,6 +215,7 @@ class Server(asyncio.AbstractServer):
             return
         assert self._state < CLOSED
         self._state = CLOSED
+        self._minds_ends = True
         self._stop_listening()
         if self._unlink is not None:
             self._unlink()
@@ -165,7 +224,7 @@ class Server(asyncio.AbstractServer):
         if self._serving_forever is not None and not self._serving_forever.done():
             self._serving_forever.cancel()
             self._serving_forever = None
-        if not self._clients:
+        if not self._connections:
             self._finish()
 
     def close_clients(self) -> None:
