@@ -1,0 +1,75 @@
+"""examples/slow_clients.py: the attacks are made, and the limits hold. ``CLIENTS=1000`` makes them as large as the page's."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from typing import Any
+
+import pytest
+from example_modules import example_module
+from recording import Run
+
+pytestmark = pytest.mark.edgeloop_only  # limits of the server, and its status
+
+CLIENTS = int(os.environ.get("CLIENTS", "200"))
+
+
+async def attacked(kind: str, limits: dict[str, Any], enough: Any) -> dict[str, Any]:
+    """Attack a server until ``enough(status, times)``; return its last status."""
+    module = example_module("slow_clients.py")
+    server = await module.ServerProcess.start(limits)
+    times: list[float | None] = []
+    tasks = [
+        asyncio.create_task(module.attack(kind, server.address, f"127.0.1.{1 + number % 100}", 0.05))
+        for number in range(CLIENTS)
+    ]
+    tasks.append(asyncio.create_task(module.honest(server.address, times)))
+    try:
+        while not (server.status and enough(server.status, times)):
+            await asyncio.sleep(0.05)
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        await server.end()
+    found: dict[str, Any] = server.status
+    return found
+
+
+def answered(times: list[float | None]) -> int:
+    return len([taken for taken in times if taken is not None])
+
+
+@pytest.mark.parametrize(
+    ("kind", "limits", "counted"),
+    [
+        ("silent", {"first_byte_timeout": 0.2}, "first_byte"),
+        ("slowloris", {"max_lifetime": 0.3}, "lifetime"),
+        ("slow-reader", {"write_timeout": 0.3}, "write"),
+        ("slow-reader", {"max_lifetime": 0.3}, "lifetime"),
+    ],
+)
+def test_slow_clients_are_ended_and_others_served(run: Run, kind: str, limits: dict[str, Any], counted: str) -> None:
+    def enough(status: dict[str, Any], times: list[float | None]) -> bool:
+        return status["timed_out"][counted] >= CLIENTS and answered(times) > 0
+
+    found = run(attacked(kind, {**limits, "max_connections": CLIENTS // 2}, enough))
+    assert found["high_mark"] <= CLIENTS // 2
+    assert [name for name, count in found["timed_out"].items() if count] == [counted]
+
+
+@pytest.mark.parametrize("kind", ["silent", "flood"])
+def test_one_address_has_no_more_than_its_share(run: Run, kind: str) -> None:
+    def enough(status: dict[str, Any], times: list[float | None]) -> bool:
+        return status["refused"] >= CLIENTS // 2 and answered(times) > 0
+
+    found = run(attacked(kind, {"max_connections_per_peer": 1}, enough))
+    assert found["high_mark"] <= 100 + 1  # a hundred addresses, and the honest client's
+
+
+def test_the_table_has_a_row_for_each_attack_and_server(run: Run, capsys: pytest.CaptureFixture[str]) -> None:
+    run(example_module("slow_clients.py").main(["silent"], 20, 0.5, 0.1))
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split(" | ")[:2] for line in lines[2:]] == [["| silent", "without"], ["| silent", "with"]]
+    assert {len(line.split(" | ")) for line in lines} == {10}
