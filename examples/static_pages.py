@@ -4,7 +4,7 @@
     curl -i http://127.0.0.1:8080/edges.md
     curl -r 0-99 http://127.0.0.1:8080/edges.md          # the first hundred bytes
 
-A file of up to 256 KiB is read, and leaves with its header in one system call. A larger one is sent by sendfile(2). Symbolic
+A file below 64 KiB is read, and leaves with its header in one system call. A larger one is sent by sendfile(2). Symbolic
 links below the directory are not followed, and names that begin with a dot are not served (but for .well-known).
 """
 
@@ -29,7 +29,7 @@ from urllib.parse import unquote_to_bytes
 import edgeloop
 
 MAX_HEAD = 8192  # bytes of a request line and its headers
-SENDFILE_FROM = 256 * 1024 + 1  # bytes; below, one read and one send are cheaper than a turn of the loop for sendfile
+SENDFILE_FROM = 64 * 1024  # bytes: below, one read and one write take less than sendfile and its task
 REQUESTS_PER_TURN = 16  # of one connection that sends many at once: then it is the turn of the others
 HEAD_SECONDS = 10.0  # in which a request that has begun must be whole
 LINGER_SECONDS = 2.0  # in which a client that was refused may go on sending, so that it reads why
@@ -49,7 +49,7 @@ PAGE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC  # NONBLOCK: a
 class Refusal(Exception):
     """Answer with this status instead of a page."""
 
-    def __init__(self, status: HTTPStatus, headers: str = "") -> None:
+    def __init__(self, status: int, headers: str = "") -> None:
         self.status = status
         self.headers = headers
 
@@ -67,9 +67,29 @@ def described(suffix: str, changed: int, size: int) -> tuple[bytes, bytes, bytes
 
 
 @lru_cache(16)
-def status_line_and_date(status: HTTPStatus, second: int) -> bytes:
+def status_line_and_date(status: int, second: int) -> bytes:
     date = email.utils.formatdate(second, usegmt=True)
-    return f"HTTP/1.1 {status.value} {status.phrase}\r\nDate: {date}\r\n".encode()
+    return f"HTTP/1.1 {status} {HTTPStatus(status).phrase}\r\nDate: {date}\r\n".encode()
+
+
+@lru_cache(1024)
+def named(target: bytes) -> tuple[bytes, list[bytes], str]:
+    """Return the path that a request asks for, the names on the way there, and the ending of the last. Raise Refusal."""
+    found = TARGET.fullmatch(target)
+    if found is None:
+        raise Refusal(400)
+    path: bytes = found[1]
+    names = path.split(b"/")[1:]
+    if b"%" in path:
+        if BAD_ESCAPE.search(path):
+            raise Refusal(400)
+        names = [unquote_to_bytes(name) for name in names]
+    if not names[-1]:
+        names[-1] = b"index.html"
+    for name in names:
+        if not name or b"/" in name or b"\0" in name or (name[:1] == b"." and name != b".well-known"):
+            raise Refusal(404)
+    return path, names, os.path.splitext(os.fsdecode(names[-1]))[1]
 
 
 class Site:
@@ -81,32 +101,23 @@ class Site:
     def close(self) -> None:
         os.close(self.root)
 
-    def open(self, path: bytes) -> tuple[int, os.stat_result, str]:
-        """Open the file for the path of a URL. Return its descriptor, what it is, and the ending of its name."""
-        names = path.split(b"/")[1:]
-        if b"%" in path:
-            if BAD_ESCAPE.search(path):
-                raise Refusal(HTTPStatus.BAD_REQUEST)
-            names = [unquote_to_bytes(name) for name in names]
-        if not names[-1]:
-            names[-1] = b"index.html"
-        for name in names:
-            if not name or b"/" in name or b"\0" in name or (name[:1] == b"." and name != b".well-known"):
-                raise Refusal(HTTPStatus.NOT_FOUND)
+    def open(self, target: bytes) -> tuple[int, os.stat_result, str]:
+        """Open the file that a request asks for. Return its descriptor, what it is, and the ending of its name."""
+        path, names, suffix = named(target)
         try:
             fd = self._walk(names)
         except OSError as exc:
             if exc.errno in (errno.EMFILE, errno.ENFILE):
-                raise Refusal(HTTPStatus.SERVICE_UNAVAILABLE, "Retry-After: 1\r\n") from None
-            raise Refusal(HTTPStatus.NOT_FOUND) from None
+                raise Refusal(503, "Retry-After: 1\r\n") from None
+            raise Refusal(404) from None
         found = os.fstat(fd)
         if not stat.S_ISREG(found.st_mode):
             os.close(fd)
             if stat.S_ISDIR(found.st_mode):
                 location = path.decode("latin-1")
-                raise Refusal(HTTPStatus.MOVED_PERMANENTLY, f"Location: {location}/\r\n")
-            raise Refusal(HTTPStatus.NOT_FOUND)
-        return fd, found, os.path.splitext(os.fsdecode(names[-1]))[1]
+                raise Refusal(301, f"Location: {location}/\r\n")
+            raise Refusal(404)
+        return fd, found, suffix
 
     def _walk(self, names: list[bytes]) -> int:
         # Each step is below the one before and follows no link, whatever somebody renames meanwhile.
@@ -130,6 +141,8 @@ class Pages(asyncio.Protocol):
         self.sendfile_from = sendfile_from
         self.loop = asyncio.get_running_loop()
         self.buffer = b""
+        self.fields = b""  # of the last request, and what they say
+        self.headers: dict[bytes, bytes] = {}
         self.keep = True  # the connection, after the answer under way
         self.refused = False  # what comes is read and forgotten
         self.full = False  # the client doesn't read what was written
@@ -193,24 +206,23 @@ class Pages(asyncio.Protocol):
             self.transport.pause_reading()
             self.loop.call_soon(self.answer_requests)
         elif len(self.buffer) >= MAX_HEAD:
-            self.refuse(Refusal(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE), ends=True)
+            self.refuse(Refusal(431), ends=True)
         else:
             self.transport.resume_reading()
             if self.buffer and self.timer is None:
                 # Not renewed by each byte, as that is what a slow loris sends.
-                late = Refusal(HTTPStatus.REQUEST_TIMEOUT)
+                late = Refusal(408)
                 self.timer = self.loop.call_later(HEAD_SECONDS, self.refuse, late, b"GET", True)
 
     def answer(self, head: bytes) -> None:
         request = HEAD.fullmatch(head)
         if request is None:
-            self.refuse(Refusal(HTTPStatus.BAD_REQUEST), ends=True)
+            self.refuse(Refusal(400), ends=True)
             return
         method, target, minor, fields = request.groups()
-        headers: dict[bytes, bytes] = {}
-        for name, value in HEADERS.findall(fields):
-            name = name.lower()
-            headers[name] = headers[name] + b"," + value if name in headers else value
+        if fields != self.fields:  # most clients send the same headers with each request
+            self.fields, self.headers = fields, parsed(fields)
+        headers = self.headers
         wanted = headers.get(b"connection", b"").lower()
         if b"close" in wanted or (minor == b"0" and b"keep-alive" not in wanted):
             self.keep = False
@@ -219,30 +231,29 @@ class Pages(asyncio.Protocol):
             body = b"transfer-encoding" in headers or headers.get(b"content-length", b"0") != b"0"
             if method not in (b"GET", b"HEAD"):
                 self.keep = self.keep and not body
-                raise Refusal(HTTPStatus.METHOD_NOT_ALLOWED, "Allow: GET, HEAD\r\n")
-            path = TARGET.fullmatch(target)
+                raise Refusal(405, "Allow: GET, HEAD\r\n")
             host = headers.get(b"host", b"," if minor == b"1" else b"")
-            if body or path is None or b"," in host:  # a comma: there were two
-                raise Refusal(HTTPStatus.BAD_REQUEST)
-            self.send_page(method, path[1], headers, minor)
+            if body or b"," in host:  # a comma: there were two
+                raise Refusal(400)
+            self.send_page(method, target, headers, minor)
         except Refusal as refusal:
-            self.refuse(refusal, method, ends=refusal.status is HTTPStatus.BAD_REQUEST)
+            self.refuse(refusal, method, ends=refusal.status == 400)
 
-    def send_page(self, method: bytes, path: bytes, headers: dict[bytes, bytes], minor: bytes) -> None:
-        fd, found, suffix = self.site.open(path)
+    def send_page(self, method: bytes, target: bytes, headers: dict[bytes, bytes], minor: bytes) -> None:
+        fd, found, suffix = self.site.open(target)
         try:
             size = found.st_size
             etag, modified, about = described(suffix, found.st_mtime_ns, size)
-            status, first, count = HTTPStatus.OK, 0, size
+            status, first, count = 200, 0, size
             if unchanged(headers, etag, modified, int(found.st_mtime)):
-                status, count = HTTPStatus.NOT_MODIFIED, 0
+                status, count = 304, 0
             elif b"range" in headers and method == b"GET" and headers.get(b"if-range", etag) in (etag, modified):
                 part = part_of(headers[b"range"], size)
                 if part is not None:
-                    status, (first, count) = HTTPStatus.PARTIAL_CONTENT, part
+                    status, (first, count) = 206, part
                     about += b"Content-Range: bytes %d-%d/%d\r\n" % (first, first + count - 1, size)
             head = status_line_and_date(status, int(time.time())) + about
-            if status is not HTTPStatus.NOT_MODIFIED:
+            if status != 304:
                 head += b"Content-Length: %d\r\n" % count
             if not self.keep:
                 head += b"Connection: close\r\n"
@@ -291,7 +302,7 @@ class Pages(asyncio.Protocol):
         """Answer with an error. ``ends``: what follows on this connection can't be understood."""
         status = refusal.status
         self.keep = self.keep and not ends
-        body = f"{status.value} {status.phrase}\n"
+        body = f"{status} {HTTPStatus(status).phrase}\n"
         head = (
             f"{refusal.headers}Content-Type: text/plain; charset=utf-8\r\nContent-Length: {len(body)}\r\n"
             + ("" if self.keep else "Connection: close\r\n")
@@ -311,6 +322,15 @@ class Pages(asyncio.Protocol):
         if self.timer is not None:
             self.timer.cancel()
         self.timer = self.loop.call_later(LINGER_SECONDS, self.transport.close)
+
+
+def parsed(fields: bytes) -> dict[bytes, bytes]:
+    """Return the headers that matter, their names in lower case. One that comes twice has both values."""
+    headers: dict[bytes, bytes] = {}
+    for name, value in HEADERS.findall(fields):
+        name = name.lower()
+        headers[name] = headers[name] + b"," + value if name in headers else value
+    return headers
 
 
 def unchanged(headers: dict[bytes, bytes], etag: bytes, modified: bytes, changed: int) -> bool:
@@ -340,7 +360,7 @@ def part_of(wanted: bytes, size: int) -> tuple[int, int] | None:
         if last and int(last) < first:
             return None
     if first >= end:
-        raise Refusal(HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE, f"Content-Range: bytes */{size}\r\n")
+        raise Refusal(416, f"Content-Range: bytes */{size}\r\n")
     return first, end - first
 
 
