@@ -3,6 +3,7 @@ cimport cython
 from edgeloop.kernel cimport calls, interpreter, sockets
 from edgeloop.core.reactor cimport Channel, Reactor
 from edgeloop.core.schedule cimport Scheduler
+from edgeloop.serving.deadlines cimport Deadlines
 from edgeloop.transports.stream cimport StreamTransport
 
 
@@ -22,6 +23,7 @@ cdef class Listener(Channel):
     cdef readonly Py_ssize_t high_mark
     cdef object _context
     cdef object _connect
+    cdef public Deadlines deadlines
     cdef SpareDescriptor _spare_descriptor
     cdef int _family
     cdef int _short_read

@@ -10,6 +10,9 @@ from typing import Any, Unpack
 
 from .. import stdlib
 from ..core.schedule import Scheduler
+from ..core.wheel import Wheel
+from . import deadlines
+from .deadlines import Deadlines
 from .limits import NO_LIMITS, Limits, ServerLimits
 from .listener import Connect, Listener, SpareDescriptor
 from .status import TIMED_OUT_KINDS, ServerStatus
@@ -45,8 +48,10 @@ class Server(asyncio.AbstractServer):
         unlink: Callable[[], None] | None = None,
         ssl_context: Any = None,
         limits: Limits = NO_LIMITS,
+        wheel: Callable[[], Wheel] | None = None,
     ) -> None:
         self._loop = loop
+        self._wheel = wheel
         self._sockets: list[socket.socket] | None = sockets
         self._protocol_factory = protocol_factory
         self._backlog = backlog
@@ -66,6 +71,7 @@ class Server(asyncio.AbstractServer):
         self._high_mark = 0
         self._refused = 0
         self._timed_out = dict.fromkeys(TIMED_OUT_KINDS, 0)
+        self._deadlines: Deadlines | None = None  # by _use_limits, once there was a timeout or a rate
         self._waiters: list[asyncio.Future[None]] | None = []  # None once FINISHED, as asyncio's
         self._state = IDLE
         self._serving_forever: asyncio.Future[None] | None = None
@@ -121,6 +127,17 @@ class Server(asyncio.AbstractServer):
         The arguments are those of ``create_server``. Raises TypeError and ValueError, which name the argument.
         """
         self._limits = self._limits.changed(limits, "set_limits")
+        self._use_limits()
+
+    def _use_limits(self) -> None:
+        wanted = deadlines.concern(self._limits)
+        if self._deadlines is None:
+            if not wanted or self._wheel is None:
+                return
+            self._deadlines = Deadlines(self._loop, self._wheel(), self)
+        self._deadlines.set_limits(self._limits, self._connections)
+        for listener in self._listeners:
+            listener.deadlines = self._deadlines if wanted else None
 
     def status(self) -> ServerStatus:
         """Return the counts of connections: docs/serving.md. Ask as often as you like; a closed server may be asked too."""
@@ -151,6 +168,7 @@ class Server(asyncio.AbstractServer):
                 self._listeners.append(
                     Listener(self._loop, sock, self._protocol_factory, self, self._spare_descriptor, self._connect)
                 )
+            self._use_limits()
         except BaseException:
             self._stop_listening()  # all or none, and it can be tried again
             raise
