@@ -74,7 +74,11 @@ async def serve(limits: dict[str, Any]) -> None:
     stop = asyncio.Event()
     loop.add_signal_handler(signal.SIGTERM, stop.set)
     loop.set_exception_handler(lambda loop, context: None)  # it would report each want of a descriptor
-    server = await loop.create_server(Blocks, "127.0.0.1", 0, backlog=1024, **limits)
+    # A connection has the listener's buffer. Without a bound the kernel takes a megabyte from who doesn't read, and what
+    # the kernel has taken has left, for write_timeout.
+    listener = socket.create_server(("127.0.0.1", 0))
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 32_768)
+    server = await loop.create_server(Blocks, sock=listener, backlog=1024, **limits)
     print(json.dumps(server.sockets[0].getsockname()), flush=True)
     while not stop.is_set():
         print(json.dumps(dataclasses.asdict(server.status())), flush=True)

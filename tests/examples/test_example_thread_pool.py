@@ -151,12 +151,12 @@ def test_a_client_that_has_closed_its_sending_half_is_answered(server: ExamplePr
         assert lines == [checksum(b"done"), checksum(b"a" * 1000), checksum(b"b" * 1000)]
 
 
-@pytest.mark.parametrize("name", ["../files/a", "/etc/passwd", "..", "", ".hidden", "a/../b", "a\0b", "ü"])
-def test_what_is_no_name_is_refused(server: ExampleProcess, name: str) -> None:
+def test_what_is_no_name_is_refused(server: ExampleProcess) -> None:
     with clients(server, 1) as (one,):
-        one.ask(name, "a")
-        assert one.answer().startswith("error: ")
-        assert one.answer() == checksum(b"a" * 1000)
+        for name in ("../files/a", "/etc/passwd", "..", "", ".hidden", "a/../b", "a\0b", "\u00fc"):
+            one.ask(name, "a")
+            assert one.answer().startswith("error: "), name
+            assert one.answer() == checksum(b"a" * 1000)
 
 
 def test_a_line_that_is_too_long_ends_the_connection(server: ExampleProcess) -> None:
