@@ -80,6 +80,11 @@ def free_port() -> int:
     return port
 
 
+def first(nice: int) -> list[str]:
+    """What stands before a command that is to run with this niceness."""
+    return ["nice", "-n", str(nice)] if nice else []
+
+
 def command(name: str, port: int, root: Path, folder: Path) -> list[str]:
     """Return what starts the server. Raises UnavailableError."""
     if name.startswith("nginx"):
@@ -100,10 +105,10 @@ def command(name: str, port: int, root: Path, folder: Path) -> list[str]:
 
 
 @contextlib.contextmanager
-def server(name: str, core: int, root: Path, folder: Path) -> Iterator[tuple[int, int]]:
+def server(name: str, core: int, nice: int, root: Path, folder: Path) -> Iterator[tuple[int, int]]:
     """The server's process on that core; the process's number and the port. Raises UnavailableError."""
     port = free_port()
-    arguments = command(name, port, root, folder)
+    arguments = first(nice) + command(name, port, root, folder)
     with pinned(core):
         process = subprocess.Popen(
             arguments,
@@ -127,14 +132,14 @@ def server(name: str, core: int, root: Path, folder: Path) -> Iterator[tuple[int
         process.wait()
 
 
-def round_of(name: str, size: int, seconds: float, connections: int, root: Path, folder: Path) -> tuple[float, float]:
+def round_of(name: str, seconds: float, connections: int, nice: int, root: Path, folder: Path) -> tuple[float, float]:
     """Return pages a second, and microseconds of CPU time for one."""
     cores = choose_cores()
-    with server(name, cores.server, root, folder) as (pid, port):
+    with server(name, cores.server, nice, root, folder) as (pid, port):
         url = f"http://127.0.0.1:{port}/page.html"
-        load(url, 0.2, connections, cores.load)
+        load(url, 1, connections, nice, cores.load)
         before = cpu_seconds(pid)
-        text = load(url, seconds, connections, cores.load)
+        text = load(url, seconds, connections, nice, cores.load)
         used = cpu_seconds(pid) - before
     counted = re.search(r"(\d+) requests in ([\d.]+)(m?)s, ([\d.]+)(\w+) read", text)
     if counted is None or "Non-2xx" in text or "Socket errors" in text:
@@ -145,18 +150,18 @@ def round_of(name: str, size: int, seconds: float, connections: int, root: Path,
     return float(rate[1]), used / pages * 1e6
 
 
-def load(url: str, seconds: float, connections: int, core: int) -> str:
+def load(url: str, seconds: float, connections: int, nice: int, core: int) -> str:
     # wrk takes whole seconds only.
     with pinned(core):
         return subprocess.run(
-            ["wrk", "-t1", f"-c{connections}", f"-d{max(1, round(seconds))}s", url],
+            [*first(nice), "wrk", "-t1", f"-c{connections}", f"-d{max(1, round(seconds))}s", url],
             check=True,
             capture_output=True,
             text=True,
         ).stdout
 
 
-def measured(names: list[str], size: int, rounds: int, seconds: float, connections: int) -> dict[str, Any]:
+def measured(names: list[str], size: int, rounds: int, seconds: float, connections: int, nice: int) -> dict[str, Any]:
     """Return the rounds of each server, as (pages a second, CPU us per page)."""
     found: dict[str, list[tuple[float, float]]] = {}
     with tempfile.TemporaryDirectory(prefix="edgeloop-pages-") as temporary:
@@ -167,7 +172,7 @@ def measured(names: list[str], size: int, rounds: int, seconds: float, connectio
         for number in range(rounds):
             for name in names[number % len(names) :] + names[: number % len(names)]:
                 try:
-                    figures = round_of(name, size, seconds, connections, root, folder)
+                    figures = round_of(name, seconds, connections, nice, root, folder)
                 except UnavailableError as error:
                     if not number:
                         print(f"{name}: left out: {error}", file=sys.stderr)
@@ -198,6 +203,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5, help="default: %(default)s")
     parser.add_argument("--seconds", type=float, default=2.0, help="of a round, whole ones (default: %(default)s)")
     parser.add_argument("--connections", type=int, default=64, help="default: %(default)s")
+    parser.add_argument("--nice", type=int, default=0, help="of server and load, -20 to 19 (default: %(default)s)")
     parser.add_argument("--json", action="store_true", help="print the rounds instead of the table")
     parser.add_argument("--aiohttp", type=json.loads, help=argparse.SUPPRESS)  # the process of aiohttp's server
     arguments = parser.parse_args()
@@ -209,7 +215,7 @@ def main() -> None:
     names = re.split(r"; *", arguments.servers) if arguments.servers else list(SERVERS)
     for size in map(int, arguments.sizes.split(",")):
         before = os.getloadavg()[0]
-        found = measured(names, size, arguments.rounds, arguments.seconds, arguments.connections)
+        found = measured(names, size, arguments.rounds, arguments.seconds, arguments.connections, arguments.nice)
         if arguments.json:
             print(json.dumps({"size": size, "servers": found}), flush=True)
             continue

@@ -39,8 +39,13 @@ LIMITS: dict[str, Any] = {
     "write_timeout": 2.0,
     "max_lifetime": 5.0,  # no honest conversation with this server takes longer
 }
+SETS: dict[str, dict[str, Any]] = {
+    "none": {},
+    "all but per peer": {name: value for name, value in LIMITS.items() if name != "max_connections_per_peer"},
+    "all": LIMITS,
+}
 PAGE, LARGE_PAGE = 1000, 1 << 18  # bytes that honest clients and slow readers ask for
-PATIENCE = 2.0  # seconds that the honest client waits for its page
+PATIENCE = 5.0  # seconds that the honest client waits for its page
 
 
 # The server
@@ -175,31 +180,40 @@ async def flood(sock: socket.socket, pause: float) -> None:
 ATTACK = {"silent": silent, "slowloris": slowloris, "slow-reader": slow_reader, "flood": flood}
 
 
-async def honest(server: tuple[str, int], times: list[float | None]) -> None:
-    """Ask for a page now and then. ``times`` gets the seconds until it was there, or None."""
+def ask(address: tuple[str, int]) -> None:
+    """In a process of its own: ask for a page now and then, and print the seconds until it was there, or null."""
     while True:
         began = time.perf_counter()
-        writer = None
         try:
-            async with asyncio.timeout(PATIENCE):
-                reader, writer = await asyncio.open_connection(*server, local_addr=("127.0.0.1", 0))
-                writer.write(b"%d\n" % PAGE)
-                await reader.readexactly(PAGE)
-            times.append(time.perf_counter() - began)
-        except (OSError, EOFError):  # also the TimeoutError
-            times.append(None)
-        finally:
-            if writer is not None:
-                writer.close()
-        await asyncio.sleep(0.2)
+            with socket.create_connection(address, PATIENCE, source_address=("127.0.0.1", 0)) as sock:
+                sock.sendall(b"%d\n" % PAGE)
+                answered = len(sock.makefile("rb").read(PAGE)) == PAGE
+        except OSError:
+            answered = False
+        print(json.dumps(time.perf_counter() - began if answered else None), flush=True)
+        time.sleep(0.2)
+
+
+async def honest(server: tuple[str, int], times: list[float | None]) -> None:
+    """Have that process ask until this task is cancelled. ``times`` gets what it prints."""
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, __file__, "--ask", json.dumps(server), stdout=asyncio.subprocess.PIPE
+    )
+    try:
+        assert process.stdout is not None
+        while line := await process.stdout.readline():
+            times.append(json.loads(line))
+    finally:
+        process.kill()
+        await process.wait()
 
 
 # What comes of it
 
 
-async def measured(kind: str, limits: dict[str, Any], clients: int, seconds: float, pause: float) -> dict[str, Any]:
+async def measured(kind: str, limits: str, clients: int, seconds: float, pause: float) -> dict[str, Any]:
     """Let the clients attack a server with these limits for some time. Return what the honest one saw, and the server."""
-    server = await ServerProcess.start(limits)
+    server = await ServerProcess.start(SETS[limits])
     times: list[float | None] = []
     tasks = [
         asyncio.create_task(attack(kind, server.address, f"127.0.1.{1 + number % 100}", pause))
@@ -215,7 +229,7 @@ async def measured(kind: str, limits: dict[str, Any], clients: int, seconds: flo
     answered = [taken for taken in times if taken is not None]
     return {
         "attack": kind,
-        "limits": bool(limits),
+        "limits": limits,
         "asked": len(times),
         "answered": len(answered),
         "median_ms": statistics.median(answered) * 1000 if answered else None,
@@ -234,7 +248,7 @@ def row(found: dict[str, Any]) -> str:
     ended = [f"{count:,} {kind.replace('_', ' ')}" for kind, count in status["timed_out"].items() if count]
     cells = [
         found["attack"],
-        "with" if found["limits"] else "without",
+        found["limits"],
         f"{found['answered']} of {found['asked']}",
         milliseconds("median_ms"),
         milliseconds("worst_ms"),
@@ -261,7 +275,7 @@ async def main(attacks: list[str], clients: int, seconds: float, pause: float) -
     )
     print(f"| {' | '.join(columns)} | timed out |\n| --- | --- |{' ---: |' * 7} --- |", flush=True)
     for kind in attacks:
-        for limits in ({}, LIMITS):
+        for limits in SETS:
             print(row(await measured(kind, limits, clients, seconds, pause)), flush=True)
 
 
@@ -272,8 +286,13 @@ if __name__ == "__main__":
     parser.add_argument("--seconds", type=float, default=10.0, help="for each row (default: %(default)s)")
     parser.add_argument("--pause", type=float, default=1.0, help="seconds between two bytes (default: %(default)s)")
     parser.add_argument("--serve", type=json.loads, help=argparse.SUPPRESS)  # the server's process, and its limits
+    parser.add_argument(
+        "--ask", type=json.loads, help=argparse.SUPPRESS
+    )  # the honest client's process, and the address
     arguments = parser.parse_args()
-    if arguments.serve is not None:
+    if arguments.ask is not None:
+        ask(tuple(arguments.ask))
+    elif arguments.serve is not None:
         resource.setrlimit(resource.RLIMIT_NOFILE, (DESCRIPTORS, DESCRIPTORS))
         edgeloop.run(serve(arguments.serve))
     else:

@@ -71,5 +71,6 @@ def test_one_address_has_no_more_than_its_share(run: Run, kind: str) -> None:
 def test_the_table_has_a_row_for_each_attack_and_server(run: Run, capsys: pytest.CaptureFixture[str]) -> None:
     run(example_module("slow_clients.py").main(["silent"], 20, 0.5, 0.1))
     lines = capsys.readouterr().out.splitlines()
-    assert [line.split(" | ")[:2] for line in lines[2:]] == [["| silent", "without"], ["| silent", "with"]]
-    assert {len(line.split(" | ")) for line in lines} == {10}
+    cells = [line.strip("| ").split(" | ") for line in lines]
+    assert [row[:2] for row in cells[2:]] == [["silent", limits] for limits in ("none", "all but per peer", "all")]
+    assert {len(row) for row in cells} == {10}
