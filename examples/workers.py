@@ -28,7 +28,7 @@ BACKLOG = 1024  # connections that wait in one socket
 FIRST_DELAY, LONGEST_DELAY = 0.1, 10.0  # seconds until a worker that has died is replaced: twice as long each time
 HEALTHY = 10.0  # seconds after which a worker's death begins that series again
 READY = 30.0  # seconds that a new worker has to come up; else the old one goes on
-GRACE = 10.0  # seconds that a worker's requests have when it ends
+GRACE = 30.0  # seconds that a worker's connections have when it ends
 MAX_HEAD = 8192  # bytes of a request
 
 

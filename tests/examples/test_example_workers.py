@@ -13,11 +13,12 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from example_process import EXAMPLES, ExampleProcess, eventually, example, example_of_a_test
+from example_process import EXAMPLES, ExampleProcess, eventually, example, example_of_a_module, example_of_a_test
 
 pytestmark = pytest.mark.edgeloop_only  # Server.drain
 
-server = example_of_a_test("workers.py", "--workers", "2")
+server = example_of_a_module("workers.py", "--workers", "2")
+own = example_of_a_test("workers.py", "--workers", "2")
 
 
 def ask(server: ExampleProcess, path: str = "/") -> int:
@@ -67,6 +68,7 @@ class Load:
                 connection.close()
             if not kept:
                 connection.close()
+            self.ending.wait(0.002)  # the workers' CPU time is for those that start, too
         connection.close()
 
     def end(self) -> None:
@@ -113,19 +115,20 @@ def test_a_rolling_restart_under_load_fails_no_request(server: ExampleProcess) -
     assert set(clients.answers) == former | followers
 
 
-def test_a_stop_answers_what_is_under_way(server: ExampleProcess) -> None:
+def test_a_stop_answers_what_is_under_way(own: ExampleProcess) -> None:
     answers: list[int] = []
-    threads = [threading.Thread(target=lambda: answers.append(ask(server, "/slow"))) for _ in range(20)]
+    threads = [threading.Thread(target=lambda: answers.append(ask(own, "/slow"))) for _ in range(20)]
     for thread in threads:
         thread.start()
-    assert eventually(lambda: established(server.port) == 20)
-    server.process.send_signal(signal.SIGTERM)
+    # On a busy machine the first may be answered before the last has connected.
+    assert eventually(lambda: established(own.port) + len(answers) >= 20)
+    own.process.send_signal(signal.SIGTERM)
     for thread in threads:
         thread.join()
     assert len(answers) == 20
-    assert server.process.wait(30) == 0
+    assert own.process.wait(30) == 0
     with pytest.raises(ConnectionRefusedError):
-        socket.create_connection((server.host, server.port))
+        socket.create_connection((own.host, own.port))
 
 
 def established(port: int) -> int:
@@ -137,7 +140,7 @@ def established(port: int) -> int:
 def test_workers_end_when_their_parent_is_killed(request: pytest.FixtureRequest, tmp_path: Path) -> None:
     with (
         pytest.raises(AssertionError, match="ended with -9"),
-        example(request.config, tmp_path, "workers.py") as server,
+        example(request.config, tmp_path, "workers.py", "--workers", "1") as server,
     ):
         ask(server)
         children = workers(server)
@@ -148,18 +151,18 @@ def test_workers_end_when_their_parent_is_killed(request: pytest.FixtureRequest,
 def test_a_new_version_that_does_not_start_leaves_the_old_one(request: pytest.FixtureRequest, tmp_path: Path) -> None:
     program = tmp_path / "workers.py"
     program.write_text((EXAMPLES / "workers.py").read_text())
-    with example(request.config, tmp_path, str(program), "--workers", "2") as server:
+    with example(request.config, tmp_path, str(program), "--workers", "1") as server:
         ask(server)
         before = workers(server)
-        program.write_text("import sys\nsys.exit(3)\n")
+        program.write_text("import pathlib, sys\npathlib.Path(__file__).with_name('tried').touch()\nsys.exit(3)\n")
         server.process.send_signal(signal.SIGHUP)
-        assert eventually(lambda: bool(workers(server) - before))  # the new one, while it fails
+        assert eventually((tmp_path / "tried").exists)
         assert eventually(lambda: workers(server) == before)
         assert ask(server) in before
         # And when it starts again, it is taken.
         program.write_text((EXAMPLES / "workers.py").read_text())
         server.process.send_signal(signal.SIGHUP)
-        assert eventually(lambda: len(workers(server)) == 2 and not workers(server) & before)
+        assert eventually(lambda: len(workers(server)) == 1 and not workers(server) & before)
 
 
 def test_the_unit_names_what_there_is() -> None:
