@@ -4,15 +4,23 @@ from __future__ import annotations
 
 import asyncio
 import os
+from pathlib import Path
 from typing import Any
 
 import pytest
 from example_modules import example_module
+from example_process import environment
 from recording import Run
 
 pytestmark = pytest.mark.edgeloop_only  # limits of the server, and its status
 
 CLIENTS = int(os.environ.get("CLIENTS", "200"))
+
+
+@pytest.fixture(autouse=True)
+def same_edgeloop(pytestconfig: pytest.Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The server's process imports the edgeloop that these tests import."""
+    monkeypatch.setenv("PYTHONPATH", environment(pytestconfig, tmp_path)["PYTHONPATH"])
 
 
 async def attacked(kind: str, limits: dict[str, Any], enough: Any) -> dict[str, Any]:

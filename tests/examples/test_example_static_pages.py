@@ -36,7 +36,7 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (found / "a name.css").write_bytes(b"p{}")
     (found / "index.html").write_bytes(b"start")
     (found / "below" / "index.html").write_bytes(b"below")
-    (found / "below" / "deeper" / "page.js").write_bytes(b"1")
+    (found / "below" / "deeper" / "page.json").write_bytes(b"1")
     os.utime(found / "page.html", (CHANGED, CHANGED))
     return found
 
@@ -77,7 +77,7 @@ def test_curl_gets_pages_and_their_kinds(pages: ExampleProcess) -> None:
         ("/page.html?query", b"text/html; charset=utf-8", PAGE),
         ("/", b"text/html; charset=utf-8", b"start"),
         ("/below/", b"text/html; charset=utf-8", b"below"),
-        ("/below/deeper/page.js", b"text/javascript; charset=utf-8", b"1"),
+        ("/below/deeper/page.json", b"application/json", b"1"),
         ("/large.bin", b"application/octet-stream", LARGE),
         ("/empty.txt", b"text/plain; charset=utf-8", b""),
     ):
