@@ -24,7 +24,6 @@ cdef class Ring:
     cdef double next_at
     cdef Py_ssize_t left
     cdef bint turning
-    @cython.locals(last=Member)
     cpdef add(self, Member member)
     @cython.locals(last=Member)
     cpdef remove(self, Member member)

@@ -66,7 +66,8 @@ class _Sending:
     def step(self, limit: int = MAX_AT_ONCE) -> bool:
         """Send one piece of at most ``limit`` bytes. Return True if it was the last.
 
-        Raise BlockingIOError if the socket takes nothing now, OSError (EBADF) if the socket is closed, ValueError, as the file's own methods, if the file is.
+        Raise BlockingIOError if the socket takes nothing now, OSError (EBADF) if it is closed, ValueError, as the file's own
+        methods, if the file is.
         """
         size = limit if self._left is None else min(self._left - self.sent, limit)
         file_fd = self._file.fileno()

@@ -40,7 +40,7 @@ cdef class StreamTransport(WriteHalf):
     cpdef use_family(self, int family, int short_read)
     cdef _use_socket(self, sock)
     cdef on_ready(self)
-    @cython.locals(fd=int, more=bint)
+    @cython.locals(fd=int, more=bint, size=Py_ssize_t)
     cdef _read(self)
     @cython.locals(count=Py_ssize_t)
     cdef _read_some(self, int fd, Py_ssize_t limit)

@@ -188,11 +188,12 @@ class StreamTransport(WriteHalf):
         if not data:
             interpreter.call_one(self._context, _END_OF_STREAM, self)
             return
-        self.bytes_received += len(data)
+        size = len(data)
+        self.bytes_received += size
         if self._rates is not None:
-            self._rates.has_read(len(data))
-        self._large_read = len(data) >= LARGE_READ
-        if self.hangup or more or len(data) == calls.READ_SIZE:
+            self._rates.has_read(size)
+        self._large_read = size >= LARGE_READ
+        if self.hangup or more or size == calls.READ_SIZE:
             self._read_on()
         else:
             self.readable = False

@@ -46,12 +46,12 @@ def play(main: Coroutine[Any, Any, None], loop_factory: Callable[[], asyncio.Abs
         signal.signal(signal.SIGALRM, former)
 
 
-async def pass_time(seconds: float) -> None:
+async def pass_time(seconds: float, step: float = STEP) -> None:
     """Move the clock, and let the loop do what is due after each step."""
     loop: Any = asyncio.get_running_loop()
     end = loop.moment + seconds
     while loop.moment < end:
-        loop.moment = min(loop.moment + STEP, end)
+        loop.moment = min(loop.moment + step, end)
         await turns(TURNS)
 
 
