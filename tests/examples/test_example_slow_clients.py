@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import ast
 import asyncio
 import os
+import re
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 from example_modules import example_module
-from example_process import environment
+from example_process import EXAMPLES, environment
 from recording import Run
+from repository import ROOT
 
 pytestmark = pytest.mark.edgeloop_only  # limits of the server, and its status
 
@@ -74,9 +79,22 @@ def test_one_address_has_no_more_than_its_share(run: Run) -> None:
     assert found["high_mark"] <= 100 + 1  # a hundred addresses, and the honest client's
 
 
-def test_the_table_has_a_row_for_each_attack_and_server(run: Run, capsys: pytest.CaptureFixture[str]) -> None:
-    run(example_module("slow_clients.py").main(["silent"], 20, 0.3, 0.1))
-    lines = capsys.readouterr().out.splitlines()
-    cells = [line.strip("| ").split(" | ") for line in lines]
-    assert [row[:2] for row in cells[2:]] == [["silent", limits] for limits in ("none", "all but per peer", "all")]
-    assert {len(row) for row in cells} == {10}
+def test_the_table_is_that_of_the_page() -> None:
+    options = ("--attack", "silent", "--clients", "20", "--seconds", "0.3", "--pause", "0.1")
+    done = subprocess.run(
+        [sys.executable, str(EXAMPLES / "slow_clients.py"), *options],
+        check=True,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    head, line, *rows = done.stdout.splitlines()
+    page = (ROOT / "docs" / "serving-attacks.md").read_text()
+    assert f"{head}\n{line}\n" in page
+    cells = [row.strip("| ").split(" | ") for row in rows]
+    assert [row[:2] for row in cells] == [["silent", limits] for limits in ("none", "all but per peer", "all")]
+    module = example_module("slow_clients.py")
+    shown = {row.split(" | ")[0] for row in page.splitlines() if row.startswith("| ")}
+    assert shown == {"| attack", "| ---"} | {f"| {kind}" for kind in module.ATTACK}
+    (limits,) = re.findall(r"^```python\n(.*?)^```$", page, re.DOTALL | re.MULTILINE)
+    assert ast.literal_eval(limits) == module.LIMITS
