@@ -51,7 +51,8 @@ class Server(asyncio.AbstractServer):
         self._protocol_factory = protocol_factory
         self._backlog = backlog
         self._spare_descriptor = spare_descriptor
-        self._connect = connect
+        self._connect_at_once = connect  # without the header of a proxy
+        self._connect = connect  # by _update_connect
         self._unlink = unlink
         self._ssl_context = ssl_context  # asyncio's name: websockets looks here for the scheme it serves
         self._limits = limits  # by set_limits
@@ -69,9 +70,21 @@ class Server(asyncio.AbstractServer):
         self._waiters: list[asyncio.Future[None]] | None = []  # None once FINISHED, as asyncio's
         self._state = IDLE
         self._serving_forever: asyncio.Future[None] | None = None
+        self._update_connect()
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} sockets={self.sockets!r}>"
+
+    def _update_connect(self) -> None:
+        trusted = self._limits.proxy_protocol
+        if trusted is None:
+            self._connect = self._connect_at_once
+        else:
+            from .proxy_protocol import TrustedPeers, connect_after_header
+
+            self._connect = connect_after_header(TrustedPeers(trusted), self._loop, self._connect_at_once)
+        for listener in self._listeners:
+            listener.use_connect(self._connect)
 
     # Connections come and go
 
@@ -121,6 +134,7 @@ class Server(asyncio.AbstractServer):
         The arguments are those of ``create_server``. Raises TypeError and ValueError, which name the argument.
         """
         self._limits = self._limits.changed(limits, "set_limits")
+        self._update_connect()
 
     def status(self) -> ServerStatus:
         """Return the counts of connections: docs/serving.md. Ask as often as you like; a closed server may be asked too."""
