@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import gc
 import random
 import re
 import socket
@@ -147,6 +149,37 @@ def test_plain_calls_are_as_before_after_one_that_coalesces() -> None:
         with plain_socket() as plain:
             sock.sendto(b"three", plain.getsockname())
             assert datagrams.recv_datagrams(plain.fileno(), plain.family, plain) == [b"three", sock.getsockname()]
+
+
+@needs_offload
+def test_a_collection_that_receives_while_addresses_are_made_takes_its_own() -> None:
+    """Python 3.11 collects garbage where an object is made, in the middle of a call; its destructors may receive too."""
+    with plain_socket() as peer, plain_socket() as other, contextlib.ExitStack() as stack:
+        address, place = roomy(peer), roomy(other)
+        assert datagrams.coalesce(peer) and datagrams.coalesce(other)
+        senders = [stack.enter_context(plain_socket()) for _ in range(40)]
+        for at, sock in enumerate(senders):
+            assert send(sock, [(b"%d one" % at, address), (b"%d two" % at, address)]) == (2, None)
+        inner: list[Any] = []
+
+        def collected(phase: str, info: dict[str, int]) -> None:
+            if phase == "stop":
+                inner.append(recv(other)[0])
+
+        for _ in range(3):
+            send(senders[0], [(b"a", place), (b"b", place)])
+        threshold = gc.get_threshold()
+        gc.callbacks.append(collected)
+        gc.set_threshold(1, 1000, 1000)
+        try:
+            arrived, _ = recv(peer)
+        finally:
+            gc.set_threshold(*threshold)
+            gc.callbacks.remove(collected)
+        assert arrived[::2] == [b"%d %s" % (at, word) for at in range(40) for word in (b"one", b"two")]
+        assert arrived[1::4] == [sock.getsockname() for sock in senders]
+        rest = recv(other)[0]
+        assert b"".join(data for found in [*inner, rest] for data in found[::2]) == b"ababab"
 
 
 def test_an_error_of_one_datagram_is_its_own() -> None:
