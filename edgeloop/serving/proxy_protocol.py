@@ -232,21 +232,22 @@ class TrustedPeers:
 # The connection
 
 
-def connect_after_header(trusted: TrustedPeers, loop: Scheduler, connect: Connect | None) -> Connect:
-    """Return a ``connect`` of Listener: the protocol of a trusted peer is connected when its header is there.
+def connect_after_header(trusted: TrustedPeers, server: Any, connect: Connect | None) -> Connect:
+    """Return a ``connect`` of the Server's listeners: the protocol of a trusted peer is connected when its header is there.
 
     ``connect`` is what makes the transport without that, None for a StreamTransport.
     """
+    loop: Scheduler = server._loop
 
     def connect_any(
-        peername: Any, protocol: asyncio.BaseProtocol, context: contextvars.Context, server: Any
+        peername: Any, protocol: asyncio.BaseProtocol, context: contextvars.Context, counts: Any
     ) -> StreamTransport:
         if connect is None:
-            transport = StreamTransport(loop, -1, None, protocol, context, peername, server)
+            transport = StreamTransport(loop, -1, None, protocol, context, peername, counts)
         else:
-            transport = connect(peername, protocol, context, server)
+            transport = connect(peername, protocol, context, counts)
         if trusted.include(peername):
-            HeaderReader(loop, transport, None if connect is None else server)
+            HeaderReader(loop, transport, server if counts is server else None)
         return transport
 
     return connect_any
@@ -256,9 +257,8 @@ class HeaderReader(asyncio.BufferedProtocol):
     """The protocol of a connection until its header is complete; then the one that the transport had before.
 
     Exactly the header is read. What follows it stays in the kernel, and reaches the protocol as if it came first: paused,
-    into a buffer of its own, through TLS. So the kernel is asked first what there is (MSG_PEEK). ``server`` is that of a TLS
-    connection, else None: until the handshake begins the lower transport is what ``close_clients`` closes. For the loop's
-    thread alone.
+    into a buffer of its own, through TLS. So the kernel is asked first what there is (MSG_PEEK). ``server`` is the Server whose
+    client this is to become, None if it is to be refused. For the loop's thread alone.
     """
 
     def __init__(self, loop: Scheduler, transport: StreamTransport, server: Any) -> None:
@@ -272,7 +272,7 @@ class HeaderReader(asyncio.BufferedProtocol):
         self._timer: asyncio.TimerHandle | None = None
         transport.set_protocol(self)
         if server is not None:
-            server._attach_tls(transport)
+            server._begins_with_header(transport)
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._sock = self._transport.open_socket()
@@ -354,4 +354,4 @@ class HeaderReader(asyncio.BufferedProtocol):
         if timer is not None:
             timer.cancel()
         if server is not None:
-            server._detach_tls(self._transport)
+            server._ended_header(self._transport)

@@ -82,7 +82,7 @@ class Server(asyncio.AbstractServer):
         else:
             from .proxy_protocol import TrustedPeers, connect_after_header
 
-            self._connect = connect_after_header(TrustedPeers(trusted), self._loop, self._connect_at_once)
+            self._connect = connect_after_header(TrustedPeers(trusted), self, self._connect_at_once)
         for listener in self._listeners:
             listener.use_connect(self._connect)
 
@@ -106,6 +106,14 @@ class Server(asyncio.AbstractServer):
         # A connection has ended, after ``_minds_ends`` was set.
         if not self._connections and self._state == CLOSED:
             self._finish()
+
+    def _begins_with_header(self, transport: Any) -> None:
+        # Of a proxy. Until the TLS transport attaches itself, it is the one below that ``close_clients`` closes.
+        self._clients.add(transport)
+
+    def _ended_header(self, transport: Any) -> None:
+        if self._clients is not self._connections:
+            self._clients.discard(transport)
 
     def _count_timeout(self, kind: str) -> None:
         # A deadline ends a connection: "idle", "first_byte", "write", "lifetime".
