@@ -257,7 +257,7 @@ class HeaderReader(asyncio.BufferedProtocol):
     """The protocol of a connection until its header is complete; then the one that the transport had before.
 
     Exactly the header is read. What follows it stays in the kernel, and reaches the protocol as if it came first: paused,
-    into a buffer of its own, through TLS. So the kernel is asked first what there is (MSG_PEEK). ``server`` is the Server whose
+    into a buffer of its own, through TLS. So the kernel is asked first what there is (MSG_PEEK). ``server`` is that whose
     client this is to become, None if it is to be refused. For the loop's thread alone.
     """
 
