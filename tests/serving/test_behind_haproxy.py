@@ -88,3 +88,23 @@ async def test_the_client_of_the_proxy_is_the_peer(option: str, secure: bool, tm
         finally:
             process.kill()
             process.communicate()
+
+
+async def test_a_health_check_of_the_proxy_is_its_own(tmp_path: Path, free_port: int) -> None:
+    async with served(Recorder, ["127.0.0.1"]) as server:
+        option = "send-proxy-v2 check check-send-proxy inter 20ms"
+        (tmp_path / "haproxy.cfg").write_text(
+            CONFIGURATION.format(front=f"127.0.0.1:{free_port}", back=f"127.0.0.1:{server.address[1]}", option=option)
+        )
+        process = subprocess.Popen(
+            ["haproxy", "-db", "-f", str(tmp_path / "haproxy.cfg")], stdout=subprocess.PIPE, stderr=subprocess.PIPE
+        )
+        try:
+            await until(lambda: process.poll() is not None or any(protocol.calls for protocol in server.made))
+            assert process.poll() is None, process.communicate()
+            checked = next(protocol for protocol in server.made if protocol.calls)
+            assert checked.transport.get_extra_info("proxy_protocol").local
+            assert names(checked)[0][0] == "127.0.0.1"
+        finally:
+            process.kill()
+            process.communicate()

@@ -357,3 +357,33 @@ async def test_whom_to_trust_is_checked_when_the_server_is_made() -> None:
             loop.set_server_limits(proxy_protocol=[wrong])
     with pytest.raises(TypeError, match="proxy_protocol"):
         await loop.create_server(Echo, "127.0.0.1", 0, proxy_protocol="127.0.0.1")
+
+
+@pytest.mark.parametrize("way", ["environment", "loop"])
+def test_frameworks_that_pass_nothing_on_are_asked_otherwise(
+    way: str, monkeypatch: pytest.MonkeyPatch, loop: Any
+) -> None:
+    if way == "environment":
+        monkeypatch.setenv("EDGELOOP_PROXY_PROTOCOL", "127.0.0.1, 10.0.0.0/8")
+    else:
+        loop.set_server_limits(proxy_protocol=["127.0.0.1"])
+
+    async def main() -> None:
+        connected = asyncio.get_running_loop().create_future()
+
+        class Told(asyncio.Protocol):
+            def connection_made(self, transport: asyncio.BaseTransport) -> None:
+                connected.set_result(transport.get_extra_info("peername"))
+
+        server = await loop.create_server(Told, "127.0.0.1", 0)
+        with socket.create_connection(server.sockets[0].getsockname()) as client:
+            client.send(V1)
+            assert await connected == CLIENT
+        server.close()
+        await server.wait_closed()
+
+    loop.run_until_complete(asyncio.wait_for(main(), 60))
+    monkeypatch.setenv("EDGELOOP_PROXY_PROTOCOL", "10.0.0.1/8")
+    loop._server_limits = None
+    with pytest.raises(ValueError, match=r"EDGELOOP_PROXY_PROTOCOL='10\.0\.0\.1/8'"):
+        loop.run_until_complete(loop.create_server(asyncio.Protocol, "127.0.0.1", 0))

@@ -6,7 +6,6 @@ import asyncio
 import contextlib
 import gc
 import random
-import re
 import socket
 import textwrap
 from pathlib import Path
@@ -16,6 +15,7 @@ import pytest
 from datagram_endpoints import LOCAL, DatagramRecorder, endpoint, name_of, plain_socket, receive
 from kernel_truth import measured, needs_strace, traced_lines
 
+import edgeloop
 from edgeloop.kernel import datagrams
 
 pytestmark = [pytest.mark.edgeloop_only, pytest.mark.fair_weather]
@@ -326,11 +326,11 @@ GATHERED = """
 @needs_strace
 @measured
 def test_forty_datagrams_of_a_turn_leave_in_one_system_call(tmp_path_factory: pytest.TempPathFactory) -> None:
-    directory = tmp_path_factory.mktemp("traced")
-    call = "sendmmsg" if "pyx" not in datagrams.__file__ and datagrams.__file__.endswith(".so") else "sendmsg"
-    lines = traced_lines(textwrap.dedent(GATHERED), call, directory)
-    assert sum("cmsg_type=0x67" in line or "UDP_SEGMENT" in line for line in lines) >= 7, lines
-    assert any(len(re.findall(r"iov_len=1000\}", line)) >= 20 or "..." in line for line in lines)
+    call = "sendmmsg" if edgeloop.EDITION == "compiled" else "sendmsg"
+    lines = traced_lines(textwrap.dedent(GATHERED), call, tmp_path_factory.mktemp("traced"))
+    # Of the ten turns the first two earn it (rule 5). strace of older releases has no name for the option.
+    assert 7 <= sum("cmsg_type=0x67" in line or "UDP_SEGMENT" in line for line in lines) <= 10, lines
+    assert len(lines) <= 12
 
 
 @needs_offload
