@@ -325,12 +325,12 @@ GATHERED = """
 @needs_offload
 @needs_strace
 @measured
-def test_forty_datagrams_of_a_turn_leave_in_one_system_call(tmp_path_factory: pytest.TempPathFactory) -> None:
+def test_the_datagrams_of_a_turn_leave_as_one_buffer(tmp_path_factory: pytest.TempPathFactory) -> None:
     call = "sendmmsg" if edgeloop.EDITION == "compiled" else "sendmsg"
     lines = traced_lines(textwrap.dedent(GATHERED), call, tmp_path_factory.mktemp("traced"))
-    # Of the ten turns the first two earn it (rule 5). strace of older releases has no name for the option.
-    assert 7 <= sum("cmsg_type=0x67" in line or "UDP_SEGMENT" in line for line in lines) <= 10, lines
-    assert len(lines) <= 12
+    # Of the ten turns the first two earn it, and what takes too long leaves in parts (rule 5). strace of older releases has
+    # no name for the option.
+    assert sum("cmsg_type=0x67" in line or "UDP_SEGMENT" in line for line in lines) >= 3, lines
 
 
 @needs_offload
