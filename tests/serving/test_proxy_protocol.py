@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import random
 import socket
 from pathlib import Path
@@ -357,6 +358,28 @@ async def test_whom_to_trust_is_checked_when_the_server_is_made() -> None:
             loop.set_server_limits(proxy_protocol=[wrong])
     with pytest.raises(TypeError, match="proxy_protocol"):
         await loop.create_server(Echo, "127.0.0.1", 0, proxy_protocol="127.0.0.1")
+
+
+def readers() -> list[Any]:
+    return [each for each in gc.get_objects() if type(each) is proxy_protocol.HeaderReader]
+
+
+@pytest.mark.counts_references
+@pytest.mark.parametrize("secure", [False, True], ids=["plain", "tls"])
+@pytest.mark.parametrize("said", [V1, V2, b"GET /", v2(b"x"), b""], ids=["v1", "v2", "http", "short", "end"])
+async def test_nothing_is_left_of_what_read_the_header(said: bytes, secure: bool) -> None:
+    async with served(Recorder, TRUSTED, context=server_context() if secure else None) as server:
+        gc.collect()
+        gc.disable()
+        try:
+            with await server.client() as client:
+                await until(lambda: len(readers()) == 1)
+                client.send(said)
+                client.shutdown(socket.SHUT_WR)
+                await until(lambda: not server.server.status().open)
+            assert readers() == []
+        finally:
+            gc.enable()
 
 
 @pytest.mark.parametrize("way", ["environment", "loop"])
