@@ -42,11 +42,15 @@ async def made(server: Any, count: int = 1) -> Any:
     return server.made[count - 1]
 
 
+async def say(client: socket.socket, data: bytes) -> None:
+    await asyncio.get_running_loop().sock_sendall(client, data)
+
+
 @pytest.mark.parametrize("header", [V1, V2], ids=["v1", "v2"])
 async def test_the_client_is_the_one_the_proxy_speaks_for(header: bytes) -> None:
     async with served(Named, TRUSTED) as server:
         with await server.client() as client:
-            client.send(header + b"glued")
+            await say(client, header + b"glued")
             protocol = await made(server)
             assert await protocol.bytes_in(5) == b"glued"
             assert protocol.names == names(protocol) == (CLIENT, DESTINATION)
@@ -66,11 +70,11 @@ async def test_a_header_may_be_split_at_every_byte(header: bytes, factory: Any) 
         for _ in range(len(whole) - 1):
             clients.append(await server.client())
         for cut, client in enumerate(clients, 1):
-            client.send(whole[:cut])
+            await say(client, whole[:cut])
         await until(lambda: len(server.made) == len(clients))
         await asyncio.sleep(0.01)
         for cut, client in enumerate(clients, 1):
-            client.send(whole[cut:])
+            await say(client, whole[cut:])
         for protocol in server.made:
             await until(lambda protocol=protocol: len(protocol.calls) > 0)  # type: ignore[misc]
             assert await protocol.bytes_in(4) == b"data"
@@ -85,7 +89,7 @@ async def test_a_header_may_come_byte_by_byte(header: bytes, factory: Any) -> No
     async with served(factory, TRUSTED) as server:
         with await server.client() as client:
             for byte in header + b"data":
-                client.send(bytes([byte]))
+                await say(client, bytes([byte]))
                 await asyncio.sleep(0)
             protocol = await made(server)
             assert await protocol.bytes_in(4) == b"data"
@@ -95,7 +99,7 @@ async def test_much_behind_a_header_arrives_whole() -> None:
     data = random.Random(7).randbytes(3_000_000)
     async with served(Recorder, TRUSTED) as server:
         with await server.client() as client:
-            await asyncio.get_running_loop().sock_sendall(client, V2 + data)
+            await say(client, V2 + data)
             protocol = await made(server)
             assert await protocol.bytes_in(len(data)) == data
 
@@ -111,7 +115,7 @@ async def test_headers_cut_at_random_places_are_followed_by_the_same_bytes() -> 
             with await server.client() as client:
                 while whole:
                     size = dice.choice((1, 7, 100, 4096, 4097, 20000))
-                    await asyncio.get_running_loop().sock_sendall(client, whole[:size])
+                    await say(client, whole[:size])
                     whole = whole[size:]
                     if dice.random() < 0.3:
                         await asyncio.sleep(0)
@@ -126,7 +130,7 @@ async def test_headers_cut_at_random_places_are_followed_by_the_same_bytes() -> 
 async def test_a_proxy_that_names_nobody_is_the_peer_itself(header: bytes) -> None:
     async with served(Named, TRUSTED) as server:
         with await server.client() as client:
-            client.send(header)
+            await say(client, header)
             protocol = await made(server)
             assert protocol.names == (client.getsockname(), server.address)
             assert protocol.header.source is None
@@ -136,14 +140,14 @@ async def test_a_unix_client_of_a_proxy_is_named_by_its_path() -> None:
     header = v2(b"/run/client".ljust(108, b"\0") + b"/run/server".ljust(108, b"\0"), 0x31)
     async with served(Named, TRUSTED) as server:
         with await server.client() as client:
-            client.send(header)
+            await say(client, header)
             assert (await made(server)).names == ("/run/client", "/run/server")
 
 
 async def test_a_proxy_on_a_unix_socket_is_trusted_if_unix_is(tmp_path: Path) -> None:
     async with served(Named, ["unix"], path=str(tmp_path / "socket")) as server:
         with await server.client() as client:
-            client.send(V1 + b"data")
+            await say(client, V1 + b"data")
             protocol = await made(server)
             assert protocol.names == (CLIENT, DESTINATION)
             assert await protocol.bytes_in(4) == b"data"
@@ -153,7 +157,7 @@ async def test_a_proxy_on_a_unix_socket_is_trusted_if_unix_is(tmp_path: Path) ->
 async def test_the_bytes_of_a_peer_that_is_not_trusted_are_data(trusted: list[str]) -> None:
     async with served(Named, trusted) as server:
         with await server.client() as client:
-            client.send(V1)
+            await say(client, V1)
             protocol = await made(server)
             assert await protocol.bytes_in(len(V1)) == V1
             assert protocol.names == (client.getsockname(), server.address)
@@ -178,8 +182,8 @@ async def test_garbage_ends_the_connection_and_is_reported_in_debug_mode_only(ki
     async with served(Recorder, TRUSTED) as server:
         loop.set_debug(debug)
         with await server.client() as client:
-            client.send(GARBAGE[kind])
             with pytest.raises(ConnectionResetError):
+                await say(client, GARBAGE[kind])
                 if await loop.sock_recv(client, 100) == b"":
                     raise ConnectionResetError  # nothing was unread: the kernel ends it by FIN
         await until(lambda: not server.server.status().open)
@@ -192,11 +196,11 @@ async def test_garbage_ends_the_connection_and_is_reported_in_debug_mode_only(ki
 async def test_a_client_that_ends_within_its_header_was_never_connected(part: bytes) -> None:
     async with served(Recorder, TRUSTED) as server:
         with await server.client() as client:
-            client.send(part)
+            await say(client, part)
             client.shutdown(socket.SHUT_WR)
             assert await receive_all(client) == b""
         with await server.client() as client:
-            client.send(part)
+            await say(client, part)
             reset(client)
         await until(lambda: len(server.made) == 2 and not server.server.status().open)
         assert [protocol.calls for protocol in server.made] == [[], []]
@@ -210,7 +214,7 @@ async def test_a_client_that_says_nothing_more_is_not_kept(
     monkeypatch.setattr(proxy_protocol, "HEADER_SECONDS", 0.02)
     async with served(Recorder, TRUSTED, context=server_context() if secure else None) as server:
         with await server.client() as client:
-            client.send(part)
+            await say(client, part)
             assert await receive_all(client) == b""
         await until(lambda: not server.server.status().open)
         assert server.made[0].calls == []
@@ -220,10 +224,10 @@ async def test_the_time_for_a_header_ends_with_it(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(proxy_protocol, "HEADER_SECONDS", 0.05)
     async with served(Recorder, TRUSTED) as server:
         with await server.client() as client:
-            client.send(V1)
+            await say(client, V1)
             protocol = await made(server)
             await asyncio.sleep(0.1)
-            client.send(b"later")
+            await say(client, b"later")
             assert await protocol.bytes_in(5) == b"later"
 
 
@@ -232,9 +236,9 @@ async def test_tls_begins_behind_the_header(cut: int) -> None:
     async with served(Named, TRUSTED, context=server_context()) as server:
         with await server.client() as client:
             peer = Peer(client, client_context(), server_side=False)
-            client.send(V1[:cut])
+            await say(client, V1[:cut])
             await asyncio.sleep(0.001)
-            client.send(V1[cut:])
+            await say(client, V1[cut:])
             await peer.handshake()
             await peer.send(b"hidden")
             protocol = await made(server)
@@ -251,7 +255,7 @@ async def test_a_client_hello_glued_to_the_header_is_read_by_tls() -> None:
             try:
                 peer.ssl.do_handshake()
             except Exception:
-                client.send(V2 + peer.outgoing.read())
+                await say(client, V2 + peer.outgoing.read())
             await peer.handshake()
             await peer.send(b"hidden")
             assert await (await made(server)).bytes_in(6) == b"hidden"
@@ -283,7 +287,7 @@ async def test_a_protocol_that_pauses_when_it_is_connected_gets_nothing_before_i
 
     async with served(Pausing, TRUSTED) as server:
         with await server.client() as client:
-            client.send(V1 + b"data")
+            await say(client, V1 + b"data")
             protocol = await made(server)
             await asyncio.sleep(0.01)
             assert protocol.calls == ["connection_made"]
@@ -300,7 +304,7 @@ async def test_what_connection_made_raises_is_reported_and_the_connection_goes_o
     errors = record_errors(asyncio.get_running_loop())
     async with served(Raising, TRUSTED) as server:
         with await server.client() as client:
-            client.send(V1 + b"data")
+            await say(client, V1 + b"data")
             assert await (await made(server)).bytes_in(4) == b"data"
     assert [error["message"] for error in errors] == ["Fatal error: protocol.connection_made() call failed."]
 
@@ -313,7 +317,7 @@ async def test_a_protocol_that_closes_when_it_is_connected_gets_nothing() -> Non
 
     async with served(Closing, TRUSTED) as server:
         with await server.client() as client:
-            client.send(V1 + b"data")
+            await say(client, V1 + b"data")
             protocol = await made(server)
             await protocol.lost()
             assert protocol.calls == ["connection_made", "connection_lost"]
@@ -325,7 +329,7 @@ async def test_whom_to_trust_can_change_while_the_server_runs() -> None:
             server.server.set_limits(proxy_protocol=trusted)
             count = len(server.made)
             with await server.client() as client:
-                client.send(V1)
+                await say(client, V1)
                 protocol = await made(server, count + 1)
                 if trusted is None:
                     assert await protocol.bytes_in(len(V1)) == V1
@@ -338,7 +342,7 @@ async def test_whom_to_trust_can_change_while_the_server_runs() -> None:
 async def test_a_server_that_closes_its_clients_closes_those_without_a_header_too(secure: bool) -> None:
     async with served(Recorder, TRUSTED, context=server_context() if secure else None) as server:
         with await server.client() as client:
-            client.send(V1[:9])
+            await say(client, V1[:9])
             await until(lambda: server.server.status().open == 1)
             await asyncio.sleep(0.001)
             server.server.close()
@@ -374,7 +378,7 @@ async def test_nothing_is_left_of_what_read_the_header(said: bytes, secure: bool
         try:
             with await server.client() as client:
                 await until(lambda: len(readers()) == 1)
-                client.send(said)
+                await say(client, said)
                 client.shutdown(socket.SHUT_WR)
                 await until(lambda: not server.server.status().open)
             assert readers() == []
