@@ -270,6 +270,7 @@ class HeaderReader(asyncio.BufferedProtocol):
         self._piece = bytearray(1)
         self._size: int | None = None  # the header's, once it is known
         self._timer: asyncio.TimerHandle | None = None
+        self._is_draining = False  # the protocol is to be told when it is connected
         transport.set_protocol(self)
         if server is not None:
             server._begins_with_header(transport)
@@ -309,7 +310,11 @@ class HeaderReader(asyncio.BufferedProtocol):
             self._connect(header)
 
     def _connect(self, header: ProxyHeader) -> None:
-        transport, protocol = self._transport, self._protocol
+        transport, protocol, server = self._transport, self._protocol, self._server
+        if server is not None and header.source is not None and not server._admits_client(transport, header.source):
+            server._count_refused()
+            transport.abort()
+            return
         transport.use_names(header.source, header.destination, {"proxy_protocol": header})
         transport.set_protocol(protocol)
         try:
@@ -321,6 +326,12 @@ class HeaderReader(asyncio.BufferedProtocol):
                 transport._force_close(exc)
         finally:
             self._let_go()
+        if self._is_draining and hasattr(protocol, "server_draining"):
+            self._loop.call_soon(protocol.server_draining)
+
+    def server_draining(self) -> None:
+        """The server has begun to drain. It tells a protocol once, and this is not the client's."""
+        self._is_draining = True
 
     def eof_received(self) -> bool | None:
         self._fail(ProxyProtocolError(f"the connection ended after {len(self._received)} bytes of a PROXY header"))

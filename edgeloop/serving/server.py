@@ -51,8 +51,8 @@ class Server(asyncio.AbstractServer):
         self._protocol_factory = protocol_factory
         self._backlog = backlog
         self._spare_descriptor = spare_descriptor
-        self._connect_at_once = connect  # without the header of a proxy
-        self._connect = connect  # by _update_connect
+        self._connect = connect
+        self._connect_accepted = connect  # by _update_connect: the listeners', with proxies after a header
         self._unlink = unlink
         self._ssl_context = ssl_context  # asyncio's name: websockets looks here for the scheme it serves
         self._limits = limits  # by set_limits
@@ -77,14 +77,13 @@ class Server(asyncio.AbstractServer):
 
     def _update_connect(self) -> None:
         trusted = self._limits.proxy_protocol
-        if trusted is None:
-            self._connect = self._connect_at_once
-        else:
+        self._connect_accepted = self._connect
+        if trusted is not None:
             from .proxy_protocol import TrustedPeers, connect_after_header
 
-            self._connect = connect_after_header(TrustedPeers(trusted), self, self._connect_at_once)
+            self._connect_accepted = connect_after_header(TrustedPeers(trusted), self, self._connect)
         for listener in self._listeners:
-            listener.use_connect(self._connect)
+            listener.use_connect(self._connect_accepted)
 
     # Connections come and go
 
@@ -114,6 +113,10 @@ class Server(asyncio.AbstractServer):
     def _ended_header(self, transport: Any) -> None:
         if self._clients is not self._connections:
             self._clients.discard(transport)
+
+    def _admits_client(self, transport: Any, peername: Any) -> bool:
+        # A proxy has named its client. Nothing counts clients yet.
+        return True
 
     def _count_timeout(self, kind: str) -> None:
         # A deadline ends a connection: "idle", "first_byte", "write", "lifetime".
@@ -171,7 +174,9 @@ class Server(asyncio.AbstractServer):
             for sock in self._sockets:
                 sock.listen(self._backlog)
                 self._listeners.append(
-                    Listener(self._loop, sock, self._protocol_factory, self, self._spare_descriptor, self._connect)
+                    Listener(
+                        self._loop, sock, self._protocol_factory, self, self._spare_descriptor, self._connect_accepted
+                    )
                 )
         except BaseException:
             self._stop_listening()  # all or none, and it can be tried again
