@@ -18,6 +18,7 @@ cdef class Admission:
     cdef set _connections
     cdef Py_ssize_t _limit
     cdef Py_ssize_t _per_peer
+    cdef object _proxies
     cdef object _tell
     cdef Peer _peer
     cdef dict _peers

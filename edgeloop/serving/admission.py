@@ -65,13 +65,15 @@ class Admission:
         self._connections: set[Any] = server._connections
         self._limit = sys.maxsize
         self._per_peer = 0  # 0: they are not counted
+        self._proxies: Any = None
         self._tell: Overload | None = None
         self._peer: Peer | None = None  # of the connection that ``admit`` was last asked about
         self._peers: dict[Any, Peer] = {}  # by what they are counted under
         self._peer_of: dict[Any, Peer] = {}  # by transport
 
-    def set_limits(self, limits: Limits) -> None:
-        """Keep to these from the next connection on."""
+    def set_limits(self, limits: Limits, proxies: Any) -> None:
+        """Keep to these from the next connection on. ``proxies`` include the peers that will name theirs, or is None."""
+        self._proxies = proxies
         waits = limits.overload in (None, "wait")
         self._limit = sys.maxsize if waits or limits.max_connections is None else limits.max_connections
         self._tell = limits.overload if callable(limits.overload) else None
@@ -94,6 +96,8 @@ class Admission:
             if not self._per_peer:
                 return True
             try:
+                if self._proxies is not None and self._proxies.include(peername):
+                    return True  # ``told`` counts the client
                 key = peer_of(peername)
                 if key is None and listener.sock.family == socket.AF_UNIX:
                     key = user_of(fd)

@@ -73,6 +73,10 @@ class Limits:
                 raise TypeError(f"{name} must be a number or None, got {value!r}")
             if not (value > 0 and math.isfinite(value)):
                 raise ValueError(f"{name} must be over 0 and finite, or None for no limit, got {value!r}")
+        if self.proxy_protocol is not None:
+            from .proxy_protocol import TrustedPeers  # which needs ipaddress: a server without it shall not
+
+            TrustedPeers(self.proxy_protocol)
         if self.overload is None:
             return
         if self.overload not in OVERLOADS and not callable(self.overload):

@@ -112,6 +112,10 @@ class Listener(Channel):
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         loop.reactor.add(self, calls.INTEREST_READ)
 
+    def use_connect(self, connect: Connect | None) -> None:
+        """Make the transports of new connections by ``connect``."""
+        self._connect = connect
+
     def stop(self) -> None:
         """Accept no more. The caller closes the socket."""
         self._loop.reactor.remove(self)

@@ -25,6 +25,8 @@ from .status import TIMED_OUT_KINDS, ServerStatus, waiting_in
 if TYPE_CHECKING:
     import ssl
 
+    from .proxy_protocol import TrustedPeers
+
 # From 3.12.1 on wait_closed waits for the connections too; before, it returned at once for a closed server.
 _WAITS_FOR_CONNECTIONS = sys.version_info >= (3, 12, 1)
 # From 3.14 on a serve_forever that is cancelled closes the connections too, or it would wait for them.
@@ -66,6 +68,8 @@ class Server(asyncio.AbstractServer):
         self._backlog = backlog
         self._spare_descriptor = spare_descriptor
         self._connect = connect
+        self._connect_accepted = connect  # by _update_connect: the listeners', with proxies after a header
+        self._proxies: TrustedPeers | None = None  # by _update_connect
         self._unlink = unlink
         self._ssl_context = ssl_context  # by set_ssl_context; asyncio's name: websockets looks here for its scheme
         self._limits = limits  # by set_limits
@@ -91,9 +95,22 @@ class Server(asyncio.AbstractServer):
         self._waiters: list[asyncio.Future[None]] | None = []  # None once FINISHED, as asyncio's
         self._state = IDLE
         self._serving_forever: asyncio.Future[None] | None = None
+        self._update_connect()
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} sockets={self.sockets!r}>"
+
+    def _update_connect(self) -> None:
+        trusted = self._limits.proxy_protocol
+        self._connect_accepted = self._connect
+        self._proxies = None
+        if trusted is not None:
+            from .proxy_protocol import TrustedPeers, connect_after_header
+
+            self._proxies = TrustedPeers(trusted)
+            self._connect_accepted = connect_after_header(self._proxies, self, self._connect)
+        for listener in self._listeners:
+            listener.use_connect(self._connect_accepted)
 
     # Connections come and go
 
@@ -165,6 +182,14 @@ class Server(asyncio.AbstractServer):
         # A proxy has named its client. Return False if that has too many connections with this one.
         return self._admission is None or self._admission.told(transport, peername)
 
+    def _begins_with_header(self, transport: Any) -> None:
+        # Of a proxy. Until the TLS transport attaches itself, it is the one below that ``close_clients`` closes.
+        self._clients.add(transport)
+
+    def _ended_header(self, transport: Any) -> None:
+        if self._clients is not self._connections:
+            self._clients.discard(transport)
+
     def _count_timeout(self, kind: str) -> None:
         # A deadline ends a connection: "idle", "first_byte", "write", "lifetime".
         self._timed_out[kind] += 1
@@ -215,7 +240,9 @@ class Server(asyncio.AbstractServer):
             for sock in self._sockets:
                 sock.listen(self._backlog)
                 self._listeners.append(
-                    Listener(self._loop, sock, self._protocol_factory, self, self._spare_descriptor, self._connect)
+                    Listener(
+                        self._loop, sock, self._protocol_factory, self, self._spare_descriptor, self._connect_accepted
+                    )
                 )
             self._use_limits()
             self._apply_limits()
@@ -347,6 +374,7 @@ class Server(asyncio.AbstractServer):
         TypeError and ValueError, which name the argument.
         """
         self._limits = self._limits.changed(limits, "set_limits")
+        self._update_connect()
         self._apply_limits()
         self._use_limits()
 
@@ -360,7 +388,7 @@ class Server(asyncio.AbstractServer):
                 self._refusals = Refusals(self)
             if self._admission is None:
                 self._admission = Admission(self, self._refusals)
-            self._admission.set_limits(limits)
+            self._admission.set_limits(limits, self._proxies)
         else:
             self._admission = None
         alarm_at = None if self._alarms is None else self._alarms.threshold()

@@ -270,3 +270,27 @@ async def test_a_limit_that_refuses_no_more_forgets_nobody() -> None:
             assert await answered(first)
             await turns()
             assert server.status().open == 1
+
+
+async def test_the_peer_is_the_client_that_a_proxy_names() -> None:
+    async with serving(max_connections_per_peer=1, proxy_protocol=["127.0.0.1"]) as (server, address):
+
+        def header(host: str) -> bytes:
+            return f"PROXY TCP4 {host} 192.0.2.9 5000 80\r\n".encode()
+
+        loop = asyncio.get_running_loop()
+        with Clients(address) as clients:
+            for host in ("192.0.2.1", "192.0.2.2"):
+                sock = clients.connect()[0]
+                await loop.sock_sendall(sock, header(host))
+                assert await answered(sock)
+            third = clients.connect()[0]
+            await loop.sock_sendall(third, header("192.0.2.1"))
+            assert not await answered(third)
+            await until(lambda: server.status().open == 2)
+            clients.socks[0].close()
+            await until(lambda: server.status().open == 1)
+            fourth = clients.connect()[0]
+            await loop.sock_sendall(fourth, header("192.0.2.1"))
+            assert await answered(fourth)
+            assert server.status().refused == 1
