@@ -31,6 +31,7 @@ cdef class Watched(Member):
     cdef look(self, double now)
     @cython.locals(transport=StreamTransport, rates=Rates, sent=bint, resumed=bint, moved=bint, unsent=bint, reading=bint)
     cdef sample(self, double now)
+    @cython.locals(transport=StreamTransport)
     cdef bint _has_heard(self) except -1
     cdef _set_back(self, double now)
     @cython.locals(deadlines=Deadlines)

@@ -151,8 +151,9 @@ class Watched(Member):
 
     def _has_heard(self) -> bool:
         # Return True if the first byte has come. A protocol that stands before the program's (TLS) knows it better.
-        heard = getattr(self._transport._protocol, "_application_heard", None)
-        return self._transport.bytes_received > 0 if heard is None else bool(heard)
+        transport = self._transport
+        heard = getattr(transport._protocol, "_application_heard", None)
+        return transport.bytes_received > transport.bytes_before if heard is None else bool(heard)
 
     def _set_back(self, now: float) -> None:
         # The loop's clock was set back: what was is as long ago as nothing.

@@ -34,6 +34,7 @@ cdef class StreamTransport(WriteHalf):
     cdef object _empty_waiter
     cdef object _sender
     cdef readonly long long bytes_received
+    cdef public long long bytes_before
     cdef Rates _rates
     cdef Member _watched
     cdef dict _extra

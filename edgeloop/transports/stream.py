@@ -90,6 +90,7 @@ class StreamTransport(WriteHalf):
         )
         self._sender: Callable[[], object] | None = None  # by set_sender: called when there is room
         self.bytes_received = 0
+        self.bytes_before = 0  # of these, before the client's own: a proxy's header. Whoever reads that sets it
         self._rates: Rates | None = None  # by use_rates: how fast it may be; None is without a limit
         self._watched: Member | None = (
             None  # by be_watched: who looks whether it has come to a deadline; leaves at the end

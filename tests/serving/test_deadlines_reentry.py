@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import socket
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -111,11 +112,11 @@ def test_a_close_in_the_turn_of_the_deadline_is_no_timeout() -> None:
 
 
 @pytest.mark.parametrize("name", ["idle_timeout", "first_byte_timeout"])
-def test_what_came_while_the_loop_was_stopped_is_read_before_anybody_is_ended(name: str) -> None:
+def test_what_came_while_the_loop_was_stopped_is_read_before_anybody_is_ended(name: str, tmp_path: Path) -> None:
     async def main() -> None:
         loop: Any = asyncio.get_running_loop()
         limit: dict[str, Any] = {name: 80}
-        async with serving(Recorder, **limit) as served:
+        async with serving(Recorder, path=tmp_path / "s", **limit) as served:
             socks = await crowd(served, 20)
             for sock in socks:
                 sock.send(b"x")
@@ -129,10 +130,10 @@ def test_what_came_while_the_loop_was_stopped_is_read_before_anybody_is_ended(na
     play(main())
 
 
-def test_room_that_came_while_the_loop_was_stopped_is_used_before_anybody_is_ended() -> None:
+def test_room_that_came_while_the_loop_was_stopped_is_used_before_anybody_is_ended(tmp_path: Path) -> None:
     async def main() -> None:
         loop: Any = asyncio.get_running_loop()
-        async with serving(Recorder, write_timeout=80) as served:
+        async with serving(Recorder, path=tmp_path / "s", write_timeout=80) as served:
             sock, protocol = await served.connected()
             protocol.transport.write(bytes(16 << 20))
             await pass_time(30)

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from recording import Recorder, Recording, turns
-from set_clock import Served, pass_time, play, serving
+from set_clock import Served, ended, pass_time, play, serving
 from tls_certificates import client_context, server_context
 from tls_peer import Peer
 
@@ -122,7 +122,7 @@ def test_a_peer_that_takes_nothing_is_ended() -> None:
                 await turns()
                 await pass_time(70)
                 assert "connection_lost" not in protocol.calls
-                await pass_time(40)
+                await ended(protocol)
                 assert str(protocol.error).startswith("write_timeout")
 
     play(main())
@@ -150,7 +150,7 @@ def test_start_tls_on_an_accepted_connection_goes_on_being_watched(name: str) ->
                     protocol.transport.write(bytes(32 << 20))
                 await pass_time(70)
                 assert "connection_lost" not in protocol.calls
-                await pass_time(40)
+                await ended(protocol)
                 assert str(protocol.error).startswith(name)
                 assert sum(served.server.status().timed_out.values()) == 1
 

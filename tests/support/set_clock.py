@@ -55,6 +55,12 @@ async def pass_time(seconds: float, step: float = STEP) -> None:
         await turns(TURNS)
 
 
+async def ended(protocol: Recording) -> None:
+    """Pass time until it is lost. What TCP does when is the machine's affair, and may begin a deadline again."""
+    while "connection_lost" not in protocol.calls:
+        await pass_time(STEP)
+
+
 class Served:
     """A server with limits, and the protocols of those whom it has accepted, in order."""
 
