@@ -224,16 +224,20 @@ async def keep_workers(host: str, port: int, count: int) -> None:
         while True:
             await again.wait()
             again.clear()
+            edgeloop.notify("RELOADING=1")  # to systemd, if it has started this process
             for slot in slots:
                 await slot.replace()
+            edgeloop.notify("READY=1")
 
     async def announce() -> None:
         for slot in slots:
             await slot.up.wait()
         print("Workers at http://{}:{}/".format(*address[:2]), flush=True)
+        edgeloop.notify("READY=1")
 
     others = [asyncio.create_task(restart()), asyncio.create_task(announce())]
     await stop.wait()
+    edgeloop.notify("STOPPING=1")
     for task in others:
         task.cancel()
     await asyncio.gather(*(slot.stop() for slot in slots))

@@ -165,6 +165,21 @@ def test_a_new_version_that_does_not_start_leaves_the_old_one(request: pytest.Fi
         assert eventually(lambda: len(workers(server)) == 1 and not workers(server) & before)
 
 
+def test_systemd_hears_of_beginning_reload_and_end(
+    request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
+        manager.bind("")  # a name of the kernel's choice
+        manager.settimeout(30)
+        monkeypatch.setenv("NOTIFY_SOCKET", "@" + manager.getsockname()[1:].decode())
+        with example(request.config, tmp_path, "workers.py", "--workers", "1") as server:
+            assert manager.recv(1000) == b"READY=1"
+            server.process.send_signal(signal.SIGHUP)
+            assert manager.recv(1000).startswith(b"RELOADING=1\n")
+            assert manager.recv(1000) == b"READY=1"
+        assert manager.recv(1000) == b"STOPPING=1"
+
+
 def test_the_unit_names_what_there_is() -> None:
     unit = (EXAMPLES / "workers.service").read_text()
     (command,) = [line for line in unit.splitlines() if line.startswith("ExecStart=")]
