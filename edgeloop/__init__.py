@@ -25,7 +25,10 @@ __all__ = [
     "EventLoop",
     "__version__",
     "install",
+    "listen_fds",
     "new_event_loop",
+    "notify",
+    "notify_watchdog",
     "open_connection",
     "open_unix_connection",
     "run",
@@ -39,8 +42,11 @@ _HOMES = {
     "EDITION": "_edition",
     "EventLoop": "loop.event_loop",
     "install": "policy",
+    "listen_fds": "serving.activation",
     "loop": "",
     "new_event_loop": "policy",
+    "notify": "serving.activation",
+    "notify_watchdog": "serving.activation",
     "open_connection": "streams",
     "open_unix_connection": "streams",
     "run": "policy",
@@ -56,6 +62,7 @@ if TYPE_CHECKING:
     from ._edition import EDITION
     from .loop.event_loop import EventLoop
     from .policy import install, new_event_loop, run
+    from .serving.activation import listen_fds, notify, notify_watchdog
     from .streams import open_connection, open_unix_connection, start_server, start_unix_server
 
     if sys.version_info < (3, 16):

@@ -2,9 +2,11 @@
 
     python examples/echo_protocol.py --port 8007
     printf 'hello\n' | nc -N 127.0.0.1 8007
+    python examples/echo_protocol.py --max-connections 1000 --max-connections-per-peer 10 --idle-timeout 60
 
 The echo never holds more than one high-water mark for a client: when a client stops reading, the loop calls
-pause_writing and the server stops reading from it in turn.
+pause_writing and the server stops reading from it in turn. Limits on connections are edgeloop's: without them the program
+runs on any loop.
 """
 
 from __future__ import annotations
@@ -12,7 +14,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import signal
-from typing import cast
+from typing import Any, cast
 
 import edgeloop
 
@@ -48,7 +50,7 @@ class Echo(asyncio.Protocol):
         self.gone.set_result(None)
 
 
-async def serve(host: str, port: int) -> None:
+async def serve(host: str, port: int, limits: dict[str, Any]) -> None:
     """Echo on ``host`` and ``port`` until SIGINT or SIGTERM. OSError if the address can't be had."""
     loop = asyncio.get_running_loop()
     stop = asyncio.Event()
@@ -56,7 +58,7 @@ async def serve(host: str, port: int) -> None:
         loop.add_signal_handler(number, stop.set)
 
     connections: set[Echo] = set()
-    server = await loop.create_server(lambda: Echo(connections), host, port)
+    server = await loop.create_server(lambda: Echo(connections), host, port, **limits)
     for listener in server.sockets:
         print("Echo at {}:{}".format(*listener.getsockname()[:2]), flush=True)
     await stop.wait()
@@ -74,5 +76,13 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(description="Echo over TCP, on edgeloop.")
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default: %(default)s)")
     parser.add_argument("--port", type=int, default=8007, help="0 lets the kernel choose (default: %(default)s)")
-    arguments = parser.parse_args()
-    edgeloop.run(serve(arguments.host, arguments.port))
+    limits = parser.add_argument_group("limits", "none, if they are not given")
+    limits.add_argument("--max-connections", type=int, help="open at a time; more wait until one ends")
+    limits.add_argument("--max-connections-per-peer", type=int, help="of one address; more are refused")
+    limits.add_argument("--idle-timeout", type=float, help="seconds without a byte in either direction")
+    limits.add_argument(
+        "--write-timeout", type=float, help="seconds in which a client takes nothing of what waits for it"
+    )
+    arguments = vars(parser.parse_args())
+    host, port = arguments.pop("host"), arguments.pop("port")
+    edgeloop.run(serve(host, port, {name: value for name, value in arguments.items() if value is not None}))

@@ -22,6 +22,15 @@ cdef extern from "<sys/socket.h>" nogil:
     struct mmsghdr:
         msghdr msg_hdr
         unsigned int msg_len
+    struct cmsghdr:
+        size_t cmsg_len
+        int cmsg_level
+        int cmsg_type
+    size_t CMSG_SPACE(size_t size)
+    size_t CMSG_LEN(size_t size)
+    cmsghdr* CMSG_FIRSTHDR(msghdr* message)
+    cmsghdr* CMSG_NXTHDR(msghdr* message, cmsghdr* control)
+    unsigned char* CMSG_DATA(cmsghdr* control)
     struct timespec:
         pass
     int accept4(int fd, sockaddr* address, socklen_t* length, int flags)

@@ -12,6 +12,7 @@ import sys
 from typing import Any
 
 from .. import stdlib
+from ..kernel import datagrams
 from ..transports.datagram import DatagramTransport
 from .connections import ProtocolFactory
 from .sockcalls import SocketCalls
@@ -35,6 +36,16 @@ def _check_given(sock: socket.socket, modifiers: dict[str, Any]) -> None:
     problems = ", ".join(f"{name}={value}" for name, value in modifiers.items() if value)
     if problems:
         raise ValueError(f"socket modifier keyword arguments can not be used when sock is specified. ({problems})")
+
+
+def _check_is_udp(family: int, kind: int, proto: int, asked: dict[str, bool]) -> None:
+    names = " and ".join(name for name, value in asked.items() if value)
+    if names and (
+        family not in (socket.AF_UNSPEC, socket.AF_INET, socket.AF_INET6)
+        or kind != socket.SOCK_DGRAM
+        or proto not in (0, socket.IPPROTO_UDP)
+    ):
+        raise ValueError(f"{names} needs a UDP socket, not one of family {family}, type {kind}, protocol {proto}")
 
 
 def _remove_stale(path: str) -> None:
@@ -142,6 +153,8 @@ class Datagrams(SocketCalls):
         reuse_port: bool | None = None,
         allow_broadcast: bool | None = None,
         sock: socket.socket | None = None,
+        gso: bool = False,
+        gro: bool = False,
     ) -> tuple[asyncio.DatagramTransport, asyncio.DatagramProtocol]:
         """Bind a datagram socket to ``local_addr``, connect it to ``remote_addr``, or both; or take a ``sock``.
 
@@ -149,6 +162,9 @@ class Datagrams(SocketCalls):
         socket file is replaced. ``flags`` are those of getaddrinfo(3); ``reuse_port`` sets SO_REUSEPORT,
         ``allow_broadcast`` sets SO_BROADCAST and leaves the socket unconnected, so that anyone may answer. Raises
         OSError; ValueError or TypeError for wrong arguments.
+
+        ``gso`` and ``gro`` ask for UDP's segmentation offload, docs/datagrams.md; ``get_extra_info`` of these names says
+        whether the kernel has it.
         """
         remote = None
         is_ours = sock is None
@@ -163,8 +179,10 @@ class Datagrams(SocketCalls):
                 "allow_broadcast": allow_broadcast,
             }
             _check_given(sock, modifiers)
+            _check_is_udp(sock.family, sock.type, sock.proto, {"gso": gso, "gro": gro})
             sock.setblocking(False)
         else:
+            _check_is_udp(family, socket.SOCK_DGRAM, proto, {"gso": gso, "gro": gro})
             candidates = await _candidates(self, local_addr, remote_addr, family, proto, flags)
             sock, remote = await _first_socket(self, candidates, bool(reuse_port), bool(allow_broadcast))
         try:
@@ -172,7 +190,11 @@ class Datagrams(SocketCalls):
             protocol: Any = protocol_factory()
             context = contextvars.copy_context()
             waiter = self.create_future()
-            transport = DatagramTransport(self, sock, protocol, context, remote, given=not is_ours)
+            segments = gso and datagrams.can_segment(sock)
+            coalesces = gro and datagrams.coalesce(sock)
+            transport = DatagramTransport(
+                self, sock, protocol, context, remote, given=not is_ours, gso=segments, gro=coalesces
+            )
             self.call_soon(transport.begin, waiter, context=context)
         except BaseException:
             if is_ours:

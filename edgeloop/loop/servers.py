@@ -162,7 +162,7 @@ async def _serve(
     server: Server | None = None
     try:
         unlink = _unlinker(sockets[0]) if cleanup else None
-        connect = _tls_connect(loop, ssl, handshake_timeout, shutdown_timeout) if ssl else None
+        connect = _tls_connect(loop, handshake_timeout, shutdown_timeout) if ssl else None
         server = Server(
             loop,
             sockets,
@@ -174,6 +174,7 @@ async def _serve(
             ssl or None,
             limits,
             loop._deadline_wheel,
+            is_ours,
         )
         if start_serving:
             await server.start_serving()
@@ -191,8 +192,8 @@ async def _serve(
     return server
 
 
-def _tls_connect(loop: Servers, ssl: Any, handshake_timeout: float | None, shutdown_timeout: float | None) -> Connect:
-    """Return the function that makes the TLS transport of an accepted connection."""
+def _tls_connect(loop: Servers, handshake_timeout: float | None, shutdown_timeout: float | None) -> Connect:
+    """Return the function that makes the TLS transport of an accepted connection, with the server's context of that time."""
     check_timeouts(handshake_timeout, shutdown_timeout)
     limiter = HandshakeLimiter(loop)  # type: ignore[arg-type]
 
@@ -202,7 +203,7 @@ def _tls_connect(loop: Servers, ssl: Any, handshake_timeout: float | None, shutd
         tls = TLSTransport(
             loop,  # type: ignore[arg-type]
             protocol,
-            ssl,
+            server._ssl_context,
             _handshake_report(loop, protocol) if loop._debug else None,
             True,
             ssl_handshake_timeout=handshake_timeout,

@@ -30,13 +30,20 @@ cdef class DatagramTransport(WriteHalf):
     cdef bint _answering
     cdef unsigned long long _turn
     cdef double _gathered_at
+    cdef bint _gso
+    cdef bint _gro
+    cdef bint _batched
+    cdef Py_ssize_t _batch_limit
     cdef bint _waits_for_room(self) except -1
     cdef bint _has_input(self) except -1
     cdef on_ready(self)
-    @cython.locals(count=Py_ssize_t)
+    @cython.locals(count=Py_ssize_t, emptied=bint)
     cdef _receive(self)
     @cython.locals(arrived=list, done=Py_ssize_t, end=double)
     cpdef _deliver(self)
+    @cython.locals(arrived=list, together=list, done=Py_ssize_t, last=Py_ssize_t, end=double, began=double, now=double)
+    cdef _deliver_together(self)
+    cdef _after_delivery(self, list arrived, Py_ssize_t done)
     cdef bint _may_gather(self) except -1
     cdef _keep(self, bytes data, addr)
     cdef _gather(self)
@@ -44,6 +51,7 @@ cdef class DatagramTransport(WriteHalf):
     cdef _send_overdue(self)
     @cython.locals(done=Py_ssize_t)
     cdef _send_write_buffer(self)
+    cdef tuple _send_messages(self, Py_ssize_t first)
     cdef bint _is_closed_by_owner(self) except -1
     @cython.locals(size=Py_ssize_t, left=Py_ssize_t)
     cdef _drop_messages(self, Py_ssize_t count)

@@ -24,6 +24,9 @@ from . import base
 from .flow import WriteHalf
 
 DELIVER_SECONDS = 100e-6  # of a turn: then the others on the loop have theirs (rule 3)
+MAX_TOGETHER = (
+    512  # datagrams in one call of datagrams_received: as many as a batch protocol has the time for, but no more
+)
 SEND_AT_ONCE = 64  # so many gathered messages leave: waiting for more saves nothing
 # The channel's credit: from EARNED on, what a turn sends is gathered; below zero, not even answers.
 EARNED = 64  # so many messages of turns that send several have left one by one: now they are gathered
@@ -35,6 +38,11 @@ MAX_RETRY_SECONDS = 0.01
 # From 3.13 on asyncio sends empty datagrams, and counts a header for each that waits.
 _SENDS_EMPTY = sys.version_info >= (3, 13)
 _HEADER_SIZE = 8 if _SENDS_EMPTY else 0
+
+
+def _takes_batches(protocol: asyncio.BaseProtocol) -> bool:
+    """Return True if the protocol has ``datagrams_received``. Its class is asked: a mock object has every method."""
+    return callable(getattr(type(protocol), "datagrams_received", None))
 
 
 class _AsyncioDatagramTransport(asyncio.Transport, asyncio.DatagramTransport):
@@ -49,7 +57,7 @@ class DatagramTransport(WriteHalf):
     The socket object owns the descriptor, and the transport closes it at the end: after ``close`` when all is sent, at
     once after ``abort``. ``given``: somebody else has the object too and may close it; it is asked for its number before
     each system call (rule 9). ``address``: where everything goes, None for wherever ``sendto`` says or the socket is
-    connected to. Threads: as a WriteHalf.
+    connected to. ``gso`` and ``gro``: the kernel segments what is sent, and coalesces what arrives. Threads: as a WriteHalf.
     """
 
     _kind = "datagram"
@@ -62,6 +70,8 @@ class DatagramTransport(WriteHalf):
         context: contextvars.Context,
         address: Any = None,
         given: bool = True,
+        gso: bool = False,
+        gro: bool = False,
     ) -> None:
         Channel.__init__(self, -1)
         interpreter.attributes_on_demand(self)
@@ -95,6 +105,10 @@ class DatagramTransport(WriteHalf):
         self._answering = False  # datagrams that arrived together are being delivered
         self._turn = 0  # in which the last message left
         self._gathered_at = 0.0  # when the oldest was that is gathered; 0: none is
+        self._gso = gso
+        self._gro = gro
+        self._batched = _takes_batches(protocol)  # by set_protocol
+        self._batch_limit = datagrams.MAX_DATAGRAMS  # by _deliver_together: so many take less than DELIVER_SECONDS
         self.fd = sock.fileno()  # last: from here on it is the transport that closes it, however it ends
 
     @property  # type: ignore[misc]
@@ -123,8 +137,12 @@ class DatagramTransport(WriteHalf):
 
     def _receive(self) -> None:
         # One batch each turn (rule 3). With ERR in the event an error may have cut it short and be still to come (rule 2).
+        emptied = False
         try:
-            self._arrived = datagrams.recv_datagrams(self._number(), self._family, self._sock)
+            if self._gro:
+                self._arrived, emptied = datagrams.recv_segments(self._number(), self._family, self._sock)
+            else:
+                self._arrived = datagrams.recv_datagrams(self._number(), self._family, self._sock)
         except INTERRUPTIONS:
             self._reactor.defer(self)
             raise
@@ -142,8 +160,7 @@ class DatagramTransport(WriteHalf):
             self.readable = False
             self.hangup = False
         elif (
-            self._certain
-            and count < 2 * datagrams.MAX_DATAGRAMS
+            (emptied or (self._certain and count < 2 * datagrams.MAX_DATAGRAMS and not self._gro))
             and not self.hangup
             and type(self._arrived[count - 2]) is bytes
         ):
@@ -161,6 +178,9 @@ class DatagramTransport(WriteHalf):
     def _deliver(self) -> None:
         # In the transport's context, which is entered once for all. The list is taken out first: the protocol may pause,
         # close or receive here. What is not delivered when the time is over waits for the next turn (rule 3).
+        if self._batched:
+            self._deliver_together()
+            return
         arrived = self._arrived
         self._arrived = []
         done = 0
@@ -185,15 +205,54 @@ class DatagramTransport(WriteHalf):
                 if self._paused or self._state != base.OPEN or (done < len(arrived) and calls.now() > end):
                     break
         finally:
-            self._answering = False
-            if done < len(arrived) and self._state == base.OPEN:
-                interpreter.drop_first(arrived, done)
-                arrived.extend(self._arrived)
-                self._arrived = arrived
-            if (self._arrived or self.readable) and self.is_reading():
-                self._reactor.defer(self)
-            if self._gathered_at:
-                self.push()
+            self._after_delivery(arrived, done)
+
+    def _deliver_together(self) -> None:
+        # To a protocol that takes lists. What a list costs is not known before: the next is shorter if it took too long.
+        arrived = self._arrived
+        self._arrived = []
+        done = 0
+        began = calls.now()
+        end = began + DELIVER_SECONDS
+        self._answering = len(arrived) > 2
+        try:
+            while done < len(arrived):
+                together = []
+                last = min(len(arrived), done + 2 * self._batch_limit)
+                while done < last and type(arrived[done]) is bytes:
+                    together.append((arrived[done], arrived[done + 1]))
+                    done += 2
+                try:
+                    if together:
+                        self._protocol.datagrams_received(together)
+                    else:
+                        done += 2
+                        self._protocol.error_received(arrived[done - 2])
+                except BaseException as exc:
+                    self._report(exc, "Exception in a callback of the datagram protocol")
+                if self._gathered_at:
+                    self._send_overdue()
+                now = calls.now()
+                if now - began > DELIVER_SECONDS:
+                    self._batch_limit = max(1, len(together) // 2)
+                elif len(together) == self._batch_limit and now - began < DELIVER_SECONDS / 4:
+                    self._batch_limit = min(2 * self._batch_limit, MAX_TOGETHER)
+                if self._paused or self._state != base.OPEN or now > end:
+                    break
+                began = now
+        finally:
+            self._after_delivery(arrived, done)
+
+    def _after_delivery(self, arrived: list[Any], done: int) -> None:
+        self._answering = False
+        if done < len(arrived) and self._state == base.OPEN:
+            interpreter.drop_first(arrived, done)
+            arrived.extend(self._arrived)
+            self._arrived = arrived
+        if (self._arrived or self.readable) and self.is_reading():
+            self._reactor.defer(self)
+        if self._gathered_at:
+            self.push()
 
     def _has_input(self) -> bool:
         return self.readable or bool(self._arrived)
@@ -295,7 +354,7 @@ class DatagramTransport(WriteHalf):
             if self._is_closed_by_owner():
                 done = len(self._write_buffer)
             while done < len(self._write_buffer):
-                done, error = datagrams.send_datagrams(self.fd, self._family, self._sock, self._write_buffer, done)
+                done, error = self._send_messages(done)
                 if error is None:
                     if done < len(self._write_buffer) and self._state < base.LOST:
                         self._wait_writable()
@@ -305,6 +364,11 @@ class DatagramTransport(WriteHalf):
                 self._refused(error)
         finally:
             self._drop_messages(done)
+
+    def _send_messages(self, first: int) -> tuple[int, BaseException | None]:
+        if self._gso:
+            return datagrams.send_segments(self.fd, self._family, self._sock, self._write_buffer, first)
+        return datagrams.send_datagrams(self.fd, self._family, self._sock, self._write_buffer, first)
 
     def _is_closed_by_owner(self) -> bool:
         try:
@@ -368,7 +432,8 @@ class DatagramTransport(WriteHalf):
             # What is gathered, asyncio has sent by now.
             self._sending = True
             try:
-                datagrams.send_datagrams(self._number(), self._family, self._sock, self._write_buffer, 0)
+                self._number()
+                self._send_messages(0)
             except OSError:
                 pass
             finally:
@@ -393,8 +458,13 @@ class DatagramTransport(WriteHalf):
 
     # Who and what
 
+    def set_protocol(self, protocol: asyncio.BaseProtocol) -> None:
+        """Hand the endpoint to another protocol."""
+        self._batched = _takes_batches(protocol)
+        WriteHalf.set_protocol(self, protocol)
+
     def get_extra_info(self, name: str, default: Any = None) -> Any:
-        """``socket`` (an asyncio TransportSocket), ``sockname``, ``peername`` of a connected socket."""
+        """``socket`` (an asyncio TransportSocket), ``sockname``, ``peername`` of a connected socket; ``gso``, ``gro``."""
         if name == "socket":
             self.push()
             if self._transport_socket is None:
@@ -409,6 +479,10 @@ class DatagramTransport(WriteHalf):
                 except OSError:
                     return default
             return self._sockname if self._sockname is not None else default
+        if name == "gso":
+            return self._gso
+        if name == "gro":
+            return self._gro
         return default
 
     def __repr__(self) -> str:

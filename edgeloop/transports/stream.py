@@ -77,7 +77,7 @@ class StreamTransport(WriteHalf):
         # Set once. Its owner may use the socket, which is not seen from here: nothing is gathered.
         self._given = sock is not None and not isinstance(sock, ConnectionSocket)
         self._transport_socket: stdlib.TransportSocket | None = None  # by get_extra_info, once: always the same object
-        self._peername = peername  # set once
+        self._peername = peername  # set once; by use_names
         self._sockname: Any = None  # by get_extra_info, once
         self._family = 0  # by use_family
         self.short_read = NOTHING  # by use_family, and by read_to_the_end
@@ -102,7 +102,7 @@ class StreamTransport(WriteHalf):
                 self._sockname = sock.getsockname()  # now: its owner may close it
             except OSError:
                 pass
-        self._extra = extra  # set once: what get_extra_info knows besides
+        self._extra = extra  # set once, or by use_names: what get_extra_info knows besides
         self.set_protocol(protocol)
         if server is not None:
             server._attach(self)
@@ -570,6 +570,14 @@ class StreamTransport(WriteHalf):
         self._protocol = protocol
         self._buffered = buffered
         del former
+
+    def use_names(self, peername: Any, sockname: Any, extra: dict[str, Any]) -> None:
+        """Have ``get_extra_info`` say these: a proxy has told for whom it speaks. None leaves a name as it is."""
+        if peername is not None:
+            self._peername = peername
+        if sockname is not None:
+            self._sockname = sockname
+        self._extra = extra
 
     def get_extra_info(self, name: str, default: Any = None) -> Any:
         """``socket`` (an asyncio TransportSocket), ``peername``, ``sockname``, or what the server added."""

@@ -8,7 +8,7 @@ import json
 from typing import Any
 
 from uvloop_differences import rule_of
-from workers import Worker
+from worker_processes import Worker
 
 #: How often a program is played again, each time more patiently, before a difference counts: a busy machine delivers late.
 PATIENCE = (0, 1, 3)

@@ -7,6 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
 import trustme
 from edgeloop_compat_pages import program
 
@@ -17,7 +18,8 @@ def free_port() -> int:
         return int(one.getsockname()[1])
 
 
-def test_server_and_client(tmp_path: Path) -> None:
+@pytest.mark.parametrize("server_program", ["quic_server.py", "quic_offload.py"])
+def test_server_and_client(server_program: str, tmp_path: Path) -> None:
     authority = trustme.CA()
     authority.cert_pem.write_to_path(tmp_path / "ca.pem")
     certificate = authority.issue_cert("127.0.0.1")
@@ -25,9 +27,9 @@ def test_server_and_client(tmp_path: Path) -> None:
     for blob in certificate.cert_chain_pems:
         blob.write_to_path(tmp_path / "cert.pem", append=True)
     port = str(free_port())
-    for name in ("quic_server.py", "quic_client.py"):
+    for name in (server_program, "quic_client.py"):
         (tmp_path / name).write_text(program(name).replace("8080", port))
-    server = subprocess.Popen([sys.executable, "quic_server.py"], cwd=tmp_path, stdout=subprocess.PIPE, text=True)
+    server = subprocess.Popen([sys.executable, server_program], cwd=tmp_path, stdout=subprocess.PIPE, text=True)
     try:
         assert server.stdout
         assert server.stdout.readline() == "serving on <class 'edgeloop.loop.EventLoop'>\n"
