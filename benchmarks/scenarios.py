@@ -9,6 +9,8 @@ execute the same instructions, but for a few.
 from __future__ import annotations
 
 import asyncio
+import json
+import os
 import socket
 import ssl
 import sys
@@ -16,6 +18,9 @@ import tempfile
 from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import Any
+
+# What the server of ``accept`` keeps to, as JSON: for what limits cost.
+LIMITS: dict[str, Any] = json.loads(os.environ.get("SCENARIO_LIMITS", "{}"))
 
 
 class Server(asyncio.Protocol):
@@ -147,6 +152,33 @@ async def streams(count: int) -> None:
         await reader.readline()
     writer.close()
     await writer.wait_closed()
+    server.close()
+
+
+async def accept(count: int) -> None:
+    """A connection that is accepted and closed by its client, of those that come fifty at a time, from plain sockets."""
+    loop = asyncio.get_running_loop()
+    made = lost = 0
+
+    class Counting(asyncio.Protocol):
+        def connection_made(self, transport: Any) -> None:
+            nonlocal made
+            made += 1
+
+        def connection_lost(self, exc: Exception | None) -> None:
+            nonlocal lost
+            lost += 1
+
+    server = await loop.create_server(Counting, "127.0.0.1", 0, **LIMITS)
+    address = server.sockets[0].getsockname()
+    for connected in range(50, count + 1, 50):
+        theirs = [socket.create_connection(address) for _ in range(50)]
+        while made < connected:
+            await asyncio.sleep(0)
+        for client in theirs:
+            client.close()
+        while lost < connected:
+            await asyncio.sleep(0)
     server.close()
 
 
@@ -293,6 +325,7 @@ SCENARIOS: dict[str, Callable[[int], Coroutine[Any, Any, None]]] = {
         buffered,
         tls,
         streams,
+        accept,
         sock,
         datagrams,
         yields,
@@ -315,10 +348,12 @@ def main() -> None:
         factory = factory_or_exit(loop[0])
     else:  # nothing else of benchmarks: the tests trace a copy of this file by itself
         from edgeloop import new_event_loop as factory
+        from edgeloop.serving import listener
         from edgeloop.transports import datagram
 
         # Valgrind makes a program fifty times as slow. A batch that is delivered in a tenth of this would be cut.
         datagram.DELIVER_SECONDS = 1.0
+        listener.ACCEPT_SECONDS = 1.0
     with asyncio.Runner(loop_factory=factory) as runner:
         runner.run(SCENARIOS[scenario](int(count)))
 

@@ -161,9 +161,18 @@ async def _serve(
     server: Server | None = None
     try:
         unlink = _unlinker(sockets[0]) if cleanup else None
-        connect = _tls_connect(loop, ssl, handshake_timeout, shutdown_timeout) if ssl else None
+        connect = _tls_connect(loop, handshake_timeout, shutdown_timeout) if ssl else None
         server = Server(
-            loop, sockets, protocol_factory, backlog, loop._spare_descriptor, connect, unlink, ssl or None, limits
+            loop,
+            sockets,
+            protocol_factory,
+            backlog,
+            loop._spare_descriptor,
+            connect,
+            unlink,
+            ssl or None,
+            limits,
+            is_ours,
         )
         if start_serving:
             await server.start_serving()
@@ -181,8 +190,8 @@ async def _serve(
     return server
 
 
-def _tls_connect(loop: Servers, ssl: Any, handshake_timeout: float | None, shutdown_timeout: float | None) -> Connect:
-    """Return the function that makes the TLS transport of an accepted connection."""
+def _tls_connect(loop: Servers, handshake_timeout: float | None, shutdown_timeout: float | None) -> Connect:
+    """Return the function that makes the TLS transport of an accepted connection, with the server's context of that time."""
     check_timeouts(handshake_timeout, shutdown_timeout)
     limiter = HandshakeLimiter(loop)  # type: ignore[arg-type]
 
@@ -192,7 +201,7 @@ def _tls_connect(loop: Servers, ssl: Any, handshake_timeout: float | None, shutd
         tls = TLSTransport(
             loop,  # type: ignore[arg-type]
             protocol,
-            ssl,
+            server._ssl_context,
             _handshake_report(loop, protocol) if loop._debug else None,
             True,
             ssl_handshake_timeout=handshake_timeout,

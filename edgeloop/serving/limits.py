@@ -6,6 +6,7 @@ One object holds what was asked for, and is never changed: ``changed`` makes the
 from __future__ import annotations
 
 import dataclasses
+import inspect
 import math
 import os
 from collections.abc import Callable, Iterable, Mapping
@@ -40,7 +41,8 @@ class Limits:
     """What one server keeps to; None is no limit.
 
     ``max_connections`` and ``max_connections_per_peer`` count open connections, from accept(2) on. ``overload`` says what
-    happens at the first of them: "wait" (None too), "refuse", or a callable that gets the transport. The timeouts are in
+    happens at the first of them: "wait" (None too), "refuse", or a callable that gets the transport. At the second they are
+    refused, or the callable is called. The timeouts are in
     seconds, the rates in bytes a second and connection. ``proxy_protocol`` lists the addresses and networks that are trusted
     to say whom they speak for. Raises TypeError and ValueError, which name the argument.
     """
@@ -79,7 +81,9 @@ class Limits:
             return
         if self.overload not in OVERLOADS and not callable(self.overload):
             raise ValueError(f"overload must be 'wait', 'refuse' or a callable, got {self.overload!r}")
-        if self.max_connections is None:
+        if inspect.iscoroutinefunction(self.overload):
+            raise TypeError(f"overload must be no coroutine function: it writes and returns, got {self.overload!r}")
+        if not _is_too_much(self.max_connections, self.max_connections_per_peer, self.overload):
             raise ValueError(f"overload={self.overload!r} needs max_connections: nothing is too much without it")
 
     def changed(self, changes: Mapping[str, Any], where: str) -> Limits:
@@ -90,14 +94,21 @@ class Limits:
             if name not in FIELDS:
                 raise TypeError(f"{where}() got an unexpected keyword argument {name!r}")
         wanted = dict(changes)
-        if wanted.get("max_connections", self.max_connections) is None:
-            wanted.setdefault("overload", None)  # what was said about it before goes with it
+        total = wanted.get("max_connections", self.max_connections)
+        per_peer = wanted.get("max_connections_per_peer", self.max_connections_per_peer)
+        if not _is_too_much(total, per_peer, self.overload):
+            wanted.setdefault("overload", None)  # what was said about them before goes with them
         trusted = wanted.get("proxy_protocol")
         if isinstance(trusted, (str, bytes)):
             raise TypeError(f"proxy_protocol must list addresses or networks, got {trusted!r}")
         if trusted is not None:
             wanted["proxy_protocol"] = tuple(trusted)
         return dataclasses.replace(self, **wanted)
+
+
+def _is_too_much(total: int | None, per_peer: int | None, overload: str | Overload | None) -> bool:
+    # Return True if there is a limit that ``overload`` can speak of: a peer's connections never wait.
+    return total is not None or (per_peer is not None and overload != "wait")
 
 
 FIELDS = tuple(field.name for field in dataclasses.fields(Limits))

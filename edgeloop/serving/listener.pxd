@@ -3,6 +3,7 @@ cimport cython
 from edgeloop.kernel cimport calls, interpreter, sockets
 from edgeloop.core.reactor cimport Channel, Reactor
 from edgeloop.core.schedule cimport Scheduler
+from edgeloop.serving.admission cimport Admission
 from edgeloop.transports.stream cimport StreamTransport
 
 
@@ -18,6 +19,14 @@ cdef class Listener(Channel):
     cdef object _protocol_factory
     cdef object _server
     cdef set _connections
+    cdef Py_ssize_t _limit
+    cdef bint _waits
+    cdef Admission _admission
+    cdef bint _counts_peers
+    cdef Py_ssize_t _alarm_at
+    cdef bint _suspended
+    cdef readonly bint full
+    cdef Py_ssize_t _accepts_left
     cdef readonly Py_ssize_t accepted
     cdef readonly Py_ssize_t high_mark
     cdef object _context
@@ -27,9 +36,10 @@ cdef class Listener(Channel):
     cdef int _short_read
     cdef double _silent_until
     cdef object _retry
+    cdef _have_accepted(self)
     cdef on_ready(self)
-    @cython.locals(end=double)
+    @cython.locals(end=double, asked=bint, admission=Admission)
     cdef _drain(self)
     @cython.locals(transport=StreamTransport)
-    cdef _on_accepted(self, int fd, peername)
+    cdef _on_accepted(self, int fd, peername, protocol_factory, server)
     cdef bint _exhausted(self, exc) except -1

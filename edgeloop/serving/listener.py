@@ -1,6 +1,7 @@
 """The accept-drain loop, and what it does without a free descriptor.
 
-An edge says that connections wait, not how many: accept(2) until EAGAIN, up to a number and a time per turn (rule 6).
+An edge says that connections wait, not how many: accept(2) until EAGAIN, up to a number and a time per turn (rule 6). At a
+limit of the server's, and while that is suspended, they wait in the kernel's queue: ``readable`` remembers them (rule 7).
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ import asyncio
 import contextvars
 import os
 import socket
+import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -19,6 +21,7 @@ from ..core.schedule import Scheduler
 from ..kernel import calls, interpreter, sockets
 from ..kernel.short_reads import short_reads_of_kind
 from ..transports.stream import StreamTransport
+from .admission import Admission
 
 ACCEPTS_PER_TURN = 256
 # Of a turn: then those who are connected have theirs. What follows an accept in the next turns takes longer than it.
@@ -83,6 +86,15 @@ class Listener(Channel):
         self._protocol_factory = protocol_factory
         self._server = server
         self._connections: set[Any] = server._connections
+        # The server sets these, by set_limits and suspend.
+        self._limit = sys.maxsize  # of open connections: what is to be done there, the next two say
+        self._waits = True  # accept no more at the limit
+        self._admission: Admission | None = None  # is asked at the limit otherwise
+        self._counts_peers = False  # and for each connection
+        self._alarm_at = sys.maxsize  # open connections at which the server is told
+        self._suspended = False
+        self.full = False  # the limit was reached, and the server has not called go_on since
+        self._accepts_left = 0  # over 0: the server is told when they are used up, or nobody waits any more
         self.accepted = 0  # by accept(2), and not refused
         self.high_mark = 0  # the most that the server had open after an accept of this listener's
         self._context = interpreter.copy_context()
@@ -109,9 +121,50 @@ class Listener(Channel):
             self._retry.cancel()
             self._retry = None
 
+    # What the server asks for
+
+    def set_limits(
+        self, limit: int | None, waits: bool, admission: Admission | None, counts_peers: bool, alarm_at: int | None
+    ) -> None:
+        """Set what holds from the next accept(2) on, in open connections; None: no number is enough."""
+        self._limit = sys.maxsize if limit is None else limit
+        self._alarm_at = sys.maxsize if alarm_at is None else alarm_at
+        self._waits = waits
+        self._admission = admission
+        self._counts_peers = counts_peers
+        self.go_on()
+
+    def go_on(self) -> None:
+        """There may be room again below the limit."""
+        if self.full:
+            self.full = False
+            self._have_accepted()
+
+    def suspend(self) -> None:
+        """Leave those who connect in the kernel's queue, until ``resume``."""
+        self._suspended = True
+
+    def resume(self) -> None:
+        """Accept again."""
+        self._suspended = False
+        self._have_accepted()
+
+    def leave(self, accepts: int) -> None:
+        """Have ``_on_backlog_taken`` of the server called when nobody waits, or so many (at least 1) are accepted."""
+        self._suspended = False
+        self._accepts_left = accepts
+        self.readable = True  # EAGAIN shall say that nobody waits
+        self._have_accepted()
+
+    def _have_accepted(self) -> None:
+        if self.readable and self.added:
+            self._loop.reactor.defer(self)
+
+    # Accepting
+
     def on_ready(self) -> None:
         """Accept until no connection waits or the turn's limit is reached."""
-        if self.readable and self._retry is None:
+        if self.readable and self._retry is None and not self._suspended:
             try:
                 self._drain()
             except BaseException as exc:
@@ -121,6 +174,10 @@ class Listener(Channel):
     def _drain(self) -> None:
         end = calls.now() + ACCEPT_SECONDS
         for _ in range(ACCEPTS_PER_TURN):
+            if len(self._connections) >= self._limit and self._waits:
+                self.full = True
+                self._server._on_full()  # the end of a connection has this go on
+                return
             try:
                 accepted = sockets.accept(self.sock)
             except OSError as exc:
@@ -129,35 +186,56 @@ class Listener(Channel):
                 return
             if accepted is None:
                 self.readable = False
+                if self._accepts_left:
+                    self._server._on_backlog_taken(self)
                 return
-            self._on_accepted(accepted[0], accepted[1])
-            if len(self._connections) > self.high_mark:
-                self.high_mark = len(self._connections)
-            if not self.added:
-                return  # the protocol factory has closed the server
+            asked = self._counts_peers or len(self._connections) >= self._limit
+            admission = self._admission if asked else None
+            if admission is None or admission.admit(self, accepted[0], accepted[1]):
+                self.accepted += 1
+                transport = self._on_accepted(accepted[0], accepted[1], self._protocol_factory, self._server)
+                if admission is not None and transport is not None:
+                    admission.entered(transport)
+                if len(self._connections) > self.high_mark:
+                    self.high_mark = len(self._connections)
+                if len(self._connections) >= self._alarm_at:
+                    self._server._sound_alarms()
+            if self._accepts_left:
+                self._accepts_left -= 1
+                if not self._accepts_left:
+                    self._server._on_backlog_taken(self)
+            if not self.added or self._suspended:
+                return  # the protocol factory has closed the server, or suspended it
             if calls.now() > end:
                 break
         self._loop.reactor.defer(self)
 
-    def _on_accepted(self, fd: int, peername: Any) -> None:
-        # ``connection_made`` comes in the next turn, as on asyncio, after what the factory has scheduled.
-        self.accepted += 1
+    def connect_refused(self, fd: int, peername: Any, protocol_factory: Callable[[], Any], server: Any) -> None:
+        """Make a transport for a connection that is not the server's: ``server`` counts it."""
+        self._on_accepted(fd, peername, protocol_factory, server)
+
+    def _on_accepted(
+        self, fd: int, peername: Any, protocol_factory: Callable[[], Any], server: Any
+    ) -> StreamTransport | None:
+        # Return the transport, or None if something has failed. ``connection_made`` comes in the next turn, as on asyncio,
+        # after what the factory has scheduled.
         context = self._context
         transport: StreamTransport | None = None
         try:
             context = context.copy()
-            protocol = interpreter.call_none(context, self._protocol_factory)
+            protocol = interpreter.call_none(context, protocol_factory)
             if self._connect is not None:
-                transport = self._connect(peername, protocol, context, self._server)
+                transport = self._connect(peername, protocol, context, server)
             else:
-                transport = StreamTransport(self._loop, -1, None, protocol, context, peername, self._server)
+                transport = StreamTransport(self._loop, -1, None, protocol, context, peername, server)
             transport.fd = fd
             transport.use_family(self._family, self._short_read)
             self._loop.call_soon(transport.begin, context=context)
+            return transport
         except BaseException as exc:
             if transport is None or transport.fd != fd:
                 if transport is not None:
-                    self._server._detach(transport)
+                    server._detach(transport)
                 calls.close(fd)
             else:
                 transport._release()  # it could not be scheduled: its protocol knows nothing of it, its server does
@@ -165,6 +243,7 @@ class Listener(Channel):
             self._loop._report_within(
                 context, {"message": "Error on transport creation for incoming connection", "exception": exc}
             )
+            return None
 
     def _exhausted(self, exc: OSError) -> bool:
         # Return True if accept(2) is worth another try in this turn.

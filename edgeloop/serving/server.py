@@ -3,16 +3,24 @@
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import socket
 import sys
 from collections.abc import Callable
-from typing import Any, Unpack
+from typing import TYPE_CHECKING, Any, Unpack
 
 from .. import stdlib
 from ..core.schedule import Scheduler
+from .admission import Admission
+from .alarms import Alarm, Alarms, Callback
+from .draining import Drained, Draining, check_timeout
 from .limits import NO_LIMITS, Limits, ServerLimits
 from .listener import Connect, Listener, SpareDescriptor
-from .status import TIMED_OUT_KINDS, ServerStatus
+from .refusals import Refusals
+from .status import TIMED_OUT_KINDS, ServerStatus, waiting_in
+
+if TYPE_CHECKING:
+    import ssl
 
 # From 3.12.1 on wait_closed waits for the connections too; before, it returned at once for a closed server.
 _WAITS_FOR_CONNECTIONS = sys.version_info >= (3, 12, 1)
@@ -45,6 +53,7 @@ class Server(asyncio.AbstractServer):
         unlink: Callable[[], None] | None = None,
         ssl_context: Any = None,
         limits: Limits = NO_LIMITS,
+        is_ours: bool = False,
     ) -> None:
         self._loop = loop
         self._sockets: list[socket.socket] | None = sockets
@@ -54,14 +63,21 @@ class Server(asyncio.AbstractServer):
         self._connect = connect
         self._connect_accepted = connect  # by _update_connect: the listeners', with proxies after a header
         self._unlink = unlink
-        self._ssl_context = ssl_context  # asyncio's name: websockets looks here for the scheme it serves
+        self._ssl_context = ssl_context  # by set_ssl_context; asyncio's name: websockets looks here for its scheme
         self._limits = limits  # by set_limits
+        self._is_ours = is_ours  # the loop has made the sockets, so that no other process has them
         self._listeners: list[Listener] = []
         # The stream transports, each from accept(2) on; the same set for good. The listeners have it too.
         self._connections: set[Any] = set()
         # What the program holds of them: those whose TLS handshake has begun are TLS transports.
         self._clients: set[Any] = self._connections if connect is None else set()
-        self._minds_ends = False  # the end of a connection matters: see _on_end
+        self._lower: dict[Any, Any] = {}  # with TLS: the stream transport below each of them
+        self._on_end: Callable[[Any], None] | None = None  # called with each that has ended: see _choose_on_end
+        self._refusals: Refusals | None = None  # from the first limit on that refuses
+        self._admission: Admission | None = None  # while there is one
+        self._alarms: Alarms | None = None  # from the first alarm on
+        self._suspended: dict[str, float] = {}  # why nothing is accepted, and since when on the loop's clock
+        self._draining: Draining | None = None  # from the first drain on
         # Counts of what listeners that are stopped have accepted, and of the rest.
         self._accepted = 0
         self._high_mark = 0
@@ -92,19 +108,68 @@ class Server(asyncio.AbstractServer):
 
     def _detach(self, transport: Any = None) -> None:
         self._connections.discard(transport)
-        if self._minds_ends:
+        if self._on_end is not None:
             self._on_end(transport)
 
-    def _attach_tls(self, transport: Any) -> None:
+    def _attach_tls(self, transport: Any, lower: Any) -> None:
+        self._lower[transport] = lower
         self._clients.add(transport)
 
     def _detach_tls(self, transport: Any) -> None:
         self._clients.discard(transport)
+        self._lower.pop(transport, None)
+        if self._draining is not None:
+            self._draining.ended_tls(transport)
 
-    def _on_end(self, transport: Any) -> None:
-        # A connection has ended, after ``_minds_ends`` was set.
-        if not self._connections and self._state == CLOSED:
+    def _on_connected(self, transport: Any) -> None:
+        # The handshake of a TLS transport is over, and connection_made was called.
+        if self._draining is not None:
+            self._draining.connected(transport)
+
+    def _context_of(self, transport: Any) -> contextvars.Context:
+        # Return what the protocol of a client is called in.
+        return self._lower.get(transport, transport)._context  # type: ignore[no-any-return]
+
+    def _choose_on_end(self) -> None:
+        # Most often nobody minds the end of a connection, or only who counts the peers.
+        if self._state >= CLOSED or self._draining is not None or self._is_full():
+            self._on_end = self._connection_ended
+        elif self._admission is not None and self._limits.max_connections_per_peer is not None:
+            self._on_end = self._admission.left
+        else:
+            self._on_end = None
+
+    def _is_full(self) -> bool:
+        return any(listener.full for listener in self._listeners)
+
+    def _on_full(self) -> None:
+        # A listener waits for the end of a connection.
+        self._on_end = self._connection_ended
+
+    def _connection_ended(self, transport: Any) -> None:
+        if self._admission is not None:
+            self._admission.left(transport)
+        if self._is_full():
+            for listener in self._listeners:
+                listener.go_on()
+            self._listeners.append(self._listeners.pop(0))  # another one is first when the next connection ends
+            self._choose_on_end()
+        if self._draining is not None:
+            self._draining.ended(transport)
+        self._check_end()
+
+    def _check_end(self) -> None:
+        if self._state == CLOSED and not self._connections and not self._refusing():
             self._finish()
+        if self._draining is not None:
+            self._draining.check()
+
+    def _refusing(self) -> int:
+        return 0 if self._refusals is None else len(self._refusals.transports)
+
+    def _admits_client(self, transport: Any, peername: Any) -> bool:
+        # A proxy has named its client. Return False if that has too many connections with this one.
+        return self._admission is None or self._admission.told(transport, peername)
 
     def _begins_with_header(self, transport: Any) -> None:
         # Of a proxy. Until the TLS transport attaches itself, it is the one below that ``close_clients`` closes.
@@ -113,10 +178,6 @@ class Server(asyncio.AbstractServer):
     def _ended_header(self, transport: Any) -> None:
         if self._clients is not self._connections:
             self._clients.discard(transport)
-
-    def _admits_client(self, transport: Any, peername: Any) -> bool:
-        # A proxy has named its client. Nothing counts clients yet.
-        return True
 
     def _count_timeout(self, kind: str) -> None:
         # A deadline ends a connection: "idle", "first_byte", "write", "lifetime".
@@ -128,34 +189,18 @@ class Server(asyncio.AbstractServer):
     def _finish(self) -> None:
         assert self._state >= CLOSED
         self._state = FINISHED
+        self._on_end = None
         waiters, self._waiters = self._waiters or [], None
         for waiter in waiters:
             if not waiter.done():
                 waiter.set_result(None)
+        self._end_serving_forever()  # if it is not over yet: that was drained
 
     # asyncio.Server
 
     def get_loop(self) -> asyncio.AbstractEventLoop:
         """Return the server's loop."""
         return self._loop  # type: ignore[return-value]
-
-    def set_limits(self, **limits: Unpack[ServerLimits]) -> None:
-        """Change the limits while the server runs; a name that isn't given stays as it is. docs/serving.md.
-
-        The arguments are those of ``create_server``. Raises TypeError and ValueError, which name the argument.
-        """
-        self._limits = self._limits.changed(limits, "set_limits")
-        self._update_connect()
-
-    def status(self) -> ServerStatus:
-        """Return the counts of connections: docs/serving.md. Ask as often as you like; a closed server may be asked too."""
-        return ServerStatus(
-            open=len(self._connections),
-            accepted=self._accepted + sum(listener.accepted for listener in self._listeners),
-            refused=self._refused,
-            timed_out=dict(self._timed_out),
-            high_mark=max([self._high_mark, *(listener.high_mark for listener in self._listeners)]),
-        )
 
     def is_serving(self) -> bool:
         """Return True while new connections are accepted."""
@@ -178,6 +223,8 @@ class Server(asyncio.AbstractServer):
                         self._loop, sock, self._protocol_factory, self, self._spare_descriptor, self._connect_accepted
                     )
                 )
+            self._apply_limits()
+            self._apply_suspension()
         except BaseException:
             self._stop_listening()  # all or none, and it can be tried again
             raise
@@ -187,9 +234,12 @@ class Server(asyncio.AbstractServer):
         if self._state == SERVING:
             self._state = IDLE
         for listener in listeners:
-            self._accepted += listener.accepted
-            self._high_mark = max(self._high_mark, listener.high_mark)
-            listener.stop()
+            self._stop(listener)
+
+    def _stop(self, listener: Listener) -> None:
+        self._accepted += listener.accepted
+        self._high_mark = max(self._high_mark, listener.high_mark)
+        listener.stop()
 
     async def start_serving(self) -> None:
         """Accept connections. Does nothing if the server accepts them already, or is closed."""
@@ -219,32 +269,54 @@ class Server(asyncio.AbstractServer):
 
     def close(self) -> None:
         """Stop accepting and close the listening sockets; connections live on."""
+        self._close_sockets()
+        self._end_serving_forever()
+
+    def _close_sockets(self) -> None:
         sockets, self._sockets = self._sockets, None
         if sockets is None:
             return
         assert self._state < CLOSED
         self._state = CLOSED
-        self._minds_ends = True
+        self._choose_on_end()
         self._stop_listening()
-        if self._unlink is not None:
-            self._unlink()
+        if self._alarms is not None:
+            self._alarms.stop()
+        self._unlink_path()
         for sock in sockets:
             sock.close()
+        if self._draining is not None:
+            self._draining.tell_all()
+        self._check_end()
+
+    def _unlink_path(self) -> None:
+        unlink, self._unlink = self._unlink, None  # once: a successor may have bound the path since
+        if unlink is not None:
+            unlink()
+
+    def _end_serving_forever(self) -> None:
         if self._serving_forever is not None and not self._serving_forever.done():
             self._serving_forever.cancel()
             self._serving_forever = None
-        if not self._connections:
-            self._finish()
 
     def close_clients(self) -> None:
         """Close this server's connections (asyncio has this from 3.13 on)."""
-        for transport in tuple(self._clients):
+        for transport in self._all_clients():
             transport.close()
 
     def abort_clients(self) -> None:
         """Close this server's connections at once and drop what they have not sent (asyncio has this from 3.13 on)."""
-        for transport in tuple(self._clients):
+        for transport in self._all_clients():
             transport.abort()
+
+    def _all_clients(self) -> list[Any]:
+        # Those that are being refused too. With TLS, the stream transport where the handshake has not begun.
+        found = list(self._clients)
+        if self._connect is not None:
+            found += self._connections.difference(self._lower.values())
+        if self._refusals is not None:
+            found += self._refusals.transports
+        return found
 
     async def wait_closed(self) -> None:
         """Wait until the server is closed and, from Python 3.12.1 on, its last connection too."""
@@ -254,3 +326,161 @@ class Server(asyncio.AbstractServer):
         waiter = asyncio.get_running_loop().create_future()
         self._waiters.append(waiter)
         await waiter
+
+    # Beyond asyncio: docs/serving.md
+
+    def status(self) -> ServerStatus:
+        """Return the counts of connections. A closed server may be asked too."""
+        return ServerStatus(
+            open=len(self._connections),
+            accepted=self._accepted + sum(listener.accepted for listener in self._listeners),
+            refused=self._refused,
+            timed_out=dict(self._timed_out),
+            high_mark=max([self._high_mark, *(listener.high_mark for listener in self._listeners)]),
+            refusing=self._refusing(),
+            waiting=waiting_in(listener.sock for listener in self._listeners),
+            full=self._is_full(),
+            suspended_since=min(self._suspended.values(), default=None),
+            draining=self._draining is not None,
+            delay=None if self._alarms is None else self._alarms.delay,
+        )
+
+    def set_limits(self, **limits: Unpack[ServerLimits]) -> None:
+        """Change the limits while the server runs; a name that isn't given stays as it is.
+
+        The arguments are those of ``create_server``. Connections that are open stay, also above a lower limit. Raises
+        TypeError and ValueError, which name the argument.
+        """
+        self._limits = self._limits.changed(limits, "set_limits")
+        self._update_connect()
+        self._apply_limits()
+
+    def _apply_limits(self) -> None:
+        # What counts connections: max_connections, overload, max_connections_per_peer, and alarms.
+        limits = self._limits
+        waits = limits.overload in (None, "wait")
+        refuses = limits.max_connections is not None and not waits
+        if refuses or limits.max_connections_per_peer is not None:
+            if self._refusals is None:
+                self._refusals = Refusals(self)
+            if self._admission is None:
+                self._admission = Admission(self, self._refusals)
+            self._admission.set_limits(limits)
+        else:
+            self._admission = None
+        alarm_at = None if self._alarms is None else self._alarms.threshold()
+        for listener in self._listeners:
+            listener.set_limits(
+                limits.max_connections,
+                waits,
+                self._admission,
+                limits.max_connections_per_peer is not None,
+                alarm_at,
+            )
+        self._choose_on_end()
+
+    def suspend(self) -> None:
+        """Accept nobody until ``resume``: who connects waits in the kernel's queue, and connections live on.
+
+        Does nothing the second time, on a closed server, or while it is drained.
+        """
+        self._suspend("program")
+
+    def resume(self) -> None:
+        """Undo ``suspend``, and accept those who wait. Does nothing if the server is not suspended."""
+        self._resume("program")
+
+    def _suspend(self, reason: str) -> None:
+        if self._state < CLOSED and self._draining is None and reason not in self._suspended:
+            self._suspended[reason] = self._loop.time()
+            self._apply_suspension()
+
+    def _resume(self, reason: str) -> None:
+        if self._suspended.pop(reason, None) is not None and not self._suspended:
+            for listener in self._listeners:
+                listener.resume()
+
+    def _apply_suspension(self) -> None:
+        if self._suspended:
+            for listener in self._listeners:
+                listener.suspend()
+
+    def suspend_on_delay(self, high: float | None, low: float | None = None) -> None:
+        """Suspend the server while the loop is late: from a delay of ``high`` seconds on, until it is ``low`` or less.
+
+        ``low`` is half of ``high`` if it is None. ``high=None`` ends it. The delay is measured every tenth of a second.
+        Raises TypeError and ValueError, which name the argument.
+        """
+        self._use_alarms().set_marks(high, low)
+
+    def add_alarm(
+        self,
+        callback: Callback,
+        *,
+        connections: int | None = None,
+        delay: float | None = None,
+        cooldown: float = 5.0,
+    ) -> Alarm:
+        """Have ``callback(status)`` called when so many connections are open, or the loop's delay is so many seconds.
+
+        It is called in a turn of its own, after an accept or a measurement, and then not for ``cooldown`` seconds; again
+        after that if the threshold is still reached. Return the alarm, whose ``cancel()`` ends it. Raises TypeError and
+        ValueError, which name the argument.
+        """
+        alarm = self._use_alarms().add(callback, connections, delay, cooldown)
+        self._apply_limits()
+        return alarm
+
+    def _use_alarms(self) -> Alarms:
+        if self._alarms is None:
+            self._alarms = Alarms(self)
+        return self._alarms
+
+    def _sound_alarms(self) -> None:
+        # A listener has accepted, and so many are open that an alarm is set for that.
+        if self._alarms is not None:
+            self._alarms.count_reached(len(self._connections))
+
+    async def drain(self, timeout: float | None = None) -> Drained:
+        """End the server gracefully: take those who wait in the kernel's queue, accept no more, wait for the connections.
+
+        A protocol that has a method ``server_draining()`` is told. What is still open after ``timeout`` seconds is aborted;
+        None is no limit. Return who was served and who was cut. Called again, also meanwhile, it waits for the same
+        end, and the earliest timeout counts. If it is cancelled the server is closed, and its connections live on. Raises
+        TypeError and ValueError for a timeout that is none.
+        """
+        check_timeout(timeout)
+        if self._draining is None:
+            self._draining = Draining(self)
+            self._choose_on_end()
+            self._suspended.clear()
+            self._draining.begin()
+        return await self._draining.wait(timeout)
+
+    def _on_backlog_taken(self, listener: Listener) -> None:
+        # It is being drained, and nobody waits any more. At once: those who come before close(2) are reset.
+        self._listeners.remove(listener)
+        self._stop(listener)
+        listener.sock.close()
+        if not self._listeners:
+            self._close_sockets()
+        elif self._sockets is not None:
+            self._sockets = [sock for sock in self._sockets if sock is not listener.sock]
+
+    def set_ssl_context(self, context: ssl.SSLContext) -> None:
+        """Use another context, with a new certificate say, for the connections that are accepted from now on.
+
+        Raises TypeError for what is no SSLContext, ValueError for one of a client, and for a server without TLS.
+        """
+        import ssl
+
+        if not isinstance(context, ssl.SSLContext):
+            raise TypeError(f"set_ssl_context() needs an SSLContext, got {context!r}")
+        if self._connect is None:
+            raise ValueError(f"server {self!r} has no TLS: it was made without ssl")
+        if context.protocol == ssl.PROTOCOL_TLS_CLIENT:
+            raise ValueError(f"set_ssl_context() needs the context of a server, got {context!r} (PROTOCOL_TLS_CLIENT)")
+        self._ssl_context = context
+
+    def _is_closed(self) -> bool:
+        return self._state >= CLOSED

@@ -3,8 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
+import socket
+import struct
+from collections.abc import Iterable
 
 TIMED_OUT_KINDS = ("idle", "first_byte", "write", "lifetime")
+
+# linux/tcp.h: of a listening socket, tcp_diag(7) and TCP_INFO tell the length of the queue in tcpi_unacked.
+_UNACKED = struct.Struct("24xI")
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -14,9 +20,10 @@ class ServerStatus:
     A connection is ``open`` from accept(2) until its descriptor is closed; TLS handshakes are included. ``high_mark`` is the
     most that were open at a time. ``accepted`` were served; ``refused`` were turned away, for a limit or for want of
     descriptors. Of these, ``refusing`` are being told why by the program's callable.
-    ``timed_out`` counts connections that a deadline has ended: idle, first_byte, write, lifetime. ``full_since`` and
-    ``suspended_since`` are None, or ``loop.time()`` when the server stopped accepting: at its limit with overload="wait",
-    or by ``suspend`` or the loop's delay. ``delay`` is the loop's last measured delay in seconds, None if nothing measures it.
+    ``timed_out`` counts connections that a deadline has ended: idle, first_byte, write, lifetime. ``waiting`` is how many wait
+    in the kernel's queues of TCP sockets; it is ``full`` if they do so for the limit, with overload="wait".
+    ``suspended_since`` is ``loop.time()`` when ``suspend``, or the loop's delay, has stopped it, or None. ``delay`` is the
+    loop's as last measured, in seconds, None if nothing measures it.
     """
 
     open: int
@@ -25,7 +32,21 @@ class ServerStatus:
     timed_out: dict[str, int]
     high_mark: int
     refusing: int = 0
-    full_since: float | None = None
+    waiting: int = 0
+    full: bool = False
     suspended_since: float | None = None
     draining: bool = False
     delay: float | None = None
+
+
+def waiting_in(sockets: Iterable[socket.socket]) -> int:
+    """Return how many connections wait to be accepted, of TCP sockets."""
+    found = 0
+    for sock in sockets:
+        if sock.family != socket.AF_UNIX:
+            try:
+                (queued,) = _UNACKED.unpack(sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _UNACKED.size))
+            except OSError:
+                continue  # no TCP, or closed by its owner
+            found += queued
+    return found

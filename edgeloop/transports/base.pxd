@@ -13,7 +13,7 @@ cdef int CLOSED
 cdef class BaseTransport(Channel):
     cdef readonly Scheduler _loop
     cdef Reactor _reactor
-    cdef object _context
+    cdef readonly object _context
     cdef object _protocol
     cdef object _ask
     cdef int _state

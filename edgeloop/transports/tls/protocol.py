@@ -96,7 +96,7 @@ class TLSProtocol:
         self.connection.lower = transport
         self.connection.enter(state.HANDSHAKE)
         if self._server is not None:
-            self._server._attach_tls(self.connection.app_transport)
+            self._server._attach_tls(self.connection.app_transport, transport)
         if self._handshake is not None:
             self._handshake.start(self, self._handshake_timed_out)
         if not self._server_side or self._engine.unread():
@@ -225,6 +225,8 @@ class TLSProtocol:
             except Exception as exc:
                 self.connection.fail(exc, "Fatal error: protocol.connection_made() call failed.")
                 return
+            if self._server is not None:
+                self._server._on_connected(self.connection.app_transport)
         self._end_handshake(None)
 
     def _handshake_timed_out(self, exc: ConnectionAbortedError) -> None:
