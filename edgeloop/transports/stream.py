@@ -270,10 +270,19 @@ class StreamTransport(WriteHalf):
             raise RuntimeError("unable to write; sendfile is in progress")
         if not data:
             return
+        # ``_append``, whose call would cost an echo a percent: from len() to the append there is no call.
+        self._write_buffer_size = len(data) + self._write_buffer_size
         if self._state >= base.LOST:
+            self._write_buffer_size = 0
             self._count_lost_write("socket.send() raised exception.")
             return
-        self._append(data, len(data))
+        appended = False
+        try:
+            self._write_buffer.append(data)
+            appended = True
+        finally:
+            if not appended:  # MemoryError
+                self._write_buffer_size -= len(data)
         if (
             len(data) < LARGE_WRITE
             and self.writable

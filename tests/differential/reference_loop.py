@@ -24,6 +24,7 @@ def mend() -> None:
     SocketTransport.close = mended_socket_close(SocketTransport.close)
     SocketTransport.writelines = mended_writelines(SocketTransport.writelines)
     WritePipe.abort = mended_abort(WritePipe.abort)
+    WritePipe._call_connection_lost = mended_end_of_pipe(WritePipe._call_connection_lost)
     TLSTransport.close = mended_close(TLSTransport.close)
     DatagramTransport.sendto = mended_sendto(DatagramTransport.sendto)
     Server._start_serving = mended_start_serving(Server._start_serving)
@@ -118,6 +119,16 @@ def mended_abort(original: Any) -> Any:
             original(self)
 
     return abort
+
+
+def mended_end_of_pipe(original: Any) -> Any:
+    """abort of a pipe that is being closed, or in connection_lost, ends it twice."""
+
+    def call_connection_lost(self: Any, exc: Exception | None) -> None:
+        if self._protocol is not None:
+            original(self, exc)
+
+    return call_connection_lost
 
 
 def mended_close(original: Any) -> Any:

@@ -59,9 +59,9 @@ def test_each_broken_rule_is_noticed() -> None:
 
 
 def test_a_signal_handler_may_write_at_any_moment() -> None:
-    result = signals("--every", 7)
+    result = signals("--every", 151)
     assert not result["wrong"], "\n".join(result["wrong"])
-    assert result["runs"] > 1000
+    assert result["runs"] > 500
 
 
 def test_a_seed_gives_the_same_trace_again_in_another_process() -> None:

@@ -22,11 +22,11 @@ class Exporter(bytearray):
     def __buffer__(self, flags: int, /) -> memoryview:
         self.views += 1
         self.taken += 1
-        return super().__buffer__(flags)  # type: ignore[no-any-return,misc]
+        return super().__buffer__(flags)
 
     def __release_buffer__(self, view: memoryview, /) -> None:
         self.views -= 1
-        super().__release_buffer__(view)  # type: ignore[misc]
+        super().__release_buffer__(view)
 
 
 class Failing(Exporter):
