@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 import os
-import random
 import re
 import shutil
 import signal
@@ -185,8 +184,6 @@ def tests_once(session: nox.Session) -> None:
     prepare(session)
     install_tools(session)
     # In this order: the benchmarks' own are few and take long, and pytest would begin with the files of many tests.
-    session.env.setdefault("SIMULATION", os.environ.get("SIMULATION", str(random.SystemRandom().randrange(1 << 48))))
-    session.log(f"the simulation's runs: SIMULATION={session.env['SIMULATION']} python -m pytest tests/simulation")
     run_tests(session, "--no-loadscope-reorder", *(session.posargs or there(ONCE)))
 
 

@@ -14,7 +14,7 @@ from simulated_weather import SOMETIMES
 FIRST = 7000000  # of the seeds that are the same each time
 SCHEDULES = 20000
 #: ``SIMULATION=123``: the seeds from that one on, which may find what nobody has seen, before some of those that are the same.
-#: CI draws one (noxfile.py); ``SIMULATION=new`` draws one here.
+#: ``SIMULATION=new`` draws one.
 CHOSEN = os.environ.get("SIMULATION")
 SAME = 2000
 SECONDS = 20  # at most; a machine with much else to do plays fewer
