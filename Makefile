@@ -5,7 +5,7 @@
 # make compat    asyncio's own tests on edgeloop, in both editions on each Python there is
 # make projects  other projects' test suites on edgeloop: make projects WHICH="aiohttp trio" PYTHON=python3.13
 # make weather   every system call and allocation of the scenarios in tests/weather fails once; re-entry; the whole suite in weather
-# make differential  random programs do on edgeloop what they do on asyncio: make differential EXAMPLES=20000, of each kind
+# make differential  random programs do on edgeloop what they do on asyncio: make differential EXAMPLES=20000 SEED=7, of each kind
 # make soak      everything at once on one loop for an hour, in each edition: nothing may grow; ten minutes: make soak SOAK=600
 # make simulate  a million runs on a simulated kernel, which is compared with Linux first: make simulate SCHEDULES=20000 SEED=7
 # make crowd     what a connection costs at 1,000, 5,000 and 19,000 of them, on edgeloop, asyncio and uvloop if it is installed
@@ -58,7 +58,7 @@ weather: $(NOX)
 	$(NOX) -s weather-$(VERSION)
 
 differential: $(NOX)
-	$(NOX) -s differential-$(VERSION) -- $(EXAMPLES)
+	$(if $(SEED),DIFFERENTIAL_SEED=$(SEED)) $(NOX) -s differential-$(VERSION) -- $(EXAMPLES)
 
 soak: $(NOX)
 	$(NOX) -s soak-$(VERSION) -- $(SOAK)

@@ -270,7 +270,7 @@ class Reactor:
         while self.flush_queue:
             self.judged = 0
             if len(self.flush_queue) == 1:  # most often: the list keeps its memory
-                channel = interpreter.take_last(self.flush_queue)
+                channel = interpreter.take_only(self.flush_queue)
                 channel.flush_queued = False
                 channel.flush()
                 continue

@@ -376,7 +376,7 @@ class Scheduler(HandleSource):
 
     def _run_only(self) -> None:
         # _run_batch for one handle, without swapping the list. No common method: the pure edition would pay for the call.
-        handle: Any = interpreter.take_last(self._ready)
+        handle: Any = interpreter.take_only(self._ready)
         try:
             if handle._cancelled:
                 return

@@ -6,7 +6,7 @@
 #
 #   internal                                      | plain mode
 #   unshared: the caller's is the one reference   | no handle is used again
-#   take_last, empty: a list keeps its memory     | list.pop(), list.clear()
+#   take_only, empty: a list keeps its memory     | list.pop(), list.clear()
 #   drop_dict: tp_dictoffset of Cython's classes  | each object keeps the __dict__ that Cython makes for it
 #   has_dict, has_own: _PyObject_GetDictPtr       | the attribute __dict__, which makes one
 #   type_version: tp_version_tag, which the       | the class is examined each time
@@ -59,8 +59,8 @@ cdef extern from *:
         Py_DECREF(Py_None);
     }
 
-    /* list.pop() that keeps the list's memory. No reference is dropped, so no other code can run meanwhile. */
-    static inline PyObject *edgeloop_take_last(PyObject *list) {
+    /* Take the only item of a list, which keeps its memory. No reference is dropped, so no other code can run meanwhile. */
+    static inline PyObject *edgeloop_take_only(PyObject *list) {
         Py_ssize_t last = PyList_GET_SIZE(list) - 1;
         PyObject *item = PyList_GET_ITEM(list, last);
         if (edgeloop_plain()) {
@@ -129,7 +129,7 @@ cdef extern from *:
     bint unshared "edgeloop_unshared" (object object)
     void swap_in "edgeloop_swap_in" (object list, Py_ssize_t place, object item)
     object swap_out "edgeloop_swap_out" (object list, Py_ssize_t place)
-    object take_last "edgeloop_take_last" (object list)
+    object take_only "edgeloop_take_only" (object list)
     int empty "edgeloop_empty" (object list) except -1
     void drop_dict "edgeloop_drop_dict" (object object)
     bint has_dict "edgeloop_has_dict" (object object)
@@ -197,6 +197,7 @@ cdef extern from *:
     object call_one "edgeloop_call_one" (object context, object callback, object argument)
     object call_method "edgeloop_call_method" (object context, object owner, object name, object argument)
     object copy_context "PyContext_CopyCurrent" ()
+    object to_bytes "PyBytes_FromObject" (object data)
     object construct "PyObject_Call" (object cls, object args, object keywords)  # Cython would copy the dict first
 
 

@@ -2,12 +2,13 @@
 
 The functions that a callback's turn goes through: call it in its context, use its Handle again, detect a method that was
 replaced. They make no system call. Any thread that holds the GIL may call them. What they call may run any Python, and
-so may dropping a reference: ``unshared``, ``swap_in``, ``swap_out``, ``take_last`` and ``type_version`` run none.
+so may dropping a reference: ``unshared``, ``swap_in``, ``swap_out``, ``take_only`` and ``type_version`` run none.
 """
 
 from __future__ import annotations
 
 import contextvars
+import operator
 from collections.abc import Callable
 from threading import get_ident
 from typing import Any
@@ -15,7 +16,8 @@ from typing import Any
 FREELIST_LIMIT = 0  # no handle is used again, because ``unshared`` can't be known
 this_thread = get_ident
 copy_context = contextvars.copy_context
-take_last = list.pop
+# Remove the only item of a list, and return it: the first, since a signal handler may have appended another meanwhile.
+take_only = operator.methodcaller("pop", 0)
 call_none = contextvars.Context.run
 call_one = contextvars.Context.run
 
@@ -44,6 +46,12 @@ def call_method(context: contextvars.Context, owner: Any, name: str, argument: A
 def construct(cls: Callable[..., Any], args: tuple[Any, ...], keywords: dict[str, Any]) -> Any:
     """Return ``cls(*args, **keywords)``."""
     return cls(*args, **keywords)
+
+
+def to_bytes(data: Any) -> bytes:
+    """Return a copy of what a buffer holds. Its owner may change its size again when this returns, on PyPy too."""
+    with memoryview(data) as view:
+        return bytes(view)
 
 
 def empty(items: list[Any]) -> None:

@@ -112,7 +112,7 @@ async def _connect_first(
     finally:
         for other in connected:  # one that lost the race, or won it when it was cancelled
             if other is not sock:
-                other.close()
+                loop._close_connecting(other)
         del errors  # their tracebacks refer to this frame
 
 
@@ -131,11 +131,11 @@ async def _connect_one(
     except OSError as exc:
         errors.append(exc)
         if sock is not None:
-            sock.close()
+            loop._close_connecting(sock)
         raise
     except BaseException:
         if sock is not None:
-            sock.close()
+            loop._close_connecting(sock)
         raise
     finally:
         del errors
@@ -308,7 +308,7 @@ class Connections(SocketCalls):
                 sock.setblocking(False)
                 await self.sock_connect(sock, path)
             except BaseException:
-                sock.close()
+                self._close_connecting(sock)
                 raise
         elif sock is None:
             raise ValueError("no path and sock were specified")

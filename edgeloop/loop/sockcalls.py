@@ -300,6 +300,14 @@ class SocketCalls(Resolver):
 
         await self._until_writable(sock, outcome)
 
+    def _close_connecting(self, sock: socket.socket) -> None:
+        # Close a socket that the loop has made for ``sock_connect``, whose registration may be kept for the next call. It is
+        # taken out before that (rule 1): where a forked process has the file too, the kernel keeps the entry.
+        watch = self.reactor.find(sock.fileno())
+        if isinstance(watch, Watch) and watch.owner is sock:
+            watch.forget()
+        sock.close()
+
     async def sock_accept(self, sock: socket.socket) -> tuple[socket.socket, Any]:
         """Accept a connection on a listening socket; return a non-blocking socket and the peer's address."""
         self._check_socket(sock)

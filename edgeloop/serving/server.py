@@ -264,7 +264,9 @@ class Server(asyncio.AbstractServer):
         listener.stop()
 
     async def start_serving(self) -> None:
-        """Accept connections. Does nothing if the server accepts them already, or is closed."""
+        """Accept connections. Does nothing if the server accepts them already. TypeError, as asyncio's, if it is closed."""
+        if self._sockets is None:
+            raise TypeError(f"server {self!r} is closed")
         self._start_serving()
         await asyncio.sleep(0)
 

@@ -29,7 +29,6 @@ cdef class BaseTransport(Channel):
     cpdef _fatal_error(self, exc, message=*)
     cdef bint _is_ordinary(self, exc) except -1
     cpdef _force_close(self, exc)
-    cdef _advance(self, int state)
     cdef _drop_unsent(self)
     @cython.locals(fd=int)
     cdef _release(self)

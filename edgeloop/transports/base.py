@@ -17,7 +17,7 @@ from ..core.reactor import Channel, Reactor
 from ..core.schedule import Scheduler
 from ..kernel import calls, sockets
 
-# The life of a transport, always forward: see ``_advance``.
+# The life of a transport, always forward.
 OPEN = 0
 CLOSING = 1  # nothing more is read; what was written is still being sent
 LOST = 2  # connection_lost is in the loop's queue; nothing more is sent
@@ -46,7 +46,7 @@ class BaseTransport(Channel):
         self._interest = interest  # set once: what epoll is asked for at all times
         self._protocol = None
         self._ask: Callable[[], int] | None = None  # asks who owns the descriptor; None: it is ours, and open
-        self._state = OPEN  # changed by _advance alone
+        self._state = OPEN  # changed by close, _force_close and _release
         self._paused = False  # by pause_reading and resume_reading
         self.resumes = 0  # counts the calls of resume_reading that did something, for who looks at intervals
 
@@ -184,17 +184,13 @@ class BaseTransport(Channel):
         # and can be closed later. A destructor that comes in between finds it lost: it neither sends nor closes it again.
         before = self._state
         if before < LOST:
-            self._advance(LOST)
+            self._state = LOST  # before any call: at a call the pure edition runs signal handlers, which may abort too
             try:
                 self._loop.call_soon(self._call_connection_lost, exc, context=self._context)
             except MemoryError:
                 self._state = before
                 raise
         self._drop_unsent()  # if it is lost already too: nothing may be offered to a descriptor that is gone
-
-    def _advance(self, state: int) -> None:
-        assert self._state < state
-        self._state = state
 
     def _drop_unsent(self) -> None:
         """Forget what was written."""
@@ -215,7 +211,7 @@ class BaseTransport(Channel):
             return
         fd = self.fd
         protocol = self._protocol
-        self._advance(CLOSED)
+        self._state = CLOSED
         self.fd = -1
         self._protocol = None
         # What is dropped or closed from here on may run any code, which finds a transport that is closed.

@@ -269,8 +269,7 @@ class DatagramTransport(WriteHalf):
         if type(data) is not bytes:
             if not isinstance(data, (bytes, bytearray, memoryview)):
                 raise TypeError(f"data argument must be a bytes-like object, not {type(data).__name__!r}")
-            with memoryview(data) as view:
-                data = view.tobytes()  # its owner may change it before it leaves
+            data = interpreter.to_bytes(data)  # its owner may change it before it leaves
         if not data and not _SENDS_EMPTY:
             return
         if self._address:
@@ -310,8 +309,7 @@ class DatagramTransport(WriteHalf):
         return self._reactor.thread == interpreter.this_thread()
 
     def _keep(self, data: bytes, addr: Any) -> None:
-        self._write_buffer.append((data, addr))
-        self._write_buffer_size += len(data) + _HEADER_SIZE
+        self._append((data, addr), len(data) + _HEADER_SIZE)
 
     def _gather(self) -> None:
         # There is room: the message waits for others only.

@@ -21,6 +21,8 @@ cdef class WriteHalf(BaseTransport):
     cdef Py_ssize_t _lost_writes
     cdef readonly long long bytes_sent
     cdef _start(self, Scheduler loop, context, int interest)
+    @cython.locals(appended=bint)
+    cdef _append(self, data, Py_ssize_t size)
     cdef _send(self)
     cdef _send_write_buffer(self)
     cdef Py_ssize_t _drop_sent(self, Py_ssize_t count, Py_ssize_t chunks) except -1

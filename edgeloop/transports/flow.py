@@ -75,6 +75,20 @@ class WriteHalf(BaseTransport):
 
     # Sending
 
+    def _append(self, data: Any, size: int) -> None:
+        # Put ``data``, of ``size`` bytes, behind what waits. No call lies between the three steps: at a call the pure edition
+        # runs signal handlers and destructors, and these may write, send and abort.
+        if self._state >= base.LOST:
+            return
+        self._write_buffer_size += size
+        appended = False
+        try:
+            self._write_buffer.append(data)
+            appended = True
+        finally:
+            if not appended:  # MemoryError
+                self._write_buffer_size -= size
+
     def _send(self) -> None:
         # Send as much of the write buffer as the kernel takes.
         if self._state >= base.LOST:
@@ -111,7 +125,7 @@ class WriteHalf(BaseTransport):
         self._write_buffer_size -= count
         if self._write_buffer_size == 0 and len(self._write_buffer) == chunks:
             if chunks == 1:
-                interpreter.take_last(self._write_buffer)  # the list keeps its memory for the next write
+                interpreter.take_only(self._write_buffer)  # the list keeps its memory for the next write
             else:
                 interpreter.drop_first(self._write_buffer, chunks)
             return chunks
@@ -213,7 +227,7 @@ class WriteHalf(BaseTransport):
         """Stop reading, send what was written, then call ``connection_lost(None)``."""
         if self._state != base.OPEN:
             return
-        self._advance(base.CLOSING)
+        self._state = base.CLOSING  # before any call, as in ``_force_close``
         if not self._write_buffer:
             try:
                 self._on_drained()

@@ -179,7 +179,8 @@ class ReadPipeTransport(BaseTransport):
         if not data:
             if self._loop._debug:
                 stdlib.logger().info("%r was closed by peer", self)
-            self._advance(base.CLOSING)
+            if self._state == base.OPEN:  # else a signal handler has ended it while this read
+                self._state = base.CLOSING
             try:
                 self._loop.call_soon(self._call_eof_received, context=self._context)
             finally:
@@ -192,7 +193,7 @@ class ReadPipeTransport(BaseTransport):
         try:
             interpreter.call_one(self._context, self._protocol.data_received, data)
         except BaseException as exc:
-            self._report(exc, "Exception in protocol.data_received() of a pipe")
+            self._report(exc, "Exception in a callback of the pipe protocol")
 
     def _is_emptied_by(self, size: int) -> bool:
         # Whether a read of that size has left nothing behind. The size alone never says so: packets, descriptors that
@@ -281,15 +282,13 @@ class WritePipeTransport(WriteHalf):
         if not isinstance(data, (bytes, bytearray, memoryview)):
             raise TypeError(f"data argument must be a bytes-like object, not {type(data).__name__!r}")
         if type(data) is not bytes:
-            with memoryview(data) as view:  # its owner may change it before it leaves, and counts what is no byte
-                data = view.tobytes()
+            data = interpreter.to_bytes(data)  # its owner may change it before it leaves
         if not data:
             return
         if self._state != base.OPEN:
             self._count_lost_write("pipe closed by peer or os.write(pipe, data) raised exception.")
             return
-        self._write_buffer.append(data)
-        self._write_buffer_size += len(data)
+        self._append(data, len(data))
         if self.writable:
             self._send()
             if self._protocol_paused:

@@ -32,12 +32,6 @@ SEND_AT_ONCE = 65536
 LARGE_WRITE = 4096
 
 
-def _to_bytes(data: bytes | bytearray | memoryview) -> bytes:
-    """Return a copy. The view is let go of at once, on PyPy too: the owner may change the size of what was written."""
-    with memoryview(data) as view:
-        return bytes(view)
-
-
 class _AsyncioTransport(asyncio.Transport):
     """What ``isinstance`` sees of a StreamTransport: a compiled class can't inherit from asyncio's."""
 
@@ -317,19 +311,26 @@ class StreamTransport(WriteHalf):
         if type(data) is not bytes:
             if not isinstance(data, (bytes, bytearray, memoryview)):
                 raise TypeError(f"data argument must be a bytes-like object, not {type(data).__name__!r}")
-            # It may leave later, and its owner may change it before. By a view: its items may have any size.
-            data = _to_bytes(data)
+            data = interpreter.to_bytes(data)  # it may leave later, and its owner may change it before
         if self._eof_written:
             raise RuntimeError("Cannot call write() after write_eof()")
         if self._empty_waiter is not None:
             raise RuntimeError("unable to write; sendfile is in progress")
         if not data:
             return
+        # ``_append``, whose call would cost an echo a percent: from len() to the append there is no call.
+        self._write_buffer_size = len(data) + self._write_buffer_size
         if self._state >= base.LOST:
+            self._write_buffer_size = 0
             self._count_lost_write("socket.send() raised exception.")
             return
-        self._write_buffer.append(data)
-        self._write_buffer_size += len(data)
+        appended = False
+        try:
+            self._write_buffer.append(data)
+            appended = True
+        finally:
+            if not appended:  # MemoryError
+                self._write_buffer_size -= len(data)
         if (
             len(data) < LARGE_WRITE
             and self.writable
@@ -349,7 +350,7 @@ class StreamTransport(WriteHalf):
         for data in chunks:
             if not isinstance(data, (bytes, bytearray, memoryview)):
                 raise TypeError(f"data argument must be a bytes-like object, not {type(data).__name__!r}")
-        owned = [data if type(data) is bytes else _to_bytes(data) for data in chunks]
+        owned = [data if type(data) is bytes else interpreter.to_bytes(data) for data in chunks]
         self._check_writelines()  # again: the iterable, or a buffer's owner, may have ended the connection
         if self._state >= base.LOST:
             if owned:
@@ -358,8 +359,7 @@ class StreamTransport(WriteHalf):
         size = self._write_buffer_size
         for data in owned:
             if data:
-                self._write_buffer.append(data)
-                self._write_buffer_size += len(data)
+                self._append(data, len(data))
         if self._write_buffer:
             self._leave(self._write_buffer_size - size)
 

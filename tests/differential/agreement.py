@@ -15,9 +15,10 @@ PATIENCE = (0, 1, 3)
 
 
 class Differential:
-    """The workers of a session, and what was counted in it."""
+    """The workers of a session, and what was counted in it. ``command`` plays the same programs again."""
 
-    def __init__(self) -> None:
+    def __init__(self, command: str = "") -> None:
+        self.command = command
         self.loops = [("asyncio", False), ("edgeloop", False), ("edgeloop", True)]
         if importlib.util.find_spec("uvloop") is not None:
             self.loops.append(("uvloop", False))
@@ -69,7 +70,8 @@ class Differential:
             self.of_uvloop[rule] += 1
             self.examples_of_uvloop.setdefault(rule, (program, step, asyncio_did, uvloop_did))
             return
-        raise AssertionError(described(program, traces, wrong))
+        again = f"\n    these programs again: {self.command}" if self.command else ""
+        raise AssertionError(described(program, traces, wrong) + again)
 
 
 def first_difference(one: list[Any], other: list[Any]) -> tuple[Any, Any, Any]:

@@ -79,11 +79,9 @@ class Stage(ProgramStage):
             else:
                 result = await getattr(self.server, name)()
         except (Exception, asyncio.CancelledError) as exc:
-            if name != "start_serving" or self.server.sockets:  # of a closed server: TypeError, by accident
-                self.trace.note(who, name, "raised", exc)
+            self.trace.note(who, name, "raised", exc)
         else:
-            if name != "start_serving" or self.server.sockets:
-                self.trace.note(who, name, result)
+            self.trace.note(who, name, result)
 
     def do_wait(self, name: str) -> None:
         self.tasks.append(self.loop.create_task(self.wait(f"task {len(self.tasks)}", name)))

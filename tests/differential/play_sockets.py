@@ -111,7 +111,12 @@ class Stage(StageWithPeer):
         with tempfile.TemporaryFile() as file:
             file.write(content(size))
             file.seek(0)
-            sent = await self.loop.sock_sendfile(sock, file, offset, count, fallback=fallback)
+            try:
+                sent = await self.loop.sock_sendfile(sock, file, offset, count, fallback=fallback)
+            except ConnectionError:
+                if fallback:
+                    raise
+                raise asyncio.SendfileNotAvailableError("os.sendfile call failed") from None  # docs/differences.md
             return [sent, file.tell() if sent else "anywhere"]
 
     def do_cancel(self, which: int) -> None:

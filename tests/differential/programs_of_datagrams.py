@@ -36,7 +36,11 @@ DATAGRAMS = st.fixed_dictionaries(
         "kind": st.just("datagrams"),
         "family": st.sampled_from(["ipv4", "ipv4", "ipv6", "unix"]),
         "made": st.sampled_from(["local", "connected", "sock"]),
-        "reactions": st.lists(st.tuples(CALLBACKS, REACTIONS).map(list), max_size=3),
+        # What error_received raises leaves sendto on asyncio, and is reported here: docs/differences.md.
+        "reactions": st.lists(
+            st.tuples(CALLBACKS, REACTIONS).filter(lambda pair: pair != ("error_received", ["raise"])).map(list),
+            max_size=3,
+        ),
         "debug": st.booleans(),
         "steps": st.lists(
             st.one_of(CALLS, PEERS, action("together", st.lists(st.one_of(CALLS, PEERS), min_size=2, max_size=6))),

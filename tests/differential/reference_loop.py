@@ -15,15 +15,19 @@ SocketTransport: Any = asyncio.selector_events._SelectorSocketTransport  # type:
 SelectorTransport: Any = asyncio.selector_events._SelectorTransport  # type: ignore[attr-defined]
 DatagramTransport: Any = asyncio.selector_events._SelectorDatagramTransport  # type: ignore[attr-defined]
 WritePipe: Any = asyncio.unix_events._UnixWritePipeTransport  # type: ignore[attr-defined]
+Server: Any = asyncio.Server
 TLSTransport: Any = asyncio.sslproto._SSLProtocolTransport
 
 
 def mend() -> None:
     """Replace what has been mended since, or leaves a transport busy for ever."""
+    SocketTransport.close = mended_socket_close(SocketTransport.close)
     SocketTransport.writelines = mended_writelines(SocketTransport.writelines)
     WritePipe.abort = mended_abort(WritePipe.abort)
+    WritePipe._call_connection_lost = mended_end_of_pipe(WritePipe._call_connection_lost)
     TLSTransport.close = mended_close(TLSTransport.close)
     DatagramTransport.sendto = mended_sendto(DatagramTransport.sendto)
+    Server._start_serving = mended_start_serving(Server._start_serving)
     SelectorTransport._call_connection_lost = mended_call_connection_lost(SelectorTransport._call_connection_lost)
 
 
@@ -36,14 +40,14 @@ def mended_writelines(original: Any) -> Any:
     def writelines(self: Any, list_of_data: Iterable[Any]) -> None:
         if self._eof or self._empty_waiter is not None:
             original(self, list_of_data)
-        parts = [memoryview(data) for data in list_of_data]
-        parts = [data for data in parts if len(data)]
-        if not parts:
-            return
-        if self._conn_lost:
+        given = [memoryview(data) for data in list_of_data]
+        parts = [data for data in given if len(data)]
+        if self._conn_lost and given:
             if self._conn_lost >= LOG_THRESHOLD:
                 logging.getLogger("asyncio").warning("socket.send() raised exception.")
             self._conn_lost += 1
+        elif not parts:
+            return
         elif getattr(self, "_write_ready", None) is None:  # set to None by close
             self._buffer.extend(parts)
             self._maybe_pause_protocol()
@@ -53,6 +57,18 @@ def mended_writelines(original: Any) -> Any:
                 self._maybe_pause_protocol()
 
     return writelines
+
+
+def mended_socket_close(original: Any) -> Any:
+    """A transport that closes forgets its callback: what resume_writing writes then has the loop call None, for ever."""
+
+    def close(self: Any) -> None:
+        write_ready = getattr(self, "_write_ready", None)
+        original(self)
+        if write_ready is not None:
+            self._write_ready = write_ready
+
+    return close
 
 
 def mended_call_connection_lost(original: Any) -> Any:
@@ -84,6 +100,17 @@ def mended_sendto(original: Any) -> Any:
     return sendto
 
 
+def mended_start_serving(original: Any) -> Any:
+    """A closed server that was asked to serve raises TypeError, but says that it serves, and the next time it returns."""
+
+    def start_serving(self: Any) -> None:
+        if self._sockets is None:
+            raise TypeError
+        original(self)
+
+    return start_serving
+
+
 def mended_abort(original: Any) -> Any:
     """abort of a pipe that is closed raises TypeError."""
 
@@ -92,6 +119,16 @@ def mended_abort(original: Any) -> Any:
             original(self)
 
     return abort
+
+
+def mended_end_of_pipe(original: Any) -> Any:
+    """abort of a pipe that is being closed, or in connection_lost, ends it twice."""
+
+    def call_connection_lost(self: Any, exc: Exception | None) -> None:
+        if self._protocol is not None:
+            original(self, exc)
+
+    return call_connection_lost
 
 
 def mended_close(original: Any) -> Any:

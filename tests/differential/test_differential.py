@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+import random
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -11,7 +12,7 @@ import pytest
 pytest.importorskip("hypothesis", reason="make differential installs it, apart")
 
 from agreement import Differential
-from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import HealthCheck, Phase, given, seed, settings
 from programs_of_datagrams import DATAGRAMS
 from programs_of_pipes import CHILDREN, PIPES
 from programs_of_servers import SERVERS
@@ -24,24 +25,30 @@ pytestmark = pytest.mark.edgeloop_only  # the workers choose their loops themsel
 
 CAMPAIGN = "DIFFERENTIAL_EXAMPLES" in os.environ
 EXAMPLES = int(os.environ.get("DIFFERENTIAL_EXAMPLES", "20"))
+SEED = int(os.environ.get("DIFFERENTIAL_SEED") or random.SystemRandom().randrange(1 << 32))
+#: What has failed is made shorter, which may take minutes; CI only says how to do that.
+SHRINKS = os.environ.get("DIFFERENTIAL_SHRINK", "1") == "1"
+Test = Callable[..., None]
 
 
-def programs(share: float = 1.0) -> settings:
+def programs(share: float = 1.0) -> Callable[[Test], Test]:
     """How many random programs; a share of them, where each takes long."""
-    return settings(
+    chosen = settings(
         max_examples=max(1, int(EXAMPLES * share)),
         derandomize=not CAMPAIGN,  # a run of few programs only tells that the campaign still plays
         deadline=None,
         database=None,
         print_blob=True,
-        phases=[Phase.explicit, Phase.generate, Phase.shrink],
+        phases=[Phase.explicit, Phase.generate, *([Phase.shrink] if SHRINKS else [])],
         suppress_health_check=list(HealthCheck),
     )
+    return lambda test: seed(SEED)(chosen(test)) if CAMPAIGN else chosen(test)
 
 
 @pytest.fixture(scope="module")
 def differential() -> Iterator[Differential]:
-    found = Differential()
+    found = Differential(f"make differential EXAMPLES={EXAMPLES} SEED={SEED}" if CAMPAIGN else "")
+    print(f"\nthese programs again: {found.command}" if CAMPAIGN else "")
     found.start()
     yield found
     found.close()

@@ -52,10 +52,13 @@ def play(program: dict[str, Any], factory: Factory) -> list[Any]:
     log = LogTrace(trace)
     logger = logging.getLogger("asyncio")
     logger.addHandler(log)
-    signal.setitimer(signal.ITIMER_REAL, LIMIT_SECONDS)
+    signal.setitimer(
+        signal.ITIMER_REAL, LIMIT_SECONDS, 1.0
+    )  # again: a loop reports what its callback raises, and goes on
     try:
         player.play(program, factory, trace)
     except Hung:
+        signal.setitimer(signal.ITIMER_REAL, 0)
         trace.note("program", "hung", traceback.format_exc().splitlines()[-3:])
     except BaseException as exc:
         trace.note("program", "ended by", exc, "".join(traceback.format_exception(exc)))

@@ -198,6 +198,15 @@ async def test_serve_forever_of_a_closed_server(loop: asyncio.AbstractEventLoop)
     await server.wait_closed()
 
 
+async def test_start_serving_of_a_closed_server(loop: asyncio.AbstractEventLoop) -> None:
+    for start_serving in (True, False):
+        server = await loop.create_server(Recorder, "127.0.0.1", 0, start_serving=start_serving)
+        server.close()
+        with pytest.raises(TypeError):
+            await server.start_serving()
+        await server.wait_closed()
+
+
 async def test_close_ends_serve_forever(loop: asyncio.AbstractEventLoop) -> None:
     server = await loop.create_server(Recorder, "127.0.0.1", 0)
     serving = asyncio.ensure_future(server.serve_forever())

@@ -16,5 +16,8 @@ TAPES: dict[str, str] = {
     "a number was refused that the owner of a pipe had closed": (
         "1,0,1,5,1,1,0,5,0,18,34,0,1,0,0,0,0,0,0,0,0,0,0,0,0,10,0,0,0,0,0,21,0,7,0,0,0,0,0,0,0,0,2,12"
     ),
+    "a connection that was cancelled as it came about was closed while it was registered": (
+        "0,0,0,0,0,2,7,10,11,0,0,0,5,1,0,1,0,1,1,0,34,0,7,29,2"
+    ),
     "the eventfd of a forked child had the number of a socket that was closed": "0,0,0,0,0,1,10,9,0,1,1,1,0,0,1,1,23,7",
 }

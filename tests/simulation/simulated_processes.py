@@ -12,9 +12,9 @@ from typing import Any
 CAMPAIGN = Path(__file__).with_name("simulated_campaign.py")
 
 
-def start(*arguments: object) -> subprocess.Popen[str]:
-    """Start a campaign with these arguments."""
-    command = [sys.executable, str(CAMPAIGN), *map(str, arguments)]
+def start(*arguments: object, program: Path = CAMPAIGN) -> subprocess.Popen[str]:
+    """Start a campaign with these arguments, or another program of this folder."""
+    command = [sys.executable, str(program), *map(str, arguments)]
     environment = os.environ | {"EDGELOOP_PURE": "1"}
     return subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment)
 
@@ -30,6 +30,12 @@ def answer(process: subprocess.Popen[str]) -> Any:
 def campaign(*arguments: object) -> Any:
     """Run a campaign. Return what it says."""
     with start(*arguments) as process:
+        return answer(process)
+
+
+def signals(*arguments: object) -> Any:
+    """Run simulated_signals.py. Return what it says."""
+    with start(*arguments, program=CAMPAIGN.with_name("simulated_signals.py")) as process:
         return answer(process)
 
 

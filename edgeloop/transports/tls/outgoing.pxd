@@ -1,7 +1,7 @@
 cimport cython
 
 from edgeloop.core cimport reactor
-from edgeloop.kernel cimport calls
+from edgeloop.kernel cimport calls, interpreter
 from edgeloop.transports.tls cimport engine
 from edgeloop.transports.tls.engine cimport Engine
 

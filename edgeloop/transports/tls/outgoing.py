@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from ...core import reactor
-from ...kernel import calls
+from ...kernel import calls, interpreter
 from . import engine
 from .engine import Engine
 
@@ -39,11 +39,7 @@ class OutgoingBuffer:
         # The owner may change what isn't bytes once write() has returned. Bytes and views of them run nobody's code when they
         # are dropped. Making a list may run code (a collection): it stays the same one, or what a destructor writes at that
         # moment would be lost with the old.
-        if type(data) is bytes:
-            owned = data
-        else:
-            with memoryview(data) as view:
-                owned = bytes(view)
+        owned = data if type(data) is bytes else interpreter.to_bytes(data)
         if owned:  # a memoryview of several dimensions can have a len() and nothing in it
             self._chunks.append(owned)
             self.size += len(owned)

@@ -1,0 +1,121 @@
+"""KeyboardInterrupt in the middle of a turn: what the reactor had still to call is called when the loop runs again."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import socket
+
+import pytest
+from recording import turn
+from sockets import Pair
+
+Loop = asyncio.AbstractEventLoop
+
+
+class OneByteAtATime(asyncio.BufferedProtocol):
+    """Gets a byte in each turn: between them its channel is on the deferred list. With the first it sends something else."""
+
+    def __init__(self, other: socket.socket) -> None:
+        self.buffer = bytearray(1)
+        self.came = b""
+        self.other = other
+
+    def get_buffer(self, sizehint: int) -> bytearray:
+        return self.buffer
+
+    def buffer_updated(self, count: int) -> None:
+        self.came += self.buffer
+        if len(self.came) == 1:
+            self.other.send(b"x")
+
+
+class Interrupted(asyncio.Protocol):
+    """Its data_received raises KeyboardInterrupt."""
+
+    def data_received(self, data: bytes) -> None:
+        raise KeyboardInterrupt
+
+
+def test_what_is_deferred_is_read_though_an_event_before_it_was_interrupted(loop: Loop, pair: Pair) -> None:
+    ours, theirs = pair
+    one, other = socket.socketpair()
+    with other:
+        protocol = OneByteAtATime(other)
+        slow, _ = loop.run_until_complete(loop.create_connection(lambda: protocol, sock=ours))
+        quick, _ = loop.run_until_complete(loop.create_connection(Interrupted, sock=one))
+        theirs.send(b"abc")
+        with pytest.raises(KeyboardInterrupt):
+            turn(loop, 10)
+        assert protocol.came != b"abc"  # asyncio: in any order
+        turn(loop, 10)
+        slow.close()
+        quick.close()
+        turn(loop)
+    assert protocol.came == b"abc"
+
+
+class AskedSocket(socket.socket):
+    """A socket that raises KeyboardInterrupt, once, when it is asked for its number."""
+
+    interrupts = False
+
+    def fileno(self) -> int:
+        if self.interrupts:
+            self.interrupts = False
+            raise KeyboardInterrupt
+        return super().fileno()
+
+
+class Sender:
+    """A datagram transport that has earned gathering, and its receiver."""
+
+    def __init__(self, loop: Loop) -> None:
+        self.receiver = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        self.receiver.bind(("127.0.0.1", 0))
+        self.receiver.setblocking(False)
+        self.sock = AskedSocket(socket.AF_INET, socket.SOCK_DGRAM)
+        self.sock.connect(self.receiver.getsockname())
+        self.transport, _ = loop.run_until_complete(
+            loop.create_datagram_endpoint(asyncio.DatagramProtocol, sock=self.sock)
+        )
+
+    def send(self) -> None:
+        """The first messages leave one by one, until that has earned gathering."""
+        for _ in range(70):
+            self.transport.sendto(b".")
+        self.transport.sendto(b"last")
+
+    def close(self) -> list[bytes]:
+        """Return what has arrived."""
+        came = []
+        with self.receiver, contextlib.suppress(BlockingIOError):
+            while True:
+                came.append(self.receiver.recv(10))
+        self.transport.close()
+        return came
+
+
+def send_all(senders: list[Sender], which: int) -> None:
+    """All send, and then one is to be interrupted."""
+    for sender in senders:
+        sender.send()
+    senders[which].sock.interrupts = True
+
+
+@pytest.mark.edgeloop_only  # asyncio's gathers nothing
+@pytest.mark.parametrize("which", [0, 1, 2])
+def test_what_is_gathered_leaves_though_a_flush_before_it_was_interrupted(loop: Loop, which: int) -> None:
+    interrupted = False
+    while not interrupted:  # a callback that is held up sends what it has gathered
+        senders = [Sender(loop) for _ in range(3)]
+        loop.call_soon(send_all, senders, which)
+        try:
+            turn(loop, 2)
+        except KeyboardInterrupt:
+            interrupted = True
+        senders[which].sock.interrupts = False
+        turn(loop, 2)
+        for sender in senders:
+            assert sender.close() == [b"."] * 70 + [b"last"]
+        turn(loop)
