@@ -4,6 +4,7 @@ from edgeloop.kernel cimport calls, interpreter
 from edgeloop.core.handles cimport Handle, HandleSource, SharedHandle, TimerHandle
 from edgeloop.core.timer_heap cimport TimerHeap
 from edgeloop.core.reactor cimport Reactor
+from edgeloop.watching.figures cimport Figures
 
 
 cdef bint _HANDLES_ARE_SHARED

@@ -11,6 +11,7 @@ cdef Py_ssize_t SEND_AT_ONCE
 cdef Py_ssize_t LARGE_WRITE
 cdef int NOTHING
 cdef int FLAGGED
+cdef int STREAM
 cdef object _READ_INTO
 cdef object _END_OF_STREAM
 
@@ -29,6 +30,7 @@ cdef class StreamTransport(WriteHalf):
     cdef bint _eof_received
     cdef bint _large_read
     cdef bint _eof_written
+    cdef bint _aborted
     cdef object _empty_waiter
     cdef object _sender
     cdef dict _extra
@@ -53,6 +55,7 @@ cdef class StreamTransport(WriteHalf):
     cpdef reset_empty_waiter(self)
     cpdef set_sender(self, sender)
     cpdef wait_writable(self)
+    cdef _count_end(self, exc)
     cdef _before_release(self)
     cdef _on_release(self)
     cdef _give_back(self, int fd)
