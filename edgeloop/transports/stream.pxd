@@ -5,6 +5,7 @@ from edgeloop.core.reactor cimport Channel
 from edgeloop.core.schedule cimport Scheduler
 from edgeloop.transports cimport base
 from edgeloop.transports.flow cimport WriteHalf
+from edgeloop.watching.figures cimport CountsPointer
 
 cdef Py_ssize_t LARGE_READ
 cdef Py_ssize_t SEND_AT_ONCE
@@ -37,24 +38,25 @@ cdef class StreamTransport(WriteHalf):
     cpdef use_family(self, int family, int short_read)
     cdef _use_socket(self, sock)
     cdef on_ready(self)
-    @cython.locals(fd=int, more=bint)
+    @cython.locals(fd=int, more=bint, counts=CountsPointer)
     cdef _read(self)
     cdef _read_on(self)
     cdef _read_all(self)
     cdef _rearm_at_urgent_mark(self)
-    @cython.locals(fd=int, more=bint, count=Py_ssize_t, size=Py_ssize_t)
+    @cython.locals(fd=int, more=bint, count=Py_ssize_t, size=Py_ssize_t, counts=CountsPointer)
     cpdef _read_into(self)
     cpdef _end_of_stream(self)
     cdef _check_writelines(self)
     cdef _leave(self, Py_ssize_t size)
     cdef _have_resumed(self)
-    @cython.locals(fd=int, count=Py_ssize_t, chunks=Py_ssize_t)
+    @cython.locals(fd=int, count=Py_ssize_t, chunks=Py_ssize_t, counts=CountsPointer)
     cdef _send_write_buffer(self)
     cdef _on_drained(self)
     cpdef make_empty_waiter(self)
     cpdef reset_empty_waiter(self)
     cpdef set_sender(self, sender)
     cpdef wait_writable(self)
+    @cython.locals(counts=CountsPointer)
     cdef _count_end(self, exc)
     cdef _before_release(self)
     cdef _on_release(self)

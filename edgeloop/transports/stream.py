@@ -172,14 +172,15 @@ class StreamTransport(WriteHalf):
         except BaseException as exc:  # MemoryError too: what was read is lost, and nothing may be delivered after a gap
             self._fatal_error(exc, "Fatal read error on socket transport")
             return
-        self._reactor.counts.recv += 1
+        counts = self._reactor.counts
+        counts.recv += 1
         if data is None:
             self._read_all()
             return
         if not data:
             interpreter.call_one(self._context, _END_OF_STREAM, self)
             return
-        self._reactor.counts.bytes_in += len(data)
+        counts.bytes_in += len(data)
         self._large_read = len(data) >= LARGE_READ
         if self.hangup or more or len(data) == calls.READ_SIZE:
             self._read_on()
@@ -235,14 +236,15 @@ class StreamTransport(WriteHalf):
         except BaseException as exc:
             self._fatal_error(exc, "Fatal read error on socket transport")
             return
-        self._reactor.counts.recv += 1
+        counts = self._reactor.counts
+        counts.recv += 1
         if count < 0:
             self._read_all()
             return
         if count == 0:
             self._end_of_stream()
             return
-        self._reactor.counts.bytes_in += count
+        counts.bytes_in += count
         if self.hangup or more or count == size:
             self._read_on()
         else:
@@ -365,9 +367,10 @@ class StreamTransport(WriteHalf):
                 count = sockets.send(fd, self._sock, self._write_buffer[0])
             else:
                 count = sockets.send_many(fd, self._sock, self._write_buffer)
-            self._reactor.counts.send += 1
+            counts = self._reactor.counts
+            counts.send += 1
             if count > 0:
-                self._reactor.counts.bytes_out += count
+                counts.bytes_out += count
             if count < 0 or self._drop_sent(count, chunks) < min(chunks, calls.MAX_CHUNKS):
                 self._wait_writable()
                 return
@@ -449,17 +452,18 @@ class StreamTransport(WriteHalf):
         self._force_close(None)
 
     def _count_end(self, exc: BaseException | None) -> None:
+        counts = self._reactor.counts
         if exc is None:
             if self._aborted:
-                self._reactor.counts.lost_abort += 1
+                counts.lost_abort += 1
             else:
-                self._reactor.counts.lost_end += 1
+                counts.lost_end += 1
         elif isinstance(exc, TimeoutError):  # ETIMEDOUT, or a limit of the server's
-            self._reactor.counts.lost_timeout += 1
+            counts.lost_timeout += 1
         elif isinstance(exc, ConnectionError):
-            self._reactor.counts.lost_reset += 1
+            counts.lost_reset += 1
         else:
-            self._reactor.counts.lost_error += 1
+            counts.lost_error += 1
 
     def _before_release(self) -> None:
         if self._sockname is None:

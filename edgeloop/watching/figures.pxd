@@ -77,6 +77,9 @@ cdef struct Counts:
     Histogram callback
 
 
+ctypedef Counts* CountsPointer
+
+
 cdef class Figures:
     cdef Counts* counts
     cdef readonly object longest
