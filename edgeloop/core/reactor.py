@@ -114,6 +114,8 @@ class Reactor:
     def close(self) -> None:
         """Close the set and the companions. Open channels remain their owners' to close."""
         self.poller.close()
+        self.figures.close()
+        self.use_figures()
         companions = list(self.companions.values())
         self.companions = {}
         dropped = self.channels, self.deferred, self.flush_queue, self.rearm_queue
@@ -337,25 +339,29 @@ class Reactor:
         elif self.unverified and not 0 <= timeout <= MAX_UNVERIFIED_SECONDS:
             timeout = MAX_UNVERIFIED_SECONDS
         self.needs_poll = self.skipped = False
-        self.iteration += 1
+        self.iteration = self.iteration + 1  # += takes 10 instructions more, compiled
         self.next_event = self.num_events = 0
-        self.counts.waits += 1
+        counts = self.counts
+        counts.waits += 1
         if timeout == 0.0:
-            self.num_events = self.poller.wait(0.0)
+            num_events = self.poller.wait(0.0)
+            self.num_events = num_events
             self.woken = False  # after the wait, before the inbox is read: schedule.py
             self.idle = False
-            self.counts.events += self.num_events
+            self.counts.events = self.counts.events + num_events  # asked again: ``share`` may have changed it
             return
-        before = ticks.ticks(self.counts.by_counter)
-        self.counts.slept_at = before
-        self.num_events = self.poller.wait(timeout)
-        after = ticks.ticks(self.counts.by_counter)
-        self.counts.woken_at = after
-        self.counts.idle += after - before
+        before = ticks.ticks(counts.by_counter)
+        counts.slept_at = before
+        num_events = self.poller.wait(timeout)
+        self.num_events = num_events
         self.woken = False  # as above
-        self.idle = not self.num_events
-        self.counts.events += self.num_events
-        if after > self.counts.refresh_at:
+        self.idle = not num_events
+        counts = self.counts
+        counts.events += num_events
+        after = ticks.ticks(counts.by_counter)
+        counts.woken_at = after
+        counts.idle += after - before
+        if after > counts.refresh_at:
             self.figures.refresh()
 
     def dispatch(self) -> None:

@@ -15,6 +15,7 @@ from __future__ import annotations
 import itertools
 import mmap
 import struct
+import sys
 from typing import Any
 
 from ..kernel import ticks as clock
@@ -22,6 +23,9 @@ from . import layout
 from .naming import describe
 
 NEVER = 2**63 - 1
+
+# Before Python 3.13 a mapping keeps a duplicate of the descriptor.
+_WITHOUT_DESCRIPTOR: Any = {"trackfd": False} if sys.version_info >= (3, 13) else {}
 
 _numbers = itertools.count(1)
 
@@ -142,7 +146,7 @@ class Figures:
 
     def share(self, fd: int) -> None:
         """Keep the figures in a file from now on, which has PAGES bytes. Raise OSError if it can't be mapped."""
-        shared = _shared_counts(mmap.mmap(fd, layout.SIZE))
+        shared = _shared_counts(mmap.mmap(fd, layout.SIZE, **_WITHOUT_DESCRIPTOR))
         _copy(self.counts, shared)
         self.counts = shared
         self.shared = True
@@ -206,6 +210,7 @@ class Figures:
         self.counts.closed = 1
         if self.file is not None:
             self.file.remove()
+            self.make_private()
 
     # Measuring
 
