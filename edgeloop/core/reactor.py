@@ -251,7 +251,7 @@ class Reactor:
         elapsed = now - (self.judged_at if self.judged else self.flush_queued_at)
         while self.judged < len(self.flush_queue):
             channel = self.flush_queue[self.judged]
-            self.judged += 1
+            self.judged = self.judged + 1
             if elapsed > LONG_SECONDS:
                 channel.credit = min(channel.credit, 0)  # a datagram transport's may be below that
             elif elapsed < SHORT_SECONDS and channel.credit < EARNED:
@@ -348,7 +348,8 @@ class Reactor:
             self.num_events = num_events
             self.woken = False  # after the wait, before the inbox is read: schedule.py
             self.idle = False
-            self.counts.events = self.counts.events + num_events  # asked again: ``share`` may have changed it
+            counts = self.counts  # again: ``share`` may have changed it meanwhile
+            counts.events += num_events
             return
         before = ticks.ticks(counts.by_counter)
         counts.slept_at = before

@@ -45,9 +45,7 @@ class LoopInstruments(WatchedLoops):
         super().__init__()
         meter = get_meter("edgeloop", __version__) if meter is None else meter
         for metric in table.METRICS:
-            create = (
-                meter.create_observable_counter if metric.kind == table.COUNTER else meter.create_observable_gauge
-            )
+            create = meter.create_observable_counter if metric.kind == table.COUNTER else meter.create_observable_gauge
             create(f"{table.PREFIX}.{metric.name}", [self._reader(metric)], metric.unit, metric.description)
         for field, description in table.HISTOGRAMS:
             for summary, of in SUMMARIES.items():

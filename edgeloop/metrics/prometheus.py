@@ -50,7 +50,7 @@ def cumulative(histogram: Histogram) -> list[tuple[str, float]]:
 
 
 class LoopCollector(WatchedLoops, Collector):
-    """Registers itself with a registry, by default prometheus_client's own; None: with none. Its ``loop`` label is the name."""
+    """Registers itself with a registry, by default prometheus_client's own (None: none). The label ``loop`` is the name."""
 
     def __init__(self, registry: CollectorRegistry | None = REGISTRY) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""What is exported, under which name: OpenTelemetry's conventions for runtimes, with ``asyncio.eventloop`` for ``nodejs.eventloop``.
+"""What is exported, under which name: OpenTelemetry's conventions for runtimes, ``asyncio`` in place of ``nodejs``.
 
 https://opentelemetry.io/docs/specs/semconv/runtime/nodejs-metrics/
 """
@@ -84,7 +84,14 @@ METRICS = (
         ("outcome",),
     ),
     Metric("connections", GAUGE, "{connection}", "Open connections", _plain("connections")),
-    Metric("connections.lost", COUNTER, "{connection}", "Connections that have ended", _group("lost", "reason"), ("reason",)),
+    Metric(
+        "connections.lost",
+        COUNTER,
+        "{connection}",
+        "Connections that have ended",
+        _group("lost", "reason"),
+        ("reason",),
+    ),
     Metric("writing_paused", GAUGE, "{transport}", "Transports whose peer takes too little", _plain("writing_paused")),
     Metric(
         *("tls.handshakes", COUNTER, "{handshake}", "TLS handshakes"),

@@ -1,8 +1,8 @@
 """The figures of a loop: what it counts while it works. ``figures.pyx`` is the compiled edition.
 
-``Figures.counts`` has the numbers of layout.py by name. The loop's thread adds to them. Any thread may read them, also while the
-loop is blocked, and may call ``raw``, ``share``, ``make_private``, ``measure`` and ``set_scale``: under the GIL no addition is
-half done.
+``Figures.counts`` has the numbers of layout.py by name. The loop's thread adds to them. Any thread may read them, also while
+the loop is blocked, and may call ``raw``, ``share``, ``make_private``, ``measure`` and ``set_scale``: under the GIL no addition
+is half done.
 
 - ``share`` keeps the numbers in a file from then on, where other processes read them even while this one hangs. In the
   compiled edition that costs nothing; the pure one has another ``counts`` then, which takes longer to count.
@@ -44,9 +44,7 @@ class Histogram:
 class Counts:
     """The numbers of layout.py, by name."""
 
-    __slots__ = tuple(
-        name for name, _, _ in layout.FIELDS if not name.endswith(("_sum", "_max")) and name != "longest_text"
-    ) + ("longest_text",)
+    __slots__ = tuple(name for name, _, _ in layout.FIELDS if not name.endswith(("_sum", "_max")))
 
     def __init__(self) -> None:
         for name, count, is_double in layout.FIELDS:

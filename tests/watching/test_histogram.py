@@ -62,7 +62,9 @@ def test_the_difference_has_what_came_later() -> None:
     earlier, later = of(100, 5000), of(100, 5000, 300, 10**9)
     assert (later - earlier).buckets == of(300, 10**9).buckets
     assert (later - earlier).max == 1.0
-    assert (of(100, 5000, 300) - earlier).max == pytest.approx(320e-9)  # its bucket's end, for the largest is an old one
+    assert (of(100, 5000, 300) - earlier).max == pytest.approx(
+        320e-9
+    )  # its bucket's end, for the largest is an old one
     assert (earlier - earlier).max == 0.0
 
 
