@@ -54,7 +54,7 @@ pair(&first_counter, &first_clock)
 
 
 cpdef bint may_use_counter() except -1:
-    """Return True if ``by_counter`` may be True."""
+    """Return ``by_counter``: False if a tick is to be a nanosecond of CLOCK_MONOTONIC, else it is the counter's."""
     return trusted
 
 

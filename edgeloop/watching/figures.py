@@ -1,8 +1,8 @@
 """The figures of a loop: what it counts while it works. ``figures.pyx`` is the compiled edition.
 
 ``Figures.counts`` has the numbers of layout.py by name. The loop's thread adds to them. Any thread may read them, also while
-the loop is blocked, and may call ``raw``, ``share``, ``make_private``, ``measure`` and ``set_scale``: under the GIL no addition
-is half done.
+the loop is blocked, and may call ``raw``, ``share``, ``make_private``, ``measure`` and ``set_scale``: under the GIL no
+addition is half done.
 
 - ``share`` keeps the numbers in a file from then on, where other processes read them even while this one hangs. In the
   compiled edition that costs nothing; the pure one has another ``counts`` then, which takes longer to count.
@@ -134,7 +134,7 @@ class Figures:
         counts.version = layout.VERSION
         counts.size = layout.SIZE
         counts.number = next(_numbers)
-        counts.by_counter = int(clock.may_use_counter())
+        counts.by_counter = clock.may_use_counter()
         counts.made_at = clock.read(counts.by_counter)
         counts.refresh_at = NEVER
         self.counts = counts

@@ -52,7 +52,7 @@ class SharedFile:
         more_threads, more_queued = stdlib.threads_of(getattr(getattr(loop, "_resolver", None), "_pool", None))
         figures.set(PLACES["threads"], threads + more_threads)
         figures.set(PLACES["jobs_queued"], queued + more_queued)
-        by_counter = bool(figures.get(PLACES["by_counter"]))
+        by_counter = figures.get(PLACES["by_counter"])
         now = ticks.read(by_counter)
         figures.set(PLACES["refreshed_at"], now)
         figures.set(PLACES["refresh_at"], now + int(REFRESH_SECONDS * 1e9 / ticks.scale(by_counter)[2]))

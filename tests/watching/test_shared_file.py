@@ -23,8 +23,9 @@ pytestmark = pytest.mark.edgeloop_only
 
 @pytest.fixture(autouse=True)
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The files of this test, and of its children, are in a folder of its own."""
+    """The files of this test, and of its children, are in a folder of its own, and it sees no others."""
     monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
+    monkeypatch.setattr(shared_file, "SHM", str(tmp_path / "missing"))
     return tmp_path
 
 
