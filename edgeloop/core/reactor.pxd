@@ -2,7 +2,7 @@ cimport cython
 
 from edgeloop.kernel cimport calls, interpreter, ticks
 from edgeloop.kernel.epoll cimport Poller
-from edgeloop.watching.figures cimport Counts, CountsPointer, Figures
+from edgeloop.watching.figures cimport Counting, CountsPointer, Figures
 
 
 cdef double MAX_UNVERIFIED_SECONDS
@@ -35,10 +35,9 @@ cdef class Channel:
     cdef on_closed(self)
 
 
-cdef class Reactor:
+cdef class Reactor(Counting):
     cdef Poller poller
     cdef readonly Figures figures
-    cdef Counts* counts
     cdef readonly list channels
     cdef bint woken
     cdef bint forked

@@ -17,7 +17,7 @@ from __future__ import annotations
 
 from ..kernel import calls, interpreter, ticks
 from ..kernel.epoll import Poller
-from ..watching.figures import Figures
+from ..watching.figures import Counting, Figures
 from . import fork
 
 # The longest sleep while a sock_* call waits on a registration that an earlier call has left (rule 10).
@@ -75,7 +75,7 @@ class Channel:
         """The transport that this companion belongs to is closed. Called for the channels in ``Reactor.companions``."""
 
 
-class Reactor:
+class Reactor(Counting):
     """An epoll set and its channels. A turn is one ``wait`` and one ``dispatch``.
 
     It owns the descriptors of its Poller, and the duplicates of its companions. Every other descriptor is its channel's

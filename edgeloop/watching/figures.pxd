@@ -80,16 +80,21 @@ cdef struct Counts:
 ctypedef Counts* CountsPointer
 
 
+cdef class Counting:
+    cdef Counts* counts
+
+
 cdef class Figures:
     cdef Counts* counts
     cdef readonly object longest
     cdef public object file
     cdef readonly bint shared
     cdef object __weakref__
-    cdef turn_begins(self)
-    cdef callback_ended(self, what, bint waited)
-    cdef record_delay(self, double seconds)
+    cdef void turn_begins(self) noexcept
+    cdef void callback_ended(self, what, bint waited) noexcept
+    cdef void record_delay(self, double seconds) noexcept
     cdef refresh(self)
     cdef bint _remap(self) noexcept
     cdef long long* _at(self, Py_ssize_t place) except NULL
-    cdef _note(self, what, long long length)
+    cdef void _note(self, what, long long length) noexcept
+    cdef _set_longest(self, what, long long length)

@@ -125,6 +125,12 @@ def _record(histogram: Any, value: int) -> None:
         histogram.max = value
 
 
+class Counting:
+    """What counts: it has ``counts``."""
+
+    counts: Any
+
+
 class Figures:
     """The figures of one loop, which its Reactor owns."""
 

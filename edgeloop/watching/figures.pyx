@@ -73,6 +73,16 @@ cdef extern from *:
     int highest_bit "__builtin_clzll" (unsigned long long value) noexcept nogil
 
 
+cdef Counts nobodys  # of objects that were never initialised
+
+
+cdef class Counting:
+    """What counts: it has ``counts``."""
+
+    def __cinit__(self):
+        self.counts = &nobodys
+
+
 cdef class Figures:
     """The figures of one loop, which its Reactor owns."""
 
@@ -203,7 +213,7 @@ cdef class Figures:
             counts.began = counts.waits_since = clock.ticks(counts.by_counter)
         counts.measuring += change
 
-    cdef turn_begins(self):
+    cdef void turn_begins(self) noexcept:
         cdef Counts* counts = self.counts
         cdef long long now = clock.ticks(counts.by_counter)
         cdef long long ended = now
@@ -218,29 +228,35 @@ cdef class Figures:
             record(&counts.turn, <long long>((ended - counts.turn_began) * counts.ns_per_tick))
         counts.turn_began = counts.began = now
 
-    cdef callback_ended(self, what, bint waited):
+    cdef void callback_ended(self, what, bint waited) noexcept:
         cdef Counts* counts = self.counts
         cdef long long now = clock.ticks(counts.by_counter)
-        cdef long long length = <long long>((now - counts.began) * counts.ns_per_tick)
-        if waited:
-            record(&counts.delay, <long long>((counts.began - counts.waits_since) * counts.ns_per_tick))
-        record(&counts.callback, length)
+        cdef long long began = counts.began
+        cdef double scale = counts.ns_per_tick
+        cdef long long length = <long long>((now - began) * scale)
         counts.began = now
+        if waited:
+            record(&counts.delay, <long long>((began - counts.waits_since) * scale))
+        record(&counts.callback, length)
         if length > counts.longest_ns:
-            try:
-                self._note(what, length)
-            except Exception:  # MemoryError: then it has no name
-                pass
-            counts.began = clock.ticks(counts.by_counter)
+            self._note(what, length)
 
-    cdef record_delay(self, double seconds):
+    cdef void record_delay(self, double seconds) noexcept:
         record(&self.counts.delay, <long long>(seconds * 1e9))
 
-    cdef _note(self, what, long long length):
+    cdef void _note(self, what, long long length) noexcept:
+        cdef Counts* counts = self.counts
+        counts.longest_ns = length  # first: what describes it may run callbacks
+        try:
+            self._set_longest(what, length)
+        except Exception:  # MemoryError: then it has no name
+            pass
+        counts.began = clock.ticks(counts.by_counter)
+
+    cdef _set_longest(self, what, long long length):
         cdef Counts* counts = self.counts
         cdef bytes encoded
         cdef Py_ssize_t size
-        counts.longest_ns = length  # first: what describes it may run callbacks
         text = describe(what)
         if counts.longest_ns != length:
             return
