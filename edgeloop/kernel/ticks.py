@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import time
 
-# The function itself, whose argument is the clock: a call of a function of ours takes longer than it. freezegun, which replaces
-# the other clocks in every module, leaves it alone.
+# The function itself, whose argument is the clock: a call of a function of ours takes longer than it. freezegun, which
+# replaces the other clocks in every module, leaves it alone.
 ticks = time.clock_gettime_ns
 read = ticks
 
