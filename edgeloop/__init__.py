@@ -11,6 +11,7 @@ PYTEST_DONT_REWRITE: pytest would warn that it can't, wherever this was imported
 
 from __future__ import annotations
 
+import importlib
 import sys
 from typing import TYPE_CHECKING
 
@@ -23,17 +24,22 @@ from ._version import __version__
 __all__ = [
     "EDITION",
     "EventLoop",
+    "Stats",
     "__version__",
     "install",
     "listen_fds",
+    "measure",
     "new_event_loop",
     "notify",
     "notify_watchdog",
     "open_connection",
     "open_unix_connection",
     "run",
+    "share",
     "start_server",
     "start_unix_server",
+    "stats",
+    "unshare",
 ]
 
 # The modules of the loop are imported when the first of these names is asked for: an import of the package that runs no loop
@@ -55,6 +61,15 @@ _HOMES = {
     "streams": "",
 }
 
+# What few programs use: the module is imported when it is asked for.
+_SELDOM = {
+    "Stats": "watching.snapshot",
+    "measure": "watching.snapshot",
+    "share": "watching.shared_file",
+    "stats": "watching.snapshot",
+    "unshare": "watching.shared_file",
+}
+
 if TYPE_CHECKING:
     # A checker sees the names where they are made, the class where policies are, and no others.
     from . import loop as loop
@@ -64,6 +79,8 @@ if TYPE_CHECKING:
     from .policy import install, new_event_loop, run
     from .serving.activation import listen_fds, notify, notify_watchdog
     from .streams import open_connection, open_unix_connection, start_server, start_unix_server
+    from .watching.shared_file import share, unshare
+    from .watching.snapshot import Stats, measure, stats
 
     if sys.version_info < (3, 16):
         from asyncio import DefaultEventLoopPolicy
@@ -80,6 +97,11 @@ else:
                 module = sys.modules[f"{__name__}.{home or public}"]
                 globals()[public] = getattr(module, public) if home else module
             return globals()[name]
+        if name in _SELDOM:
+            _edition.load()
+            found = getattr(importlib.import_module(f"{__name__}.{_SELDOM[name]}"), name)
+            globals()[name] = found
+            return found
         # Policies are deprecated since Python 3.14 and gone in 3.16: the class is made when it is asked for, so that the
         # import neither warns nor fails.
         if name == "EventLoopPolicy":

@@ -7,6 +7,8 @@ from edgeloop.serving.deadlines cimport Deadlines
 from edgeloop.serving.admission cimport Admission
 from edgeloop.transports.stream cimport StreamTransport
 
+cdef int LISTENER
+
 
 cdef class SpareDescriptor:
     cdef int _fd

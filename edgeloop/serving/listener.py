@@ -21,6 +21,7 @@ from ..core.schedule import Scheduler
 from ..kernel import calls, interpreter, sockets
 from ..kernel.short_reads import short_reads_of_kind
 from ..transports.stream import StreamTransport
+from ..watching.layout import LISTENER
 from .admission import Admission
 from .deadlines import Deadlines
 
@@ -82,6 +83,7 @@ class Listener(Channel):
         connect: Connect | None = None,
     ) -> None:
         Channel.__init__(self, sock.fileno())
+        self.kind = LISTENER
         self._loop = loop
         self.sock = sock
         self._protocol_factory = protocol_factory
@@ -180,9 +182,11 @@ class Listener(Channel):
                 self.full = True
                 self._server._on_full()  # the end of a connection has this go on
                 return
+            self._loop.reactor.counts.accept += 1
             try:
                 accepted = sockets.accept(self.sock)
             except OSError as exc:
+                self._loop.reactor.counts.accepts_failed += 1
                 if self._exhausted(exc):
                     continue
                 return
@@ -191,6 +195,7 @@ class Listener(Channel):
                 if self._accepts_left:
                     self._server._on_backlog_taken(self)
                 return
+            self._loop.reactor.counts.accepts += 1
             asked = self._counts_peers or len(self._connections) >= self._limit
             admission = self._admission if asked else None
             if admission is None or admission.admit(self, accepted[0], accepted[1]):
@@ -231,6 +236,7 @@ class Listener(Channel):
             else:
                 transport = StreamTransport(self._loop, -1, None, protocol, context, peername, server)
             transport.fd = fd
+            self._loop.reactor.counts.connections_made += 1
             transport.use_family(self._family, self._short_read)
             if self.deadlines is not None:
                 self.deadlines.watch(transport)
@@ -268,6 +274,7 @@ class Listener(Channel):
             except OSError:
                 pass  # another thread took the descriptor
             if accepted is not None:
+                self._loop.reactor.counts.accepts_refused += 1
                 calls.close(accepted[0])
                 self._server._count_refused()
             if self._spare_descriptor.take():

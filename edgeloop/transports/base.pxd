@@ -29,6 +29,7 @@ cdef class BaseTransport(Channel):
     cpdef _fatal_error(self, exc, message=*)
     cdef bint _is_ordinary(self, exc) except -1
     cpdef _force_close(self, exc)
+    cdef _count_end(self, exc)
     cdef _drop_unsent(self)
     @cython.locals(fd=int)
     cdef _release(self)

@@ -7,12 +7,14 @@ from edgeloop.core.wheel cimport Member
 from edgeloop.transports cimport base, rates
 from edgeloop.transports.flow cimport WriteHalf
 from edgeloop.transports.rates cimport Rates
+from edgeloop.watching.figures cimport CountsPointer
 
 cdef Py_ssize_t LARGE_READ
 cdef Py_ssize_t SEND_AT_ONCE
 cdef Py_ssize_t LARGE_WRITE
 cdef int NOTHING
 cdef int FLAGGED
+cdef int STREAM
 cdef object _READ_INTO
 cdef object _END_OF_STREAM
 
@@ -31,6 +33,7 @@ cdef class StreamTransport(WriteHalf):
     cdef bint _eof_received
     cdef bint _large_read
     cdef bint _eof_written
+    cdef bint _aborted
     cdef object _empty_waiter
     cdef object _sender
     cdef readonly long long bytes_received
@@ -41,7 +44,7 @@ cdef class StreamTransport(WriteHalf):
     cpdef use_family(self, int family, int short_read)
     cdef _use_socket(self, sock)
     cdef on_ready(self)
-    @cython.locals(fd=int, more=bint, size=Py_ssize_t)
+    @cython.locals(fd=int, more=bint, size=Py_ssize_t, counts=CountsPointer)
     cdef _read(self)
     @cython.locals(count=Py_ssize_t)
     cdef _read_some(self, int fd, Py_ssize_t limit)
@@ -49,13 +52,13 @@ cdef class StreamTransport(WriteHalf):
     cdef _read_on(self)
     cdef _read_all(self)
     cdef _rearm_at_urgent_mark(self)
-    @cython.locals(fd=int, more=bint, count=Py_ssize_t, size=Py_ssize_t)
+    @cython.locals(fd=int, more=bint, count=Py_ssize_t, size=Py_ssize_t, counts=CountsPointer)
     cpdef _read_into(self)
     cpdef _end_of_stream(self)
     cdef _check_writelines(self)
     cdef _leave(self, Py_ssize_t size)
     cdef _have_resumed(self)
-    @cython.locals(fd=int, count=Py_ssize_t, chunks=Py_ssize_t)
+    @cython.locals(fd=int, count=Py_ssize_t, chunks=Py_ssize_t, counts=CountsPointer)
     cdef _send_write_buffer(self)
     @cython.locals(size=Py_ssize_t, count=Py_ssize_t)
     cdef bint _send_some(self, int fd) except -1
@@ -69,6 +72,8 @@ cdef class StreamTransport(WriteHalf):
     cpdef use_rates(self, Rates rates)
     cpdef Py_ssize_t may_send(self, Py_ssize_t size) except -1
     cpdef go_on(self)
+    @cython.locals(counts=CountsPointer)
+    cdef _count_end(self, exc)
     cdef _before_release(self)
     cdef _on_release(self)
     cdef _give_back(self, int fd)

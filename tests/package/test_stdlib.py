@@ -17,7 +17,10 @@ import runpy
 import socket
 import subprocess
 import sys
+import threading
+import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -164,6 +167,19 @@ def test_extract_stack() -> None:
     innermost = [frame for frame in stack if frame.filename == __file__][-1]
     assert innermost.name == "test_extract_stack"
     assert [frame.filename for frame in stack][-1] in (__file__, stdlib.__file__)
+
+
+def test_threads_of() -> None:
+    go_on = threading.Event()
+    with ThreadPoolExecutor(1) as executor:
+        assert stdlib.threads_of(executor) == (0, 0)
+        first, second = executor.submit(go_on.wait), executor.submit(go_on.wait)
+        while not first.running():
+            time.sleep(0.001)
+        assert stdlib.threads_of(executor) == (1, 1)
+        go_on.set()
+        assert second.result()
+    assert stdlib.threads_of(None) == stdlib.threads_of(object()) == (0, 0)
 
 
 def test_running_loop(loop: asyncio.AbstractEventLoop) -> None:
