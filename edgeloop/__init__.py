@@ -31,6 +31,7 @@ __all__ = [
     "run",
     "start_server",
     "start_unix_server",
+    "watch",
 ]
 
 # The modules of the loop are imported when the first of these names is asked for: an import of the package that runs no loop
@@ -47,6 +48,7 @@ _HOMES = {
     "start_server": "streams",
     "start_unix_server": "streams",
     "streams": "",
+    "watch": "watching.watchdog",
 }
 
 if TYPE_CHECKING:
@@ -57,6 +59,7 @@ if TYPE_CHECKING:
     from .loop.event_loop import EventLoop
     from .policy import install, new_event_loop, run
     from .streams import open_connection, open_unix_connection, start_server, start_unix_server
+    from .watching.watchdog import watch
 
     if sys.version_info < (3, 16):
         from asyncio import DefaultEventLoopPolicy

@@ -13,6 +13,7 @@ from . import running, stdlib
 from ._edition import EDITION
 from ._version import __version__
 from .loop.event_loop import EventLoop
+from .watching.watchdog import default_threshold, watch_by_default
 
 T = TypeVar("T")
 
@@ -20,9 +21,16 @@ _expectation: running.Expectation | None = None
 
 
 def new_event_loop() -> asyncio.AbstractEventLoop:
-    """Return a new EventLoop: a ``loop_factory`` for asyncio.Runner, asyncio.run (3.12+), uvicorn and others."""
+    """Return a new EventLoop: a ``loop_factory`` for asyncio.Runner, asyncio.run (3.12+), uvicorn and others.
+
+    With ``EDGELOOP_WATCH=0.1`` in the environment it is watched: edgeloop.watch. ValueError if that says no number above 0.
+    """
+    threshold = default_threshold()
     stdlib.logger().debug("Using edgeloop %s, %s edition", __version__, EDITION)
-    return EventLoop()
+    loop = EventLoop()
+    if threshold is not None:
+        watch_by_default(loop, threshold)
+    return loop
 
 
 def run(main: Coroutine[Any, Any, T], *, debug: bool | None = None) -> T:

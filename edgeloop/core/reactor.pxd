@@ -2,8 +2,10 @@ cimport cython
 
 from edgeloop.kernel cimport calls, interpreter
 from edgeloop.kernel.epoll cimport Poller
+from edgeloop.kernel.pulse cimport Pulse
 
 
+cdef double UNTIMED
 cdef double MAX_UNVERIFIED_SECONDS
 cdef double SHORT_SECONDS
 cdef double LONG_SECONDS
@@ -35,6 +37,7 @@ cdef class Channel:
 
 cdef class Reactor:
     cdef Poller poller
+    cdef readonly Pulse pulse
     cdef readonly list channels
     cdef bint woken
     cdef bint forked
@@ -83,6 +86,7 @@ cdef class Reactor:
     cpdef flush(self)
     cpdef void request_poll(self) noexcept
     cdef bint may_skip(self)
+    @cython.locals(pulse=Pulse)
     cpdef wait(self, double timeout)
     @cython.locals(channel=Channel, deferred=list, channels=list, poller=Poller, fd=int, mask=int, index=int,
                    done=Py_ssize_t, completed=bint)

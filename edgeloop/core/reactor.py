@@ -17,6 +17,7 @@ from __future__ import annotations
 
 from ..kernel import calls, interpreter
 from ..kernel.epoll import Poller
+from ..kernel.pulse import UNTIMED, Pulse
 from . import fork
 
 # The longest sleep while a sock_* call waits on a registration that an earlier call has left (rule 10).
@@ -83,6 +84,7 @@ class Reactor:
 
     def __init__(self) -> None:
         self.poller = Poller()
+        self.pulse = Pulse()  # never replaced
         self.channels: list[Channel | None] = [None] * 64  # by descriptor; empty once the reactor is closed
         self.woken = False  # the eventfd was written to since the last wait: any thread sets it, ``wait`` clears it
         self.forked = False  # the set is the parent process's: set at the fork, cleared by _take_over
@@ -109,6 +111,8 @@ class Reactor:
 
     def close(self) -> None:
         """Close the set and the companions. Open channels remain their owners' to close."""
+        if self.pulse.watched:
+            self.pulse.close()
         self.poller.close()
         companions = list(self.companions.values())
         self.companions = {}
@@ -323,7 +327,12 @@ class Reactor:
         self.needs_poll = self.skipped = False
         self.iteration += 1
         self.next_event = self.num_events = 0
+        pulse = self.pulse
+        if pulse.reported:
+            pulse.end_turn()
+        pulse.busy_since = 0.0
         self.num_events = self.poller.wait(timeout)
+        pulse.busy_since = calls.now() if pulse.watched else UNTIMED
         self.woken = False  # after the wait, before the inbox is read: schedule.py
         self.idle = not self.num_events and timeout != 0.0
 
@@ -390,6 +399,7 @@ class Reactor:
         self.usable = self.usable and not self.thread
         self.forks += 1
         self.thread = 0
+        self.pulse.abandon()
 
     def _take_over(self) -> None:
         # The first use of the loop in the child, with a set of its own. Most children never use the loop.

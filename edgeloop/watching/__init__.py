@@ -1,0 +1,1 @@
+"""Watching a loop: what holds it up."""
