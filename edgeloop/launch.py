@@ -14,8 +14,7 @@ from types import TracebackType
 from typing import NoReturn
 
 from . import EDITION, __version__, stdlib
-from .policy import expect, make_default
-from .watching.watchdog import parse_threshold, set_default_threshold
+from .policy import expect, make_default, parse_threshold, watch_all
 
 USAGE = """\
 usage: python -m edgeloop script.py [args]
@@ -72,7 +71,7 @@ def _begin_watch(args: list[str]) -> list[str]:
             _refuse(f"argument expected for the {option} option")
         text, *rest = rest
     try:
-        set_default_threshold(parse_threshold(text, option))
+        watch_all(parse_threshold(text, option))
     except ValueError as exc:
         _refuse(str(exc))
     return rest

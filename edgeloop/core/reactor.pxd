@@ -1,8 +1,9 @@
 cimport cython
 
-from edgeloop.kernel cimport calls, interpreter
+from edgeloop.kernel cimport calls, interpreter, ticks
 from edgeloop.kernel.epoll cimport Poller
 from edgeloop.kernel.pulse cimport Pulse
+from edgeloop.watching.figures cimport Counts, Figures
 
 
 cdef double UNTIMED
@@ -27,6 +28,7 @@ cdef class Channel:
     cdef int interest
     cdef unsigned long long registered_in
     cdef readonly int credit
+    cdef int kind
     cdef object __weakref__
     cdef on_ready(self)
     cdef flush(self)
@@ -38,6 +40,8 @@ cdef class Channel:
 cdef class Reactor:
     cdef Poller poller
     cdef readonly Pulse pulse
+    cdef readonly Figures figures
+    cdef Counts* counts
     cdef readonly list channels
     cdef bint woken
     cdef bint forked
@@ -63,6 +67,7 @@ cdef class Reactor:
     cdef object __weakref__
     @cython.locals(channel=Channel)
     cpdef close(self)
+    cpdef use_figures(self)
     @cython.locals(fd=int)
     cpdef add(self, Channel channel, int interest)
     cpdef rearm(self, Channel channel, int interest)
@@ -86,7 +91,7 @@ cdef class Reactor:
     cpdef flush(self)
     cpdef void request_poll(self) noexcept
     cdef bint may_skip(self)
-    @cython.locals(pulse=Pulse)
+    @cython.locals(pulse=Pulse, before=cython.longlong, after=cython.longlong)
     cpdef wait(self, double timeout)
     @cython.locals(channel=Channel, deferred=list, channels=list, poller=Poller, fd=int, mask=int, index=int,
                    done=Py_ssize_t, completed=bint)

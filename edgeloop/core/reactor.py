@@ -15,9 +15,10 @@ EAGAIN. A Channel that stops before that is put on the deferred list. "Rule 2" i
 
 from __future__ import annotations
 
-from ..kernel import calls, interpreter
+from ..kernel import calls, interpreter, ticks
 from ..kernel.epoll import Poller
 from ..kernel.pulse import UNTIMED, Pulse
+from ..watching.figures import Figures
 from . import fork
 
 # The longest sleep while a sock_* call waits on a registration that an earlier call has left (rule 10).
@@ -56,6 +57,7 @@ class Channel:
         self.interest = 0  # the mask that it is registered for
         self.registered_in = 0  # the iteration in which it was added (rule 9)
         self.credit = 0  # short callbacks in a row, up to EARNED (rule 5); ``flush`` may set it to 0
+        self.kind = 0  # of watching/layout.py, for the figures: the subclass sets it
 
     def on_ready(self) -> None:
         """Act on ``readable`` and ``writable``. Called once for each event and each ``Reactor.defer``."""
@@ -85,6 +87,8 @@ class Reactor:
     def __init__(self) -> None:
         self.poller = Poller()
         self.pulse = Pulse()  # never replaced
+        self.figures = Figures()  # never replaced; other threads read it
+        self.counts = self.figures.counts  # by use_figures: what this and others that know the reactor count
         self.channels: list[Channel | None] = [None] * 64  # by descriptor; empty once the reactor is closed
         self.woken = False  # the eventfd was written to since the last wait: any thread sets it, ``wait`` clears it
         self.forked = False  # the set is the parent process's: set at the fork, cleared by _take_over
@@ -127,6 +131,10 @@ class Reactor:
             calls.close(fd)
         del dropped  # last: destructors may call this object
 
+    def use_figures(self) -> None:
+        """Count where the figures are kept now: after Figures.share and make_private, in any thread."""
+        self.counts = self.figures.counts
+
     def fileno(self) -> int:
         """Return the descriptor of the epoll set; /proc/PID/fdinfo lists what is registered."""
         return self.poller.fileno()
@@ -139,7 +147,10 @@ class Reactor:
         self.needs_poll = True
         if fd >= len(self.channels):
             self.channels.extend([None] * (fd + 64 - len(self.channels)))
+        self.counts.epoll_ctl += 1
         self.poller.add(fd, interest | calls.EPOLL_EDGE)
+        if not channel.added:
+            self.counts.channels[channel.kind] += 1
         channel.added = True
         channel.interest = interest
         channel.registered_in = self.iteration  # events of this iteration are its predecessor's (rule 9)
@@ -154,6 +165,7 @@ class Reactor:
         if self.find(channel.fd) is not channel:
             return  # its owner has closed it, and the number is another channel's by now (rule 9)
         self.needs_poll = True
+        self.counts.epoll_ctl += 1
         self.poller.modify(channel.fd, interest | calls.EPOLL_EDGE)
         channel.interest = interest
 
@@ -164,6 +176,7 @@ class Reactor:
         if self.find(channel.fd) is not channel:
             return
         self.needs_poll = True
+        self.counts.epoll_ctl += 1
         self.poller.refresh(channel.fd, interest | calls.EPOLL_EDGE)
         channel.interest = interest
 
@@ -172,10 +185,12 @@ class Reactor:
         if not channel.added:
             return
         channel.added = False
+        self.counts.channels[channel.kind] -= 1
         self.needs_poll = True
         fd = channel.fd
         if fd < len(self.channels) and self.channels[fd] is channel:
             if not self.forked:  # a DEL here would take it from the parent process (rule 11)
+                self.counts.epoll_ctl += 1
                 self.poller.remove(fd)
             # After the DEL, and with this check: a destructor may have registered another channel meanwhile.
             if not channel.added and self.channels[fd] is channel:
@@ -225,6 +240,7 @@ class Reactor:
         """
         if not self.woken and not self.forked:  # in a forked child it would wake the parent: _take_over wakes
             self.woken = True
+            self.counts.wake += 1
             self.poller.wake()
 
     def callback_ended(self) -> None:
@@ -327,14 +343,32 @@ class Reactor:
         self.needs_poll = self.skipped = False
         self.iteration += 1
         self.next_event = self.num_events = 0
+        self.counts.waits += 1
         pulse = self.pulse
         if pulse.reported:
             pulse.end_turn()
         pulse.busy_since = 0.0
+        if timeout == 0.0:
+            self.num_events = self.poller.wait(0.0)
+            pulse.busy_since = UNTIMED
+            if pulse.watched:
+                pulse.busy_since = ticks.ticks(self.counts.by_counter) * pulse.tick
+            self.woken = False  # after the wait, before the inbox is read: schedule.py
+            self.idle = False
+            self.counts.events += self.num_events
+            return
+        before = ticks.ticks(self.counts.by_counter)
+        self.counts.slept_at = before
         self.num_events = self.poller.wait(timeout)
-        pulse.busy_since = calls.now() if pulse.watched else UNTIMED
-        self.woken = False  # after the wait, before the inbox is read: schedule.py
-        self.idle = not self.num_events and timeout != 0.0
+        after = ticks.ticks(self.counts.by_counter)
+        self.counts.woken_at = after
+        pulse.busy_since = after * pulse.tick
+        self.counts.idle += after - before
+        self.woken = False  # as above
+        self.idle = not self.num_events
+        self.counts.events += self.num_events
+        if after > self.counts.refresh_at:
+            self.figures.refresh()
 
     def dispatch(self) -> None:
         """Call ``on_ready`` of each channel that has an event, then of each deferred one.
@@ -377,6 +411,8 @@ class Reactor:
                         channel.urgent = True
                 if not channel.deferred:  # else it comes below: one buffer in each turn (rule 3)
                     channel.on_ready()
+                    if self.counts.measuring:
+                        self.figures.callback_ended(channel, True)
                     if self.flush_queue:
                         self.callback_ended()
             for channel in deferred:
@@ -384,6 +420,8 @@ class Reactor:
                 channel.deferred = False
                 if channel.added:
                     channel.on_ready()
+                    if self.counts.measuring:
+                        self.figures.callback_ended(channel, True)
                     if self.flush_queue:
                         self.callback_ended()
             completed = True
@@ -400,6 +438,8 @@ class Reactor:
         self.forks += 1
         self.thread = 0
         self.pulse.abandon()
+        self.figures.make_private()  # the file is the parent's
+        self.counts = self.figures.counts
 
     def _take_over(self) -> None:
         # The first use of the loop in the child, with a set of its own. Most children never use the loop.
@@ -420,6 +460,7 @@ class Reactor:
                 if not self.poller.adopt(fd, channel.interest | calls.EPOLL_EDGE):
                     # Somebody has closed it, as daemons do with all descriptors.
                     channel.added = False
+                    self.counts.channels[channel.kind] -= 1
                     self.channels[fd] = None
         except BaseException:
             self.forked = True  # ENOSPC, ENOMEM: the next use tries again, with another set

@@ -255,11 +255,17 @@ class Scheduler(HandleSource):
         What these schedule by ``call_soon`` runs in the next turn.
         """
         reactor = self.reactor
+        counts = reactor.counts
+        counts.turns += 1
         if not self._ready or not reactor.may_skip():
             reactor.wait(self._wait_time())
+        if counts.measuring:
+            reactor.figures.turn_begins()
         interpreter.check_signals()
         if self._inbox_dirty:
             self._collect_inbox()
+        counts.ready = len(self._ready)
+        counts.timers_waiting = self._timers.size + len(self._new_timers)
         due = False
         now = 0.0
         if self._new_timers or self._timers.size:
@@ -373,6 +379,10 @@ class Scheduler(HandleSource):
                 self._cancelled_timers -= 1
             else:
                 self._fired.append(timer)
+                counts = self.reactor.counts
+                counts.timers += 1
+                if counts.measuring and not self._own_clock:
+                    self.reactor.figures.record_delay(now - timer._when)
 
     def _run_only(self) -> None:
         # _run_batch for one handle, without swapping the list. No common method: the pure edition would pay for the call.
@@ -384,6 +394,10 @@ class Scheduler(HandleSource):
             interpreter.run(handle, handle._context, handle._callback, handle._args)
             if start:
                 self._warn_if_slow(handle, calls.now() - start)
+            counts = self.reactor.counts
+            counts.callbacks += 1
+            if counts.measuring:
+                self.reactor.figures.callback_ended(handle, True)
             if interpreter.unshared(handle):
                 self._keep(handle)
             if self.reactor.flush_queue:
@@ -413,6 +427,10 @@ class Scheduler(HandleSource):
                 interpreter.run(handle, handle._context, handle._callback, handle._args)
                 if start:
                     self._warn_if_slow(handle, calls.now() - start)
+                counts = self.reactor.counts
+                counts.callbacks += 1
+                if counts.measuring:
+                    self.reactor.figures.callback_ended(handle, not fired)  # see _collect_due
                 if interpreter.unshared(handle):
                     self._keep(handle)
                 if self.reactor.flush_queue:

@@ -5,6 +5,8 @@ cdef class Watch:
 
 cdef class Pulse:
     cdef public bint watched
+    cdef readonly double tick
+    cdef bint _by_counter
     cdef public bint reported
     cdef public double busy_since
     cdef public double ended_at
@@ -35,6 +37,7 @@ cdef class Pulse:
     cdef double _base_delay
     cdef char _state
     cdef void* _sleeper
+    cdef double _clock(self) noexcept nogil
     cpdef begin_run(self)
     cpdef end_run(self)
     cpdef end_turn(self)

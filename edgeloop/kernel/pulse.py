@@ -1,13 +1,13 @@
 """What a loop's thread publishes for its watchdog, and the watchdog's sleep. ``pulse.pyx`` is the compiled edition.
 
-The loop writes ``busy_since`` each turn: 0.0 before it waits, the clock after that. So the watchdog needs no signal that a turn
-has begun. It sleeps until the turn that it has seen would have lasted too long, and looks again.
+The loop writes ``busy_since`` each turn: 0.0 before it waits, the time after that. So the watchdog needs no signal that a
+turn has begun. It sleeps until the turn that it has seen would have lasted too long, and looks again.
 
 - The loop's thread calls ``begin_run``, ``end_run`` and ``end_turn`` and writes ``busy_since``.
 - One other thread, the watchdog's, calls ``next_report``. What that has found is in the attributes until the next call.
 - Any thread calls ``collection_began``, ``collection_ended``, ``start``, ``close``.
-- Compiled, ``next_report`` sleeps and looks without the GIL. If it is not given the GIL within GRACE seconds, the stacks of all
-  threads are printed on descriptor 2 by a thread that needs no GIL. Here faulthandler.dump_traceback_later does that:
+- Compiled, ``next_report`` sleeps and looks without the GIL. If it is not given the GIL within GRACE seconds, the stacks of
+  all threads are printed on descriptor 2 by a thread that needs no GIL. Here faulthandler.dump_traceback_later does that:
   it can be used by one caller in a process, and so a program that is watched in this edition can't use it.
 """
 
@@ -21,7 +21,7 @@ import time
 from queue import Empty, SimpleQueue
 from typing import Any
 
-from . import calls
+from . import ticks
 
 try:
     import faulthandler
@@ -68,9 +68,10 @@ class Pulse:
     """
 
     def __init__(self) -> None:
+        self.tick = ticks.scale(ticks.may_use_counter())[2] * 1e-9  # seconds of a tick of ticks.py
         self.watched = False  # somebody calls next_report
         self.reported = False  # the loop calls end_turn. Compiled: only after a turn that was found late
-        self.busy_since = 0.0  # of calls.now(): when the last wait ended; 0.0 while the loop waits or does not run
+        self.busy_since = 0.0  # of now(): when the last wait ended; 0.0 while the loop waits or does not run
         self.ended_at = 0.0  # when the late turn ended
         self.threshold = 0.1  # seconds
         self.watched_since = 0.0
@@ -101,14 +102,19 @@ class Pulse:
         self._missed = 0.0  # a turn that was too long and ended before next_report could look
         self._sleeper: SimpleQueue[None] = SimpleQueue()
 
+    def now(self) -> float:
+        """Return the time, by the clock of ``busy_since``: ticks of ticks.py, in seconds."""
+        return ticks.read(False) * self.tick
+
     def start(self, threshold: float) -> Watch:
         """Begin to publish. Return what ``next_report`` is called with. A watch that was begun before ends."""
         watch = Watch()
         self.threshold = threshold
-        self.watched_since = calls.now()
+        self.watched_since = self.now()
         self.closed = False
         self._number += 1
         self.watched = self.reported = True
+        self._sleeper.put(None)  # for the thread of a watch before
         watch.number = self._number
         return watch
 
@@ -128,10 +134,8 @@ class Pulse:
     def begin_run(self) -> None:
         """The calling thread runs the loop from now on."""
         self.thread = threading.get_ident()
-        self.busy_since = UNTIMED
-        if self.watched:
-            self.tid = threading.get_native_id()
-            self.busy_since = calls.now()
+        self.tid = threading.get_native_id()
+        self.busy_since = self.now()
 
     def end_run(self) -> None:
         """No thread runs the loop any more."""
@@ -143,7 +147,7 @@ class Pulse:
 
     def end_turn(self) -> None:
         """The turn is over. The watchdog wakes up if it was too long."""
-        now = calls.now()
+        now = self.now()
         since = self.watched_since if self.busy_since == UNTIMED else self.busy_since
         if since and now - since >= self.threshold:
             self._missed = since
@@ -152,11 +156,11 @@ class Pulse:
 
     def collection_began(self) -> None:
         """The loop's thread begins to collect garbage."""
-        self._collecting_since = calls.now()
+        self._collecting_since = self.now()
 
     def collection_ended(self) -> None:
         """The collection is over."""
-        now = calls.now()
+        now = self.now()
         since = self._collecting_since
         self._collecting_since = 0.0
         if self._collected_in != self.busy_since:
@@ -185,7 +189,7 @@ class Pulse:
 
     def _sleep(self, number: int, known: float, limit: float, until: float) -> int:
         while True:
-            now = calls.now()
+            now = self.now()
             if self.closed or number != self._number:
                 return CLOSED
             since = self.busy_since
@@ -229,7 +233,7 @@ class Pulse:
                 self._sleeper.get(timeout=max(next_look - now, 0.0))
             except Empty:
                 pass
-            woke = calls.now()
+            woke = self.now()
             late = woke - next_look
             if late <= min(max(self.threshold / 2, 0.05), 0.5):
                 continue

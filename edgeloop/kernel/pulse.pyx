@@ -13,7 +13,7 @@ import os
 import signal
 import tempfile
 
-from edgeloop.kernel cimport interpreter
+from edgeloop.kernel cimport interpreter, ticks
 
 cdef extern from *:
     """
@@ -148,7 +148,7 @@ cdef extern from *:
         pthread_t thread;
         int started, cancelled, locked;
         volatile double *busy_since, *collecting_since;
-        double threshold, turn, seconds, printed;
+        double threshold, offset, seconds, printed;
         int tid, watcher;
         char state;
         int call;
@@ -218,7 +218,7 @@ cdef extern from *:
         while (edgeloop_wait(guard, 0.02)) {
             turn = *guard->busy_since;
             if (turn == 0.0 || turn == 1.0 || turn == guard->printed) continue;
-            guard->seconds = edgeloop_now() - turn;
+            guard->seconds = edgeloop_now() + guard->offset - turn;
             if (guard->seconds < guard->threshold) continue;
             if (__atomic_load_n(&guard->locked, __ATOMIC_ACQUIRE) ? edgeloop_now() - began < 0.1 : !edgeloop_starves(guard)) continue;
             if (__atomic_load_n(&guard->cancelled, __ATOMIC_ACQUIRE) || *guard->busy_since != turn) continue;
@@ -258,6 +258,7 @@ cdef extern from *:
         double* busy_since
         double* collecting_since
         double threshold
+        double offset
         double printed
         int tid
         int watcher
@@ -318,6 +319,8 @@ cdef class Pulse:
         self._sleeper = edgeloop_new_sleeper()
         if self._sleeper == NULL:
             raise MemoryError
+        self._by_counter = ticks.may_use_counter()
+        self.tick = ticks.scale(self._by_counter)[2] * 1e-9
         self.threshold = 0.1
         self.closed = True
         self.state = "?"
@@ -327,15 +330,23 @@ cdef class Pulse:
     def __dealloc__(self):
         edgeloop_free_sleeper(<edgeloop_sleeper*>self._sleeper)
 
+    cdef double _clock(self) noexcept nogil:
+        return ticks.ticks(self._by_counter) * self.tick
+
+    def now(self):
+        """Return the time, by the clock of ``busy_since``."""
+        return self._clock()
+
     def start(self, double threshold):
         """Begin to publish. Return what ``next_report`` is called with. A watch that was begun before ends."""
         cdef Watch watch = Watch()
         self.threshold = threshold
-        self.watched_since = edgeloop_now()
+        self.watched_since = self._clock()
         self.closed = False
         self._number += 1
         watch.number = self._number
         self.watched = True
+        edgeloop_end_sleep(<edgeloop_sleeper*>self._sleeper)  # the thread of a watch before
         return watch
 
     def close(self):
@@ -356,10 +367,8 @@ cdef class Pulse:
     cpdef begin_run(self):
         """The calling thread runs the loop from now on."""
         self.thread = interpreter.this_thread()
-        self.busy_since = 1.0  # UNTIMED
-        if self.watched:
-            self.tid = edgeloop_tid()
-            self.busy_since = edgeloop_now()
+        self.tid = edgeloop_tid()
+        self.busy_since = self._clock()
 
     cpdef end_run(self):
         """No thread runs the loop any more."""
@@ -372,12 +381,12 @@ cdef class Pulse:
     cpdef end_turn(self):
         """The turn that was reported is over. The watchdog wakes up."""
         self.reported = False
-        self.ended_at = edgeloop_now()
+        self.ended_at = self._clock()
         edgeloop_end_sleep(<edgeloop_sleeper*>self._sleeper)
 
     def collection_began(self):
         """The loop's thread begins to collect garbage."""
-        self._collecting_since = edgeloop_now()
+        self._collecting_since = self._clock()
 
     def collection_ended(self):
         """The collection is over."""
@@ -387,7 +396,7 @@ cdef class Pulse:
             self._collected_in = self.busy_since
             self.collected = 0.0
         if since:
-            self.collected += edgeloop_now() - since
+            self.collected += self._clock() - since
 
     def in_turn(self, double turn):
         """Return True if the loop is still in this turn."""
@@ -408,12 +417,13 @@ cdef class Pulse:
             found = self._sleep(number, known, limit, until, guard)
             guard.busy_since = &self.busy_since
             guard.threshold = self.threshold
+            guard.offset = self._clock() - edgeloop_now()
             guard.tid = self.tid
             guard.watcher = edgeloop_tid()
             guard.collecting_since = &self._collecting_since
             edgeloop_start_guard(guard)
-            asked = edgeloop_now()
-        self.lock_wait = edgeloop_now() - asked
+            asked = self._clock()
+        self.lock_wait = self._clock() - asked
         edgeloop_got_lock(guard)
         self.printed = found == IS_LATE and guard.printed == self.late_since
         self.state = chr(self._state)
@@ -424,7 +434,7 @@ cdef class Pulse:
         cdef double now, since, due, next_look, delay, late
         cdef int own = edgeloop_tid()
         while True:
-            now = edgeloop_now()
+            now = self._clock()
             if self.closed or number != self._number:
                 return IS_CLOSED
             since = self.busy_since
@@ -463,8 +473,8 @@ cdef class Pulse:
                 self._base_delay = edgeloop_delay(self.tid)
             next_look = min(min(due, until), now + max(self.threshold / 2, 0.001))
             delay = edgeloop_delay(own)
-            edgeloop_sleep_until(<edgeloop_sleeper*>self._sleeper, next_look)
-            now = edgeloop_now()
+            edgeloop_sleep_until(<edgeloop_sleeper*>self._sleeper, edgeloop_now() + next_look - self._clock())
+            now = self._clock()
             late = now - next_look
             if late <= min(max(self.threshold / 2, 0.05), 0.5):
                 continue

@@ -97,6 +97,7 @@ class EventLoop(  # type: ignore[misc]
         try:
             self._thread_id = self.reactor.thread = threading.get_ident()
             self.reactor.pulse.begin_run()
+            self.reactor.figures.run_begins(threading.get_native_id())
             self._track_origins(self._debug)
             self._asyncgens.set_hooks(self)
             stdlib.set_running_loop(self)
@@ -116,6 +117,7 @@ class EventLoop(  # type: ignore[misc]
         self._thread_id = None
         self.reactor.thread = 0
         self.reactor.pulse.end_run()
+        self.reactor.figures.run_ends()
         # All steps are made, whatever one raises. An ExitStack would need memory, and a run may end for want of it.
         try:
             self._signals.end_wakeups()
@@ -173,6 +175,7 @@ class EventLoop(  # type: ignore[misc]
             executor.shutdown(wait=False)
         self._resolver.close()
         self._spare_descriptor.give_up()
+        self.reactor.figures.close()
         self.reactor.close()
 
     def __del__(self) -> None:

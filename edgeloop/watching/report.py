@@ -12,7 +12,6 @@ from dataclasses import dataclass, replace
 from types import CodeType, FrameType
 from typing import Any
 
-from ..kernel import calls
 from ..kernel import pulse as kernel
 from ..kernel.system_calls import name_of
 
@@ -40,6 +39,7 @@ BEGUN = "begun"
 CONTINUES = "continues"
 ENDED = "ended"
 SUPPRESSED = "suppressed"
+MIN_DELAY = 0.01  # seconds that are worth a word
 
 _PACKAGE = os.path.dirname(os.path.dirname(__file__))
 _INSIDE = tuple(
@@ -76,6 +76,8 @@ class Report:
     """For how long the thread was on a processor since it was first seen in this turn."""
     delay_seconds: float
     """For how long it waited for a processor in that time."""
+    steal_seconds: float
+    """For how long a hypervisor kept the machine's processors from it, since the first report that said "not scheduled"."""
     gc_seconds: float
     """How long garbage collections in this turn took."""
     suppressed: int
@@ -101,6 +103,10 @@ class Report:
             lines[0] += f"; {self.cpu_seconds:.3f} s of it on a processor"
             if self.gc_seconds:
                 lines[0] += f", {self.gc_seconds:.3f} s collecting garbage"
+            if self.delay_seconds >= MIN_DELAY:
+                lines[0] += f", {self.delay_seconds:.3f} s waiting for one"
+            if self.steal_seconds:
+                lines[0] += f", {self.steal_seconds:.3f} s stolen by the hypervisor"
         else:
             lines[0] += f": {self.activity}"
             lines.append(self.stack.rstrip("\n"))
@@ -140,7 +146,7 @@ def look(loop: asyncio.AbstractEventLoop | None, pulse: kernel.Pulse, phase: str
     task = _task(loop) if pulse.in_turn(since) else None
     return Report(
         phase=phase,
-        seconds=calls.now() - since,
+        seconds=pulse.now() - since,
         kind=kind,
         place=_place(stack),
         task=task,
@@ -151,6 +157,7 @@ def look(loop: asyncio.AbstractEventLoop | None, pulse: kernel.Pulse, phase: str
         else None,
         cpu_seconds=pulse.cpu,
         delay_seconds=pulse.delay,
+        steal_seconds=0.0,
         gc_seconds=collected,
         suppressed=0,
         native_thread=pulse.tid,
@@ -162,7 +169,7 @@ def without(report: Report, stopped: float) -> Report:
     return replace(report, seconds=report.seconds - stopped) if stopped else report
 
 
-def ended(begun: Report, pulse: kernel.Pulse, turn: float, stopped: float) -> Report:
+def ended(begun: Report, pulse: kernel.Pulse, turn: float, stopped: float, stolen: float) -> Report:
     """Return the report of the end of a turn, from an earlier one."""
     return replace(
         begun,
@@ -170,23 +177,33 @@ def ended(begun: Report, pulse: kernel.Pulse, turn: float, stopped: float) -> Re
         seconds=pulse.ended_at - turn - stopped,
         cpu_seconds=pulse.cpu,
         delay_seconds=pulse.delay,
+        steal_seconds=max(steal() - stolen, 0.0) if begun.kind == NOT_SCHEDULED else 0.0,
         gc_seconds=max(pulse.collected_in(turn), begun.gc_seconds),
     )
 
 
 def of_stop(pulse: kernel.Pulse) -> Report:
     """Return the report of a process that did not run."""
-    return Report(STOPPED, pulse.stopped, STOPPED, "", None, (), "", None, 0.0, 0.0, 0.0, 0, pulse.tid)
+    return Report(STOPPED, pulse.stopped, STOPPED, "", None, (), "", None, 0.0, 0.0, 0.0, 0.0, 0, pulse.tid)
 
 
 def of_suppressed(place: str, count: int) -> Report:
     """Return the report that so many were left out."""
-    return Report(SUPPRESSED, 0.0, "", place, None, (), "", None, 0.0, 0.0, 0.0, count, 0)
+    return Report(SUPPRESSED, 0.0, "", place, None, (), "", None, 0.0, 0.0, 0.0, 0.0, count, 0)
 
 
 def with_suppressed(report: Report, count: int) -> Report:
     """Return the report with the number of those that were left out before it."""
     return replace(report, suppressed=count) if count else report
+
+
+def steal() -> float:
+    """Return for how many seconds a hypervisor has kept the processors of this machine, proc_stat(5). 0.0 if unknown."""
+    try:
+        with open("/proc/stat", "rb") as file:
+            return int(file.readline().split()[8]) / os.sysconf("SC_CLK_TCK")
+    except (OSError, ValueError, IndexError):
+        return 0.0
 
 
 def key_of(report: Report) -> str:

@@ -19,24 +19,19 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import Any
 
-from ..kernel import calls
 from ..kernel import pulse as kernel
-from ..loop.event_loop import EventLoop
 from . import report as reports
 from .limiter import Limiter
 from .report import Report
 
 LOGGER = logging.getLogger("edgeloop.watch")
-VARIABLE = "EDGELOOP_WATCH"
 SECONDS_TO_END = 1.0  # at the end of the process, for a receiver of reports that is being called
 AGAIN = 10  # the second report comes after so many times the threshold
 
 _lock = threading.RLock()  # for the next two; a destructor may come here while this thread holds it
-_watchdogs: tuple[
-    Watchdog, ...
-] = ()  # those that were not stopped; replaced, never changed: _on_collection takes no lock
+# Those that were not stopped. It is replaced, never changed: _on_collection takes no lock.
+_watchdogs: tuple[Watchdog, ...] = ()
 _threads: tuple[threading.Thread, ...] = ()  # of watchdogs, not ended
-_threshold_of_launcher: float | None = None
 
 
 class Watchdog:
@@ -45,19 +40,25 @@ class Watchdog:
     It holds no reference to the loop. Its thread is a daemon: it does not keep the process alive.
     """
 
-    def __init__(self, loop: EventLoop, threshold: float, report: Callable[[Report], object] | None) -> None:
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        pulse: kernel.Pulse,
+        threshold: float,
+        report: Callable[[Report], object] | None,
+    ) -> None:
         self.threshold = threshold
         """In seconds."""
         self._loop = weakref.ref(loop)
         self._report = report
-        self._pulse: kernel.Pulse = loop.reactor.pulse
+        self._pulse = pulse
         self._limiter = Limiter()
         self._stopped = False
         self._has_failed = False
         self._ticket: kernel.Watch | None = None
 
     def stop(self) -> None:
-        """End the watch. No report begins after this has returned; one that is being delivered is not waited for.
+        """End the watch. A report that is being delivered is not waited for; none follows it.
 
         May be called from any thread, by the receiver of the reports too, and again.
         """
@@ -86,8 +87,6 @@ class Watchdog:
             if before is not None:
                 before._stopped = True
                 _forget(before)
-            if pulse.thread:
-                pulse.tid = _native_id(pulse.thread)
             self._ticket = pulse.start(self.threshold)
             _remember(self)
             thread.start()
@@ -114,6 +113,7 @@ class Watchdog:
         known = 0.0  # the turn that was reported and has not ended
         limit = math.inf
         stopped = 0.0  # how long the process was stopped in that turn
+        stolen = 0.0
         latest: Report | None = None
         while True:
             found = pulse.next_report(ticket, known, limit, self._limiter.next_summary())
@@ -125,20 +125,22 @@ class Watchdog:
                     known, stopped = pulse.late_since, 0.0
                 limit = AGAIN * self.threshold if phase == reports.BEGUN else math.inf
                 latest = reports.look(self._loop(), pulse, phase)
+                if latest.kind == reports.NOT_SCHEDULED and phase == reports.BEGUN:
+                    stolen = reports.steal()
                 self._deliver(reports.without(latest, stopped))
             elif found == kernel.ENDED:
                 if latest is not None:
-                    self._deliver(reports.ended(latest, pulse, known, stopped))
+                    self._deliver(reports.ended(latest, pulse, known, stopped, stolen))
                 known, limit, latest = 0.0, math.inf, None
             elif found == kernel.STOPPED:
                 stopped += pulse.stopped
                 self._deliver(reports.of_stop(pulse))
             else:
-                for place, count in self._limiter.summaries(calls.now()):
+                for place, count in self._limiter.summaries(pulse.now()):
                     self._hand_over(reports.of_suppressed(place, count))
 
     def _deliver(self, report: Report) -> None:
-        may, suppressed = self._limiter.ask(reports.key_of(report), calls.now())
+        may, suppressed = self._limiter.ask(reports.key_of(report), self._pulse.now())
         if may:
             self._hand_over(reports.with_suppressed(report, suppressed))
 
@@ -163,17 +165,18 @@ def watch(
 ) -> Watchdog:
     """Report each turn and callback of a loop that lasts longer than the threshold, while it lasts.
 
-    ``threshold`` is in seconds. The first report comes when a turn has lasted that long, a second one at ten times of it, and one
-    at its end with the total. Each is a record of the logger ``edgeloop.watch``, at level WARNING, whose attributes are those
-    of ``Report``; or it is passed to ``report``, which is called in the watching thread. At most five a minute come about
-    one place. The watch ends with the loop. A loop that is watched already gets the new threshold and receiver,
+    ``threshold`` is in seconds. The first report comes when a turn has lasted that long, a second one at ten times of it,
+    and one at its end with the total. Each is a record of the logger ``edgeloop.watch``, at level WARNING, whose attributes
+    are those of ``Report``; or it is passed to ``report``, which is called in the watching thread. At most five a minute come
+    about one place. The watch ends with the loop. A loop that is watched already gets the new threshold and receiver,
     and the former Watchdog has ended.
 
     May be called from any thread, also while the loop is blocked. Raise TypeError if the loop isn't edgeloop's, the threshold
     isn't a number or ``report`` can't be called; ValueError if the threshold isn't above 0; RuntimeError if the loop is closed
     or no thread can be started.
     """
-    if not isinstance(loop, EventLoop):
+    pulse: object = getattr(getattr(loop, "reactor", None), "pulse", None)
+    if not isinstance(pulse, kernel.Pulse):
         raise TypeError(f"only a loop of edgeloop can be watched, not {loop!r}")
     if isinstance(threshold, bool) or not isinstance(threshold, (int, float)):
         raise TypeError(f"threshold must be a number of seconds, not {threshold!r}")
@@ -183,54 +186,17 @@ def watch(
         raise TypeError(f"report must be a callable or None, not {report!r}")
     if loop.is_closed():
         raise RuntimeError("Event loop is closed")
-    watchdog = Watchdog(loop, float(threshold), report)
+    watchdog = Watchdog(loop, pulse, float(threshold), report)
     watchdog._start()
     return watchdog
 
 
-def parse_threshold(text: str, name: str) -> float:
-    """Return the seconds that ``text`` says. Raise ValueError, which names ``name``."""
-    try:
-        threshold = float(text)
-    except ValueError:
-        threshold = math.nan
-    if not 0 < threshold < math.inf:
-        raise ValueError(f"{name}={text!r}: a number of seconds above 0 is needed")
-    return threshold
-
-
-def default_threshold() -> float | None:
-    """Return the threshold for each new loop: of the command line or the environment, None for no watch.
-
-    Raise ValueError if the variable says no number above 0.
-    """
-    if _threshold_of_launcher is not None:
-        return _threshold_of_launcher
-    text = os.environ.get(VARIABLE, "").strip()
-    return parse_threshold(text, f"{VARIABLE} in the environment") if text else None
-
-
-def set_default_threshold(threshold: float) -> None:
-    """Watch each loop that ``new_event_loop`` makes from now on."""
-    global _threshold_of_launcher
-    _threshold_of_launcher = threshold
-
-
-def watch_by_default(loop: EventLoop, threshold: float) -> None:
+def watch_by_default(loop: asyncio.AbstractEventLoop, threshold: float) -> None:
     """Watch a new loop, because the environment says so. Where no thread can be started, the loop runs unwatched."""
     try:
         watch(loop, threshold)
     except RuntimeError as exc:  # a subinterpreter without daemon threads; a process that ends
         LOGGER.warning("the event loop is not watched: %s", exc)
-
-
-def _native_id(thread: int) -> int:
-    if thread == threading.get_ident():
-        return threading.get_native_id()
-    for other in threading.enumerate():
-        if other.ident == thread:
-            return other.native_id or 0
-    return 0
 
 
 def _remember(watchdog: Watchdog) -> None:

@@ -45,7 +45,7 @@ def blocked(
         task = asyncio.get_running_loop().create_task(handler(), name="the slow one")
         await task
 
-    found = []
+    found: list[Any] = []
     with edgeloop.watch(loop, threshold, report=reports):
         loop.run_until_complete(main())
         while not found or found[-1].phase != "ended":
