@@ -227,6 +227,7 @@ class Pulse:
                 self._base_cpu, self._base_delay = _times(self.tid)
             next_look = min(due, until, now + max(self.threshold / 2, 0.001))
             switches, delay = _own_times()
+            loops_delay = _times(self.tid)[1]
             if self.thread:
                 _arm(next_look - now + GRACE)
             try:
@@ -240,7 +241,8 @@ class Pulse:
             switches_now, delay_now = _own_times()
             # A thread that waits for the GIL wakes up each switch interval to ask for it.
             if switches_now - switches >= late / (4 * sys.getswitchinterval()):
-                self.lock_wait = late
+                # A thread that gets no processor gives no lock away, and takes none.
+                self.lock_wait = late - (delay_now - delay) - (_times(self.tid)[1] - loops_delay)
                 self.printed = late >= GRACE
             elif delay_now - delay < late / 2:  # else there was no processor for this thread
                 self.stopped = late

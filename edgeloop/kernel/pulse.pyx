@@ -28,6 +28,13 @@ cdef extern from *:
     #include <time.h>
     #include <unistd.h>
 
+    int edgeloop_quiet_threads = 0;  /* interpreter.pxd: the loop keeps the GIL in a poll while all other threads are such */
+
+    static void edgeloop_be_quiet(int change) {
+        if (change) __atomic_add_fetch(&edgeloop_quiet_threads, change, __ATOMIC_SEQ_CST);
+        else edgeloop_quiet_threads = 0;
+    }
+
     static double edgeloop_seconds(clockid_t clock) {
         struct timespec moment;
         if (clock_gettime(clock, &moment) < 0) return 0.0;
@@ -214,13 +221,17 @@ cdef extern from *:
     /* From the moment at which the watchdog asks for the GIL until it sleeps again. */
     static void *edgeloop_run_guard(void *argument) {
         edgeloop_guard *guard = argument;
-        double began = edgeloop_now(), turn;
+        double began = edgeloop_now(), delay = edgeloop_delay(guard->tid), turn;
         while (edgeloop_wait(guard, 0.02)) {
             turn = *guard->busy_since;
             if (turn == 0.0 || turn == 1.0 || turn == guard->printed) continue;
             guard->seconds = edgeloop_now() + guard->offset - turn;
             if (guard->seconds < guard->threshold) continue;
-            if (__atomic_load_n(&guard->locked, __ATOMIC_ACQUIRE) ? edgeloop_now() - began < 0.1 : !edgeloop_starves(guard)) continue;
+            if (__atomic_load_n(&guard->locked, __ATOMIC_ACQUIRE)) {
+                /* A thread that gets no processor gives no lock away: that time doesn't count. */
+                if (edgeloop_now() - began - (edgeloop_delay(guard->tid) - delay) < 0.1) continue;
+            }
+            else if (!edgeloop_starves(guard)) continue;
             if (__atomic_load_n(&guard->cancelled, __ATOMIC_ACQUIRE) || *guard->busy_since != turn) continue;
             guard->printed = turn;
             edgeloop_examine(guard->tid, &guard->state, &guard->call);
@@ -262,6 +273,7 @@ cdef extern from *:
         double printed
         int tid
         int watcher
+    void edgeloop_be_quiet(int change) noexcept nogil
     edgeloop_sleeper* edgeloop_new_sleeper() noexcept nogil
     void edgeloop_free_sleeper(edgeloop_sleeper* sleeper) noexcept nogil
     void edgeloop_end_sleep(edgeloop_sleeper* sleeper) noexcept nogil
@@ -360,6 +372,7 @@ cdef class Pulse:
         cdef edgeloop_sleeper* sleeper = edgeloop_new_sleeper()
         if sleeper != NULL:
             self._sleeper = sleeper  # the other one may be locked, by a thread of the parent
+        edgeloop_be_quiet(0)  # the parent's
         self.closed = True
         self.watched = self.reported = False
         self.watchdog = None
@@ -411,10 +424,12 @@ cdef class Pulse:
         cdef edgeloop_guard* guard = <edgeloop_guard*>watch._guard
         cdef int number = watch.number
         cdef int found
-        cdef double asked
+        cdef double asked, delay, own
         with nogil:
             edgeloop_end_guard(guard)
+            edgeloop_be_quiet(1)
             found = self._sleep(number, known, limit, until, guard)
+            edgeloop_be_quiet(-1)
             guard.busy_since = &self.busy_since
             guard.threshold = self.threshold
             guard.offset = self._clock() - edgeloop_now()
@@ -422,8 +437,11 @@ cdef class Pulse:
             guard.watcher = edgeloop_tid()
             guard.collecting_since = &self._collecting_since
             edgeloop_start_guard(guard)
+            delay = edgeloop_delay(self.tid)
+            own = edgeloop_delay(guard.watcher)
             asked = self._clock()
-        self.lock_wait = self._clock() - asked
+        # A thread that gets no processor gives no lock away, and takes none.
+        self.lock_wait = self._clock() - asked - (edgeloop_delay(self.tid) - delay) - (edgeloop_delay(guard.watcher) - own)
         edgeloop_got_lock(guard)
         self.printed = found == IS_LATE and guard.printed == self.late_since
         self.state = chr(self._state)

@@ -177,7 +177,7 @@ def ended(begun: Report, pulse: kernel.Pulse, turn: float, stopped: float, stole
         seconds=pulse.ended_at - turn - stopped,
         cpu_seconds=pulse.cpu,
         delay_seconds=pulse.delay,
-        steal_seconds=max(steal() - stolen, 0.0) if begun.kind == NOT_SCHEDULED else 0.0,
+        steal_seconds=max(steal() - stolen, 0.0) if stolen else 0.0,
         gc_seconds=max(pulse.collected_in(turn), begun.gc_seconds),
     )
 

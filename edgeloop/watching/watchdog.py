@@ -124,14 +124,16 @@ class Watchdog:
                 if not known:
                     known, stopped = pulse.late_since, 0.0
                 limit = AGAIN * self.threshold if phase == reports.BEGUN else math.inf
-                latest = reports.look(self._loop(), pulse, phase)
-                if latest.kind == reports.NOT_SCHEDULED and phase == reports.BEGUN:
+                report = reports.look(self._loop(), pulse, phase)
+                if report.kind == reports.NOT_SCHEDULED and not stolen:
                     stolen = reports.steal()
-                self._deliver(reports.without(latest, stopped))
+                if latest is None or report.place:  # else the turn was over before this thread got the GIL
+                    latest = report
+                self._deliver(reports.without(report, stopped))
             elif found == kernel.ENDED:
                 if latest is not None:
                     self._deliver(reports.ended(latest, pulse, known, stopped, stolen))
-                known, limit, latest = 0.0, math.inf, None
+                known, limit, stolen, latest = 0.0, math.inf, 0.0, None
             elif found == kernel.STOPPED:
                 stopped += pulse.stopped
                 self._deliver(reports.of_stop(pulse))
