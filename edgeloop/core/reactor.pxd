@@ -3,7 +3,7 @@ cimport cython
 from edgeloop.kernel cimport calls, interpreter, ticks
 from edgeloop.kernel.epoll cimport Poller
 from edgeloop.kernel.pulse cimport Pulse
-from edgeloop.watching.figures cimport Counts, Figures
+from edgeloop.watching.figures cimport Counts, CountsPointer, Figures
 
 
 cdef double UNTIMED
@@ -91,7 +91,7 @@ cdef class Reactor:
     cpdef flush(self)
     cpdef void request_poll(self) noexcept
     cdef bint may_skip(self)
-    @cython.locals(pulse=Pulse, before=cython.longlong, after=cython.longlong)
+    @cython.locals(counts=CountsPointer, pulse=Pulse, before=cython.longlong, after=cython.longlong, num_events=int)
     cpdef wait(self, double timeout)
     @cython.locals(channel=Channel, deferred=list, channels=list, poller=Poller, fd=int, mask=int, index=int,
                    done=Py_ssize_t, completed=bint)

@@ -118,6 +118,8 @@ class Reactor:
         if self.pulse.watched:
             self.pulse.close()
         self.poller.close()
+        self.figures.close()
+        self.use_figures()
         companions = list(self.companions.values())
         self.companions = {}
         dropped = self.channels, self.deferred, self.flush_queue, self.rearm_queue
@@ -253,7 +255,7 @@ class Reactor:
         elapsed = now - (self.judged_at if self.judged else self.flush_queued_at)
         while self.judged < len(self.flush_queue):
             channel = self.flush_queue[self.judged]
-            self.judged += 1
+            self.judged = self.judged + 1
             if elapsed > LONG_SECONDS:
                 channel.credit = min(channel.credit, 0)  # a datagram transport's may be below that
             elif elapsed < SHORT_SECONDS and channel.credit < EARNED:
@@ -341,33 +343,36 @@ class Reactor:
         elif self.unverified and not 0 <= timeout <= MAX_UNVERIFIED_SECONDS:
             timeout = MAX_UNVERIFIED_SECONDS
         self.needs_poll = self.skipped = False
-        self.iteration += 1
+        self.iteration = self.iteration + 1  # += takes 10 instructions more, compiled
         self.next_event = self.num_events = 0
-        self.counts.waits += 1
+        counts = self.counts
+        counts.waits += 1
         pulse = self.pulse
         if pulse.reported:
             pulse.end_turn()
         pulse.busy_since = 0.0
         if timeout == 0.0:
-            self.num_events = self.poller.wait(0.0)
-            pulse.busy_since = UNTIMED
-            if pulse.watched:
-                pulse.busy_since = ticks.ticks(self.counts.by_counter) * pulse.tick
+            num_events = self.poller.wait(0.0)
+            pulse.busy_since = ticks.ticks(counts.by_counter) * pulse.tick if pulse.watched else UNTIMED
+            self.num_events = num_events
             self.woken = False  # after the wait, before the inbox is read: schedule.py
             self.idle = False
-            self.counts.events += self.num_events
+            counts = self.counts  # again: ``share`` may have changed it meanwhile
+            counts.events += num_events
             return
-        before = ticks.ticks(self.counts.by_counter)
-        self.counts.slept_at = before
-        self.num_events = self.poller.wait(timeout)
-        after = ticks.ticks(self.counts.by_counter)
-        self.counts.woken_at = after
-        pulse.busy_since = after * pulse.tick
-        self.counts.idle += after - before
+        before = ticks.ticks(counts.by_counter)
+        counts.slept_at = before
+        num_events = self.poller.wait(timeout)
+        self.num_events = num_events
         self.woken = False  # as above
-        self.idle = not self.num_events
-        self.counts.events += self.num_events
-        if after > self.counts.refresh_at:
+        self.idle = not num_events
+        counts = self.counts
+        counts.events += num_events
+        after = ticks.ticks(counts.by_counter)
+        counts.woken_at = after
+        pulse.busy_since = after * pulse.tick
+        counts.idle += after - before
+        if after > counts.refresh_at:
             self.figures.refresh()
 
     def dispatch(self) -> None:

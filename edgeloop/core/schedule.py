@@ -264,14 +264,14 @@ class Scheduler(HandleSource):
         interpreter.check_signals()
         if self._inbox_dirty:
             self._collect_inbox()
-        counts.ready = len(self._ready)
-        counts.timers_waiting = self._timers.size + len(self._new_timers)
         due = False
         now = 0.0
         if self._new_timers or self._timers.size:
             # The timers that are due now. One that a callback of this turn adds runs in the next turn at the earliest.
             now = self._now()
             due = self._any_is_due(now)
+        counts.timers_waiting = self._timers.size  # of which this turn has sorted in the new ones
+        counts.ready = 0
         if self._ready:
             if len(self._ready) == 1:
                 self._run_only()
@@ -387,6 +387,7 @@ class Scheduler(HandleSource):
     def _run_only(self) -> None:
         # _run_batch for one handle, without swapping the list. No common method: the pure edition would pay for the call.
         handle: Any = interpreter.take_last(self._ready)
+        self.reactor.counts.ready = 1
         try:
             if handle._cancelled:
                 return
@@ -414,6 +415,8 @@ class Scheduler(HandleSource):
         else:
             self._ready = following
         size = len(batch)
+        if not fired:
+            self.reactor.counts.ready = size
         done = 0
         handle: Any = None
         try:

@@ -1,7 +1,7 @@
 """The cheapest clock for intervals, in ticks. ``ticks.pyx`` is the compiled edition.
 
-``by_counter`` is False, or what ``may_use_counter`` has returned; a caller passes the same value each time. Without it a tick is a
-nanosecond of CLOCK_MONOTONIC. Any thread may call, and nothing is raised.
+``by_counter`` is False, or what ``may_use_counter`` has returned; a caller passes the same value each time. Without it a tick
+is a nanosecond of CLOCK_MONOTONIC. Any thread may call, and nothing is raised.
 """
 
 from __future__ import annotations

@@ -13,9 +13,13 @@ cdef bint trusted = False
 cdef long long first_counter = 0
 cdef long long first_clock = 0
 
-# The rate is measured from the import on: over this many nanoseconds at least, which makes it certain to a ten-thousandth.
+# The rate is measured from the import on: over so many nanoseconds at least, which makes it certain to a ten-thousandth. When
+# it has been measured over a second, it stays: what was counted may not become less by a better rate.
 cdef enum:
     MIN_BASELINE = 1000000
+    LONG_BASELINE = 1000000000
+
+cdef double settled = 0
 
 
 cdef void pair(long long* counter, long long* clock) noexcept:
@@ -61,11 +65,18 @@ cpdef long long read(bint by_counter) noexcept:
 
 cpdef tuple scale(bint by_counter):
     """Return a moment in ticks, the same in nanoseconds of CLOCK_MONOTONIC, and the nanoseconds of a tick."""
+    global settled
     cdef long long counter = 0, clock = 0
+    cdef double rate
     if not by_counter:
         clock = clock_ticks()
         return clock, clock, 1.0
     pair(&counter, &clock)
     while clock - first_clock < MIN_BASELINE:
         pair(&counter, &clock)
-    return counter, clock, <double>(clock - first_clock) / <double>(counter - first_counter)
+    if settled:
+        return counter, clock, settled
+    rate = <double>(clock - first_clock) / <double>(counter - first_counter)
+    if clock - first_clock >= LONG_BASELINE:
+        settled = rate
+    return counter, clock, rate

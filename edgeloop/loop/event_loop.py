@@ -175,7 +175,6 @@ class EventLoop(  # type: ignore[misc]
             executor.shutdown(wait=False)
         self._resolver.close()
         self._spare_descriptor.give_up()
-        self.reactor.figures.close()
         self.reactor.close()
 
     def __del__(self) -> None:

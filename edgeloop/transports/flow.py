@@ -107,7 +107,7 @@ class WriteHalf(BaseTransport):
         # ``count`` bytes have left, of the ``chunks`` chunks that there were, and of what was written before the system call
         # read the list: a file's fileno() and destructors may do that. Return how many whole chunks they were.
         # No list takes the other's place: to make one may run a destructor that writes.
-        self._write_buffer_size -= count
+        self._write_buffer_size = self._write_buffer_size - count  # -= takes 10 instructions more, compiled
         if self._write_buffer_size == 0 and len(self._write_buffer) == chunks:
             if chunks == 1:
                 interpreter.take_last(self._write_buffer)  # the list keeps its memory for the next write

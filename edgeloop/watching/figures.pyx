@@ -189,6 +189,7 @@ cdef class Figures:
         self.counts.closed = 1
         if self.file is not None:
             self.file.remove()
+            self.make_private()
 
     # Measuring
 

@@ -245,7 +245,9 @@ class TLSProtocol:
         handshake = self._handshake
         self._handshake = None
         if handshake is not None:
-            self._loop.reactor.figures.add(_HANDSHAKES if exc is None else _HANDSHAKES_FAILED)
+            reactor: Any = getattr(self._loop, "reactor", None)  # another loop may run it, over its own transports
+            if reactor is not None:
+                reactor.figures.add(_HANDSHAKES if exc is None else _HANDSHAKES_FAILED)
             handshake.resolve(exc)
 
     # Reading
