@@ -353,11 +353,11 @@ class Reactor:
         pulse.busy_since = 0.0
         if timeout == 0.0:
             num_events = self.poller.wait(0.0)
-            pulse.busy_since = ticks.ticks(counts.by_counter) * pulse.tick if pulse.watched else UNTIMED
             self.num_events = num_events
             self.woken = False  # after the wait, before the inbox is read: schedule.py
             self.idle = False
             counts = self.counts  # again: ``share`` may have changed it meanwhile
+            pulse.busy_since = ticks.ticks(counts.by_counter) * pulse.tick if pulse.watched else UNTIMED
             counts.events += num_events
             return
         before = ticks.ticks(counts.by_counter)
