@@ -236,15 +236,17 @@ class Pulse:
                 pass
             woke = self.now()
             late = woke - next_look
-            if late <= min(max(self.threshold / 2, 0.05), 0.5):
+            if late <= min(max(self.threshold / 2, 0.1), 0.5):
                 continue
             switches_now, delay_now = _own_times()
             # A thread that waits for the GIL wakes up each switch interval to ask for it.
-            if switches_now - switches >= late / (4 * sys.getswitchinterval()):
+            waited = (switches_now - switches) * sys.getswitchinterval()
+            starved = delay_now - delay
+            if waited > late / 4:
                 # A thread that gets no processor gives no lock away, and takes none.
-                self.lock_wait = late - (delay_now - delay) - (_times(self.tid)[1] - loops_delay)
+                self.lock_wait = late - starved - (_times(self.tid)[1] - loops_delay)
                 self.printed = late >= GRACE
-            elif delay_now - delay < late / 2:  # else there was no processor for this thread
+            elif waited + starved < late / 4:
                 self.stopped = late
                 self._resumed_at = woke
                 self._base_since = -1.0

@@ -494,10 +494,10 @@ cdef class Pulse:
             edgeloop_sleep_until(<edgeloop_sleeper*>self._sleeper, edgeloop_now() + next_look - self._clock())
             now = self._clock()
             late = now - next_look
-            if late <= min(max(self.threshold / 2, 0.05), 0.5):
+            if late <= min(max(self.threshold / 2, 0.1), 0.5):
                 continue
-            # Not stopped but waiting for a processor, if the kernel has counted the delay.
-            if edgeloop_delay(own) - delay < late / 2:
+            # It was stopped, unless the kernel says that it waited for a processor.
+            if edgeloop_delay(own) - delay < late / 4:
                 self.stopped = late
                 self._resumed_at = now
                 self._base_since = -1.0

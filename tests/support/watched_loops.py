@@ -12,7 +12,7 @@ from typing import Any
 
 from repository import ROOT
 
-ATTEMPTS = 20  # on a busy machine a thread may not have come to its system call when the watchdog looks
+ATTEMPTS = 100  # on a busy machine a thread may not have come to its system call when the watchdog looks
 
 
 class Reports:

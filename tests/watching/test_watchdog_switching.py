@@ -147,11 +147,19 @@ def test_nothing_is_left_in_the_process_when_the_last_watch_has_ended(loop: asyn
 
 
 PROGRAM = """
-import asyncio, logging, sys, time
-logging.basicConfig(format="%(name)s %(message)s", stream=sys.stdout)
+import asyncio, logging, sys, threading
+
+reported = threading.Event()
+
+class Handler(logging.StreamHandler):
+    def emit(self, record):
+        super().emit(record)
+        reported.set()
+
+logging.basicConfig(format="%(name)s %(message)s", handlers=[Handler(sys.stdout)])
 
 async def main():
-    time.sleep({seconds})
+    reported.wait(60)
     print("done")
 
 asyncio.run(main())
@@ -174,7 +182,7 @@ def run(config: pytest.Config, tmp_path: Any, *arguments: str, **variables: str)
 def test_every_loop_of_a_process_is_watched(
     request: pytest.FixtureRequest, tmp_path: Any, variables: dict[str, str], options: tuple[str, ...]
 ) -> None:
-    done = run(request.config, tmp_path, "-m", "edgeloop", *options, "-c", PROGRAM.format(seconds=1), **variables)
+    done = run(request.config, tmp_path, "-m", "edgeloop", *options, "-c", PROGRAM, **variables)
     assert done.returncode == 0, done.stderr
     lines = done.stdout.splitlines()
     assert lines[0].startswith("edgeloop.watch the event loop has been blocked for 0.")
