@@ -40,6 +40,7 @@ __all__ = [
     "start_unix_server",
     "stats",
     "unshare",
+    "watch",
 ]
 
 # The modules of the loop are imported when the first of these names is asked for: an import of the package that runs no loop
@@ -68,6 +69,7 @@ _SELDOM = {
     "share": "watching.shared_file",
     "stats": "watching.snapshot",
     "unshare": "watching.shared_file",
+    "watch": "watching.watchdog",
 }
 
 if TYPE_CHECKING:
@@ -81,6 +83,7 @@ if TYPE_CHECKING:
     from .streams import open_connection, open_unix_connection, start_server, start_unix_server
     from .watching.shared_file import share, unshare
     from .watching.snapshot import Stats, measure, stats
+    from .watching.watchdog import watch
 
     if sys.version_info < (3, 16):
         from asyncio import DefaultEventLoopPolicy

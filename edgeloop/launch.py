@@ -14,7 +14,7 @@ from types import TracebackType
 from typing import NoReturn
 
 from . import EDITION, __version__, stdlib
-from .policy import expect, make_default
+from .policy import expect, make_default, parse_threshold, watch_all
 
 USAGE = """\
 usage: python -m edgeloop script.py [args]
@@ -25,12 +25,16 @@ usage: python -m edgeloop script.py [args]
 
 Runs a Python program with edgeloop as the loop that asyncio makes: asyncio.run, asyncio.Runner and
 asyncio.new_event_loop. If it ran on another loop all the same, one line at the end says so.
+
+--watch SECONDS before the program reports what blocks a loop for longer: docs/watchdog.md.
 """
 
 
 def main() -> None:
     """Run the program that the command line names, in the module ``__main__``."""
     args = sys.argv[1:]
+    if args and args[0].partition("=")[0] == "--watch":
+        args = _begin_watch(args)
     if args and args[0] in ("-h", "--help"):
         print(USAGE, end="")
     elif args and args[0] in ("-V", "--version"):
@@ -56,6 +60,21 @@ def main() -> None:
         except (Exception, KeyboardInterrupt):
             _hide_our_frames()
             raise
+
+
+def _begin_watch(args: list[str]) -> list[str]:
+    """Watch the program's loops. Return the arguments that follow."""
+    option, given, text = args[0].partition("=")
+    rest = args[1:]
+    if not given:
+        if not rest:
+            _refuse(f"argument expected for the {option} option")
+        text, *rest = rest
+    try:
+        watch_all(parse_threshold(text, option))
+    except ValueError as exc:
+        _refuse(str(exc))
+    return rest
 
 
 def _refuse(reason: str) -> NoReturn:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import math
+import os
 import sys
 import warnings
 from collections.abc import Callable, Coroutine
@@ -16,13 +18,48 @@ from .loop.event_loop import EventLoop
 
 T = TypeVar("T")
 
+WATCH_VARIABLE = "EDGELOOP_WATCH"
+_threshold: float | None = None  # of watch_all
 _expectation: running.Expectation | None = None
 
 
 def new_event_loop() -> asyncio.AbstractEventLoop:
-    """Return a new EventLoop: a ``loop_factory`` for asyncio.Runner, asyncio.run (3.12+), uvicorn and others."""
+    """Return a new EventLoop: a ``loop_factory`` for asyncio.Runner, asyncio.run (3.12+), uvicorn and others.
+
+    With ``EDGELOOP_WATCH=0.1`` in the environment it is watched: edgeloop.watch. ValueError if that says no number above 0.
+    """
+    threshold = _watch_threshold()
     stdlib.logger().debug("Using edgeloop %s, %s edition", __version__, EDITION)
-    return EventLoop()
+    loop = EventLoop()
+    if threshold is not None:
+        from .watching.watchdog import watch_by_default  # few programs use it
+
+        watch_by_default(loop, threshold)
+    return loop
+
+
+def parse_threshold(text: str, name: str) -> float:
+    """Return the seconds that ``text`` says. Raise ValueError, which names ``name``."""
+    try:
+        threshold = float(text)
+    except ValueError:
+        threshold = math.nan
+    if not 0 < threshold < math.inf:
+        raise ValueError(f"{name}={text!r}: a number of seconds above 0 is needed")
+    return threshold
+
+
+def watch_all(threshold: float) -> None:
+    """Watch each loop that ``new_event_loop`` makes from now on: edgeloop.watch."""
+    global _threshold
+    _threshold = threshold
+
+
+def _watch_threshold() -> float | None:
+    if _threshold is not None:
+        return _threshold
+    text = os.environ.get(WATCH_VARIABLE, "").strip()
+    return parse_threshold(text, f"{WATCH_VARIABLE} in the environment") if text else None
 
 
 def run(main: Coroutine[Any, Any, T], *, debug: bool | None = None) -> T:

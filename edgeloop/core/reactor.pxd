@@ -2,9 +2,11 @@ cimport cython
 
 from edgeloop.kernel cimport calls, interpreter, ticks
 from edgeloop.kernel.epoll cimport Poller
+from edgeloop.kernel.pulse cimport Pulse
 from edgeloop.watching.figures cimport Counting, CountsPointer, Figures
 
 
+cdef double UNTIMED
 cdef double MAX_UNVERIFIED_SECONDS
 cdef double SHORT_SECONDS
 cdef double LONG_SECONDS
@@ -38,6 +40,7 @@ cdef class Channel:
 
 cdef class Reactor(Counting):
     cdef Poller poller
+    cdef readonly Pulse pulse
     cdef readonly Figures figures
     cdef readonly list channels
     cdef bint woken
@@ -90,7 +93,7 @@ cdef class Reactor(Counting):
     cpdef flush(self)
     cpdef void request_poll(self) noexcept
     cdef bint may_skip(self)
-    @cython.locals(counts=CountsPointer, before=cython.longlong, after=cython.longlong, num_events=int)
+    @cython.locals(counts=CountsPointer, pulse=Pulse, before=cython.longlong, after=cython.longlong, num_events=int)
     cpdef wait(self, double timeout)
     @cython.locals(channel=Channel, deferred=list, channels=list, poller=Poller, fd=int, mask=int, index=int,
                    done=Py_ssize_t, completed=bint)

@@ -17,6 +17,7 @@ from __future__ import annotations
 
 from ..kernel import calls, interpreter, ticks
 from ..kernel.epoll import Poller
+from ..kernel.pulse import UNTIMED, Pulse
 from ..watching.figures import Counting, Figures
 from . import fork
 
@@ -86,6 +87,7 @@ class Reactor(Counting):
 
     def __init__(self) -> None:
         self.poller = Poller()
+        self.pulse = Pulse()  # never replaced
         self.figures = Figures()  # never replaced; other threads read it
         self.counts = self.figures.counts  # by use_figures: what this and others that know the reactor count
         self.channels: list[Channel | None] = [None] * 64  # by descriptor; empty once the reactor is closed
@@ -114,6 +116,8 @@ class Reactor(Counting):
 
     def close(self) -> None:
         """Close the set and the companions. Open channels remain their owners' to close."""
+        if self.pulse.watched:
+            self.pulse.close()
         self.poller.close()
         self.figures.close()
         self.use_figures()
@@ -356,12 +360,17 @@ class Reactor(Counting):
         self.next_event = self.num_events = 0
         counts = self.counts
         counts.waits += 1
+        pulse = self.pulse
+        if pulse.reported:
+            pulse.end_turn()
+        pulse.busy_since = 0.0
         if timeout == 0.0:
             num_events = self.poller.wait(0.0)
             self.num_events = num_events
             self.woken = False  # after the wait, before the inbox is read: schedule.py
             self.idle = False
             counts = self.counts  # again: ``share`` may have changed it meanwhile
+            pulse.busy_since = ticks.ticks(counts.by_counter) * pulse.tick if pulse.watched else UNTIMED
             counts.events += num_events
             return
         before = ticks.ticks(counts.by_counter)
@@ -374,6 +383,7 @@ class Reactor(Counting):
         counts.events += num_events
         after = ticks.ticks(counts.by_counter)
         counts.woken_at = after
+        pulse.busy_since = after * pulse.tick
         counts.idle += after - before
         if after > counts.refresh_at:
             self.figures.refresh()
@@ -445,6 +455,7 @@ class Reactor(Counting):
         self.usable = self.usable and not self.thread
         self.forks += 1
         self.thread = 0
+        self.pulse.abandon()
         self.figures.make_private()  # the file is the parent's
         self.counts = self.figures.counts
 

@@ -117,12 +117,17 @@ cdef extern from *:
         return edgeloop_plain() ? 0 : Py_TYPE(object)->tp_version_tag;
     }
 
+    /* How many threads sleep in pulse.pyx, and don't want the GIL. */
+    extern int edgeloop_quiet_threads;
+
     /* Return 1 if the interpreter has other threads, which may wait for the GIL. */
     static inline int edgeloop_has_company(void) {
-        PyThreadState *newest;
+        PyThreadState *other;
+        int quiet = edgeloop_quiet_threads;
         if (edgeloop_plain()) return 1;
-        newest = PyInterpreterState_ThreadHead(PyInterpreterState_Get());
-        return PyThreadState_Next(newest) != NULL;
+        other = PyThreadState_Next(PyInterpreterState_ThreadHead(PyInterpreterState_Get()));
+        while (other != NULL && quiet-- > 0) other = PyThreadState_Next(other);
+        return other != NULL;
     }
     """
     bint plain "edgeloop_plain" ()

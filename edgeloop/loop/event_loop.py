@@ -96,6 +96,7 @@ class EventLoop(  # type: ignore[misc]
         self._check_running()
         try:
             self._thread_id = self.reactor.thread = threading.get_ident()
+            self.reactor.pulse.begin_run()
             self.reactor.figures.run_begins(threading.get_native_id())
             self._track_origins(self._debug)
             self._asyncgens.set_hooks(self)
@@ -115,6 +116,7 @@ class EventLoop(  # type: ignore[misc]
         self._stopping = False
         self._thread_id = None
         self.reactor.thread = 0
+        self.reactor.pulse.end_run()
         self.reactor.figures.run_ends()
         # All steps are made, whatever one raises. An ExitStack would need memory, and a run may end for want of it.
         try:
