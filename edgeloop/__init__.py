@@ -23,6 +23,7 @@ from ._version import __version__
 __all__ = [
     "EDITION",
     "EventLoop",
+    "Instrument",
     "__version__",
     "install",
     "new_event_loop",
@@ -38,6 +39,7 @@ __all__ = [
 _HOMES = {
     "EDITION": "_edition",
     "EventLoop": "loop.event_loop",
+    "Instrument": "core.instrument",
     "install": "policy",
     "loop": "",
     "new_event_loop": "policy",
@@ -54,6 +56,7 @@ if TYPE_CHECKING:
     from . import loop as loop
     from . import streams as streams
     from ._edition import EDITION
+    from .core.instrument import Instrument
     from .loop.event_loop import EventLoop
     from .policy import install, new_event_loop, run
     from .streams import open_connection, open_unix_connection, start_server, start_unix_server

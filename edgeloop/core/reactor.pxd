@@ -57,6 +57,7 @@ cdef class Reactor:
     cdef int cautious
     cdef bint late
     cdef list rearm_queue
+    cdef readonly object observer
     cdef object __weakref__
     @cython.locals(channel=Channel)
     cpdef close(self)

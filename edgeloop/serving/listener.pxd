@@ -25,7 +25,7 @@ cdef class Listener(Channel):
     cdef double _silent_until
     cdef object _retry
     cdef on_ready(self)
-    @cython.locals(end=double)
+    @cython.locals(end=double, again=bint)
     cdef _drain(self)
     @cython.locals(transport=StreamTransport)
     cdef _on_accepted(self, int fd, peername)
