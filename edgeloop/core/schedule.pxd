@@ -8,7 +8,6 @@ from edgeloop.core.reactor cimport Reactor
 
 
 cdef bint _HANDLES_ARE_SHARED
-cdef object _ASYNCIO_HANDLE
 
 
 cdef class Scheduler(HandleSource):

@@ -45,8 +45,8 @@ MIN_CANCELLED_TIMERS = 100
 # From 3.14 on any thread may cancel the handle of call_soon_threadsafe.
 _HANDLES_ARE_SHARED = sys.version_info >= (3, 14)
 
-# Its class has another version when a program has replaced a method of asyncio.Handle.
-_ASYNCIO_HANDLE = stdlib.handle_class.__new__(stdlib.handle_class)
+# It has another version when a program has replaced one of its methods.
+interpreter.watch_class(stdlib.handle_class)
 
 
 def _nothing() -> None:
@@ -106,13 +106,13 @@ class Scheduler(HandleSource):
         self._own_run_once = own._run_once is not Scheduler._run_once or interpreter.has_own(self, "_run_once")
         self._replaced = self._own_clock or self._own_call_at or self._own_run_once
         self._version = interpreter.type_version(self) or -1  # if it is unknown, a number that no class has
-        if interpreter.type_version(_ASYNCIO_HANDLE) != self._handle_version:
+        if interpreter.watched_version() != self._handle_version:
             self._find_handle_run()
 
     def _find_handle_run(self) -> None:
         # Tools put theirs around asyncio.Handle._run to measure callbacks. Then callbacks are run by it.
         function = stdlib.handle_class._run
-        self._handle_version = interpreter.type_version(_ASYNCIO_HANDLE) or -1
+        self._handle_version = interpreter.watched_version() or -1
         if function is self._handle_run:
             return
         self._handle_run = function
@@ -315,7 +315,7 @@ class Scheduler(HandleSource):
 
     def _run_once(self) -> None:
         """Run one turn. ``run_forever`` calls an override of this method."""
-        if interpreter.type_version(_ASYNCIO_HANDLE) != self._handle_version:
+        if interpreter.watched_version() != self._handle_version:
             self._find_handle_run()  # for a run_forever of others
         self._turn()
 
@@ -362,12 +362,7 @@ class Scheduler(HandleSource):
             self._rearm()  # KeyboardInterrupt from a reader's callback has ended the last turn before that
         self.reactor.request_poll()
         while True:
-            if (
-                self._replaced
-                or interpreter.type_version(self) != self._version
-                or interpreter.type_version(_ASYNCIO_HANDLE) != self._handle_version
-                or interpreter.has_dict(self)
-            ):
+            if self._replaced or interpreter.is_changed(self, self._version, self._handle_version):
                 self._find_overrides()
             if self._own_run_once:
                 self._run_once()
