@@ -11,6 +11,7 @@ PYTEST_DONT_REWRITE: pytest would warn that it can't, wherever this was imported
 
 from __future__ import annotations
 
+import importlib
 import sys
 from typing import TYPE_CHECKING
 
@@ -24,14 +25,19 @@ __all__ = [
     "EDITION",
     "EventLoop",
     "Instrument",
+    "Stats",
     "__version__",
     "install",
+    "measure",
     "new_event_loop",
     "open_connection",
     "open_unix_connection",
     "run",
+    "share",
     "start_server",
     "start_unix_server",
+    "stats",
+    "unshare",
 ]
 
 # The modules of the loop are imported when the first of these names is asked for: an import of the package that runs no loop
@@ -51,6 +57,15 @@ _HOMES = {
     "streams": "",
 }
 
+# What few programs use: the module is imported when it is asked for.
+_SELDOM = {
+    "Stats": "watching.snapshot",
+    "measure": "watching.snapshot",
+    "share": "watching.shared_file",
+    "stats": "watching.snapshot",
+    "unshare": "watching.shared_file",
+}
+
 if TYPE_CHECKING:
     # A checker sees the names where they are made, the class where policies are, and no others.
     from . import loop as loop
@@ -60,6 +75,8 @@ if TYPE_CHECKING:
     from .loop.event_loop import EventLoop
     from .policy import install, new_event_loop, run
     from .streams import open_connection, open_unix_connection, start_server, start_unix_server
+    from .watching.shared_file import share, unshare
+    from .watching.snapshot import Stats, measure, stats
 
     if sys.version_info < (3, 16):
         from asyncio import DefaultEventLoopPolicy
@@ -76,6 +93,11 @@ else:
                 module = sys.modules[f"{__name__}.{home or public}"]
                 globals()[public] = getattr(module, public) if home else module
             return globals()[name]
+        if name in _SELDOM:
+            _edition.load()
+            found = getattr(importlib.import_module(f"{__name__}.{_SELDOM[name]}"), name)
+            globals()[name] = found
+            return found
         # Policies are deprecated since Python 3.14 and gone in 3.16: the class is made when it is asked for, so that the
         # import neither warns nor fails.
         if name == "EventLoopPolicy":

@@ -44,6 +44,7 @@ __all__ = [
     "since",
     "staggered_race",
     "tasks",
+    "threads_of",
 ]
 
 RunningLoopSetter = Callable[[asyncio.AbstractEventLoop | None], None]
@@ -120,6 +121,15 @@ def logger() -> logging.Logger:
 def debug_by_default() -> bool:
     """Return True if a new loop starts in debug mode: PYTHONASYNCIODEBUG or -X dev."""
     return bool(asyncio.coroutines._is_debug_mode())  # type: ignore[attr-defined]
+
+
+def threads_of(executor: Any) -> tuple[int, int]:
+    """Return how many threads an executor has, and how many jobs wait for one: (0, 0) for None or one of another kind."""
+    threads = getattr(executor, "_threads", None)
+    waiting = getattr(executor, "_work_queue", None)
+    if threads is None or waiting is None:
+        return 0, 0
+    return len(threads), waiting.qsize()
 
 
 def describe_callback(callback: Any, args: tuple[Any, ...], debug: bool) -> str:

@@ -293,7 +293,7 @@ class HandleSource:
         self, callback: Callable[..., object], args: tuple[Any, ...], context: contextvars.Context | None
     ) -> Handle:
         if self._freelist_size:
-            self._freelist_size -= 1
+            self._freelist_size = self._freelist_size - 1  # -= takes 10 instructions more, compiled
             handle: Handle = interpreter.swap_out(self._freelist, self._freelist_size)
             handle._cancelled = False
         else:
@@ -358,7 +358,7 @@ class HandleSource:
         if type(handle) is Handle:
             if self._freelist_size < self._freelist_limit and interpreter.unshared(handle):
                 interpreter.swap_in(self._freelist, self._freelist_size, handle)
-                self._freelist_size += 1
+                self._freelist_size = self._freelist_size + 1
         elif type(handle) is TimerHandle:
             if self._timer_freelist_size < self._freelist_limit and interpreter.unshared(handle):
                 interpreter.swap_in(self._timer_freelist, self._timer_freelist_size, handle)

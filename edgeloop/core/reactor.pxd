@@ -1,7 +1,8 @@
 cimport cython
 
-from edgeloop.kernel cimport calls, interpreter
+from edgeloop.kernel cimport calls, interpreter, ticks
 from edgeloop.kernel.epoll cimport Poller
+from edgeloop.watching.figures cimport Counts, CountsPointer, Figures
 
 
 cdef double MAX_UNVERIFIED_SECONDS
@@ -25,6 +26,7 @@ cdef class Channel:
     cdef int interest
     cdef unsigned long long registered_in
     cdef readonly int credit
+    cdef int kind
     cdef object __weakref__
     cdef on_ready(self)
     cdef flush(self)
@@ -35,6 +37,8 @@ cdef class Channel:
 
 cdef class Reactor:
     cdef Poller poller
+    cdef readonly Figures figures
+    cdef Counts* counts
     cdef readonly list channels
     cdef bint woken
     cdef bint forked
@@ -61,6 +65,7 @@ cdef class Reactor:
     cdef object __weakref__
     @cython.locals(channel=Channel)
     cpdef close(self)
+    cpdef use_figures(self)
     @cython.locals(fd=int)
     cpdef add(self, Channel channel, int interest)
     cpdef rearm(self, Channel channel, int interest)
@@ -84,6 +89,7 @@ cdef class Reactor:
     cpdef flush(self)
     cpdef void request_poll(self) noexcept
     cdef bint may_skip(self)
+    @cython.locals(counts=CountsPointer, before=cython.longlong, after=cython.longlong, num_events=int)
     cpdef wait(self, double timeout)
     @cython.locals(channel=Channel, deferred=list, channels=list, poller=Poller, fd=int, mask=int, index=int,
                    done=Py_ssize_t, completed=bint)

@@ -17,8 +17,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..kernel import calls, interpreter
+from ..kernel import calls, interpreter, ticks
 from ..kernel.epoll import Poller
+from ..watching.figures import Figures
 from . import fork
 
 # The longest sleep while a sock_* call waits on a registration that an earlier call has left (rule 10).
@@ -57,6 +58,7 @@ class Channel:
         self.interest = 0  # the mask that it is registered for
         self.registered_in = 0  # the iteration in which it was added (rule 9)
         self.credit = 0  # short callbacks in a row, up to EARNED (rule 5); ``flush`` may set it to 0
+        self.kind = 0  # of watching/layout.py, for the figures: the subclass sets it
 
     def on_ready(self) -> None:
         """Act on ``readable`` and ``writable``. Called once for each event and each ``Reactor.defer``."""
@@ -94,6 +96,8 @@ class Reactor:
 
     def __init__(self) -> None:
         self.poller = Poller()
+        self.figures = Figures()  # never replaced; other threads read it
+        self.counts = self.figures.counts  # by use_figures: what this and others that know the reactor count
         self.channels: list[Channel | None] = [None] * 64  # by descriptor; empty once the reactor is closed
         self.woken = False  # the eventfd was written to since the last wait: any thread sets it, ``wait`` clears it
         self.forked = False  # the set is the parent process's: set at the fork, cleared by _take_over
@@ -122,6 +126,8 @@ class Reactor:
     def close(self) -> None:
         """Close the set and the companions. Open channels remain their owners' to close."""
         self.poller.close()
+        self.figures.close()
+        self.use_figures()
         companions = list(self.companions.values())
         self.companions = {}
         dropped = self.channels, self.deferred, self.flush_queue, self.rearm_queue
@@ -135,6 +141,10 @@ class Reactor:
             calls.close(fd)
         del dropped  # last: destructors may call this object
 
+    def use_figures(self) -> None:
+        """Count where the figures are kept now: after Figures.share and make_private, in any thread."""
+        self.counts = self.figures.counts
+
     def fileno(self) -> int:
         """Return the descriptor of the epoll set; /proc/PID/fdinfo lists what is registered."""
         return self.poller.fileno()
@@ -147,7 +157,10 @@ class Reactor:
         self.needs_poll = True
         if fd >= len(self.channels):
             self.channels.extend([None] * (fd + 64 - len(self.channels)))
+        self.counts.epoll_ctl += 1
         self.poller.add(fd, interest | calls.EPOLL_EDGE)
+        if not channel.added:
+            self.counts.channels[channel.kind] += 1
         channel.added = True
         channel.interest = interest
         channel.registered_in = self.iteration  # events of this iteration are its predecessor's (rule 9)
@@ -162,6 +175,7 @@ class Reactor:
         if self.find(channel.fd) is not channel:
             return  # its owner has closed it, and the number is another channel's by now (rule 9)
         self.needs_poll = True
+        self.counts.epoll_ctl += 1
         self.poller.modify(channel.fd, interest | calls.EPOLL_EDGE)
         channel.interest = interest
 
@@ -172,6 +186,7 @@ class Reactor:
         if self.find(channel.fd) is not channel:
             return
         self.needs_poll = True
+        self.counts.epoll_ctl += 1
         self.poller.refresh(channel.fd, interest | calls.EPOLL_EDGE)
         channel.interest = interest
 
@@ -180,10 +195,12 @@ class Reactor:
         if not channel.added:
             return
         channel.added = False
+        self.counts.channels[channel.kind] -= 1
         self.needs_poll = True
         fd = channel.fd
         if fd < len(self.channels) and self.channels[fd] is channel:
             if not self.forked:  # a DEL here would take it from the parent process (rule 11)
+                self.counts.epoll_ctl += 1
                 self.poller.remove(fd)
             # After the DEL, and with this check: a destructor may have registered another channel meanwhile.
             if not channel.added and self.channels[fd] is channel:
@@ -233,6 +250,7 @@ class Reactor:
         """
         if not self.woken and not self.forked:  # in a forked child it would wake the parent: _take_over wakes
             self.woken = True
+            self.counts.wake += 1
             self.poller.wake()
 
     def callback_ended(self) -> None:
@@ -245,7 +263,7 @@ class Reactor:
         elapsed = now - (self.judged_at if self.judged else self.flush_queued_at)
         while self.judged < len(self.flush_queue):
             channel = self.flush_queue[self.judged]
-            self.judged += 1
+            self.judged = self.judged + 1
             if elapsed > LONG_SECONDS:
                 channel.credit = min(channel.credit, 0)  # a datagram transport's may be below that
             elif elapsed < SHORT_SECONDS and channel.credit < EARNED:
@@ -333,11 +351,31 @@ class Reactor:
         elif self.unverified and not 0 <= timeout <= MAX_UNVERIFIED_SECONDS:
             timeout = MAX_UNVERIFIED_SECONDS
         self.needs_poll = self.skipped = False
-        self.iteration += 1
+        self.iteration = self.iteration + 1  # += takes 10 instructions more, compiled
         self.next_event = self.num_events = 0
-        self.num_events = self.poller.wait(timeout)
-        self.woken = False  # after the wait, before the inbox is read: schedule.py
-        self.idle = not self.num_events and timeout != 0.0
+        counts = self.counts
+        counts.waits += 1
+        if timeout == 0.0:
+            num_events = self.poller.wait(0.0)
+            self.num_events = num_events
+            self.woken = False  # after the wait, before the inbox is read: schedule.py
+            self.idle = False
+            counts = self.counts  # again: ``share`` may have changed it meanwhile
+            counts.events += num_events
+            return
+        before = ticks.ticks(counts.by_counter)
+        counts.slept_at = before
+        num_events = self.poller.wait(timeout)
+        self.num_events = num_events
+        self.woken = False  # as above
+        self.idle = not num_events
+        counts = self.counts
+        counts.events += num_events
+        after = ticks.ticks(counts.by_counter)
+        counts.woken_at = after
+        counts.idle += after - before
+        if after > counts.refresh_at:
+            self.figures.refresh()
 
     def dispatch(self) -> None:
         """Call ``on_ready`` of each channel that has an event, then of each deferred one.
@@ -383,6 +421,8 @@ class Reactor:
                         channel.on_ready()
                     else:
                         self.observer.dispatch(channel)
+                    if self.counts.measuring:
+                        self.figures.callback_ended(channel, True)
                     if self.flush_queue:
                         self.callback_ended()
             for channel in deferred:
@@ -393,6 +433,8 @@ class Reactor:
                         channel.on_ready()
                     else:
                         self.observer.dispatch(channel)
+                    if self.counts.measuring:
+                        self.figures.callback_ended(channel, True)
                     if self.flush_queue:
                         self.callback_ended()
             completed = True
@@ -408,6 +450,8 @@ class Reactor:
         self.usable = self.usable and not self.thread
         self.forks += 1
         self.thread = 0
+        self.figures.make_private()  # the file is the parent's
+        self.counts = self.figures.counts
 
     def _take_over(self) -> None:
         # The first use of the loop in the child, with a set of its own. Most children never use the loop.
@@ -428,6 +472,7 @@ class Reactor:
                 if not self.poller.adopt(fd, channel.interest | calls.EPOLL_EDGE):
                     # Somebody has closed it, as daemons do with all descriptors.
                     channel.added = False
+                    self.counts.channels[channel.kind] -= 1
                     self.channels[fd] = None
         except BaseException:
             self.forked = True  # ENOSPC, ENOMEM: the next use tries again, with another set

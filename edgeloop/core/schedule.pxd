@@ -5,6 +5,7 @@ from edgeloop.core.handles cimport Handle, HandleSource, SharedHandle, TimerHand
 from edgeloop.core.observer cimport Attached, Observer
 from edgeloop.core.timer_heap cimport TimerHeap
 from edgeloop.core.reactor cimport Reactor
+from edgeloop.watching.figures cimport CountsPointer, Figures
 
 
 cdef bint _HANDLES_ARE_SHARED
@@ -52,17 +53,17 @@ cdef class Scheduler(HandleSource):
     cdef double _wait_time(self) except? -2
     @cython.locals(timer=TimerHandle, timers=TimerHeap, cancelled=list)
     cdef bint _any_is_due(self, double now) except -1
-    @cython.locals(timer=TimerHandle, timers=TimerHeap)
+    @cython.locals(timer=TimerHandle, timers=TimerHeap, counts=CountsPointer)
     cdef _collect_due(self, double now)
     @cython.locals(timer=TimerHandle, new_timers=list, place=Py_ssize_t)
     cdef _sort_new_timers(self)
     cdef _collect_inbox(self)
     cdef _report_within(self, context, details)
-    @cython.locals(handle=Handle)
+    @cython.locals(handle=Handle, counts=CountsPointer)
     cdef _run_only(self)
     @cython.locals(handle=Handle, batch=list, following=list, size=Py_ssize_t,
-                   done=Py_ssize_t)
+                   done=Py_ssize_t, counts=CountsPointer)
     cdef _run_batch(self, bint fired)
     cdef _warn_if_slow(self, Handle handle, double elapsed)
-    @cython.locals(reactor=Reactor, due=bint, now=double)
+    @cython.locals(reactor=Reactor, due=bint, now=double, counts=CountsPointer)
     cdef _turn(self)

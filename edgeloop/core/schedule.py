@@ -325,11 +325,15 @@ class Scheduler(HandleSource):
         What these schedule by ``call_soon`` runs in the next turn.
         """
         reactor = self.reactor
+        counts = reactor.counts
+        counts.turns += 1
         if not self._ready or not reactor.may_skip():
             if self._observer is None:
                 reactor.wait(self._wait_time())
             else:
                 self._wait_observed(self._observer)
+        if counts.measuring:
+            reactor.figures.turn_begins()
         interpreter.check_signals()
         if self._inbox_dirty:
             self._collect_inbox()
@@ -339,6 +343,8 @@ class Scheduler(HandleSource):
             # The timers that are due now. One that a callback of this turn adds runs in the next turn at the earliest.
             now = self._now()
             due = self._any_is_due(now)
+        counts.timers_waiting = self._timers.size  # of which this turn has sorted in the new ones
+        counts.ready = 0
         if self._ready:
             if len(self._ready) == 1:
                 self._run_only()
@@ -455,10 +461,15 @@ class Scheduler(HandleSource):
                 self._cancelled_timers -= 1
             else:
                 self._fired.append(timer)
+                counts = self.reactor.counts
+                counts.timers += 1
+                if counts.measuring and not self._own_clock:
+                    self.reactor.figures.record_delay(now - timer._when)
 
     def _run_only(self) -> None:
         # _run_batch for one handle, without swapping the list. No common method: the pure edition would pay for the call.
         handle: Any = interpreter.take_last(self._ready)
+        self.reactor.counts.ready = 1
         try:
             if handle._cancelled:
                 return
@@ -466,6 +477,10 @@ class Scheduler(HandleSource):
                 self._run_attended(handle)
             else:
                 interpreter.run(handle, handle._context, handle._callback, handle._args)
+            counts = self.reactor.counts
+            counts.callbacks += 1
+            if counts.measuring:
+                self.reactor.figures.callback_ended(handle, True)
             if interpreter.unshared(handle):
                 self._keep(handle)
             if self.reactor.flush_queue:
@@ -482,6 +497,8 @@ class Scheduler(HandleSource):
         else:
             self._ready = following
         size = len(batch)
+        if not fired:
+            self.reactor.counts.ready = size
         done = 0
         handle: Any = None
         try:
@@ -495,6 +512,10 @@ class Scheduler(HandleSource):
                     self._run_attended(handle)
                 else:
                     interpreter.run(handle, handle._context, handle._callback, handle._args)
+                counts = self.reactor.counts
+                counts.callbacks += 1
+                if counts.measuring:
+                    self.reactor.figures.callback_ended(handle, not fired)  # see _collect_due
                 if interpreter.unshared(handle):
                     self._keep(handle)
                 if self.reactor.flush_queue:

@@ -96,6 +96,7 @@ class EventLoop(  # type: ignore[misc]
         self._check_running()
         try:
             self._thread_id = self.reactor.thread = threading.get_ident()
+            self.reactor.figures.run_begins(threading.get_native_id())
             self._track_origins(self._debug)
             self._asyncgens.set_hooks(self)
             stdlib.set_running_loop(self)
@@ -114,6 +115,7 @@ class EventLoop(  # type: ignore[misc]
         self._stopping = False
         self._thread_id = None
         self.reactor.thread = 0
+        self.reactor.figures.run_ends()
         # All steps are made, whatever one raises. An ExitStack would need memory, and a run may end for want of it.
         try:
             self._signals.end_wakeups()

@@ -5,6 +5,7 @@ from edgeloop.core.reactor cimport Channel, Reactor
 from edgeloop.core.schedule cimport Scheduler
 
 
+cdef int WATCH
 
 
 cdef class Registration(Channel):

@@ -13,6 +13,7 @@ from ..core.reactor import Channel
 from ..core.schedule import Scheduler
 from ..kernel import calls
 from ..kernel.short_reads import NOTHING, short_reads_of
+from ..watching.layout import WATCH
 
 # A registration that nobody waits on is removed after so many turns: what awaited the call runs in the second, and a task
 # that awaited that task in the third.
@@ -34,6 +35,7 @@ class Registration(Channel):
 
     def __init__(self, loop: Scheduler, fd: int) -> None:
         Channel.__init__(self, fd)
+        self.kind = WATCH
         self._loop = loop
         self.number = fd  # the descriptor its owner knows
         self.readable = False

@@ -16,11 +16,16 @@ from typing import Any
 from ..core.failures import raise_interruption
 from ..transports.pipe import WritePipeTransport
 from ..transports.stream import StreamTransport
+from ..watching.figures import Figures
+from ..watching.layout import PLACES
 from .sockcalls import SocketCalls
 
 # The limit of one sendfile(2), one of which is made in a turn, so that a fast peer doesn't keep the others waiting (rule 3).
 MAX_AT_ONCE = 1 << 18
 READ_SIZE = 262144  # of the fallback
+
+_SENDFILE = PLACES["sendfile"]
+_BYTES_OUT = PLACES["bytes_out"]
 
 
 def _check_arguments(sock: Any, file: Any, offset: Any, count: Any) -> None:
@@ -51,11 +56,12 @@ class _Sending:
     step asks both for their descriptor (rule 9).
     """
 
-    def __init__(self, sock: Any, file: Any, offset: int, count: int | None) -> None:
+    def __init__(self, sock: Any, file: Any, offset: int, count: int | None, figures: Figures) -> None:
         try:
             os.fstat(file.fileno())
         except (AttributeError, OSError):  # io.UnsupportedOperation is an OSError
             raise asyncio.SendfileNotAvailableError("not a regular file") from None
+        self._figures = figures
         self._sock = sock
         self._file = file
         self._offset = offset
@@ -73,6 +79,7 @@ class _Sending:
         fd = self._sock.fileno()
         if fd < 0:
             raise OSError(errno.EBADF, os.strerror(errno.EBADF))
+        self._figures.add(_SENDFILE)
         try:
             sent = _sendfile(fd, file_fd, self._offset + self.sent, size)
         except (BlockingIOError, ConnectionError):
@@ -84,6 +91,7 @@ class _Sending:
                 raise asyncio.SendfileNotAvailableError("os.sendfile call failed") from exc
             raise
         self.sent += sent
+        self._figures.add(_BYTES_OUT, sent)
         self._complete = sent == 0 or self.sent == self._left
         return self._complete
 
@@ -170,7 +178,7 @@ class SendFiles(SocketCalls):
         return await self._sock_sendfile_fallback(sock, file, offset, count)
 
     async def _sock_sendfile_native(self, sock: socket.socket, file: Any, offset: int, count: int | None) -> int:
-        sending = _Sending(sock, file, offset, count)
+        sending = _Sending(sock, file, offset, count, self.reactor.figures)
 
         def send_on() -> int:
             if sending.step():
@@ -227,7 +235,7 @@ class SendFiles(SocketCalls):
             raise asyncio.SendfileNotAvailableError("sendfile syscall is not supported")
         sock = transport.open_socket()
         _check_arguments(sock, file, offset, count)
-        sending = _Sending(sock, file, offset, count)
+        sending = _Sending(sock, file, offset, count, self.reactor.figures)
         emptied = transport.make_empty_waiter()
         was_reading = transport.is_reading()
         transport.pause_reading()

@@ -5,6 +5,8 @@ from edgeloop.core.reactor cimport Channel, Reactor
 from edgeloop.core.schedule cimport Scheduler
 from edgeloop.transports.stream cimport StreamTransport
 
+cdef int LISTENER
+
 
 cdef class SpareDescriptor:
     cdef int _fd

@@ -19,6 +19,7 @@ from ..core.schedule import Scheduler
 from ..kernel import calls, interpreter, sockets
 from ..kernel.short_reads import short_reads_of_kind
 from ..transports.stream import StreamTransport
+from ..watching.layout import LISTENER
 
 ACCEPTS_PER_TURN = 256
 # Of a turn: then those who are connected have theirs. What follows an accept in the next turns takes longer than it.
@@ -78,6 +79,7 @@ class Listener(Channel):
         connect: Connect | None = None,
     ) -> None:
         Channel.__init__(self, sock.fileno())
+        self.kind = LISTENER
         self._loop = loop
         self.sock = sock
         self._protocol_factory = protocol_factory
@@ -114,9 +116,11 @@ class Listener(Channel):
     def _drain(self) -> None:
         end = calls.now() + ACCEPT_SECONDS
         for _ in range(ACCEPTS_PER_TURN):
+            self._loop.reactor.counts.accept += 1
             try:
                 accepted = sockets.accept(self.sock)
             except OSError as exc:
+                self._loop.reactor.counts.accepts_failed += 1
                 again = self._exhausted(exc)
                 if self._loop.reactor.observer is not None:
                     self._loop.reactor.observer.accept_failed(stdlib.TransportSocket(self.sock), exc)
@@ -126,6 +130,7 @@ class Listener(Channel):
             if accepted is None:
                 self.readable = False
                 return
+            self._loop.reactor.counts.accepts += 1
             self._on_accepted(accepted[0], accepted[1])
             if not self.added:
                 return  # the protocol factory has closed the server
@@ -145,6 +150,7 @@ class Listener(Channel):
             else:
                 transport = StreamTransport(self._loop, -1, None, protocol, context, peername, self._server)
             transport.fd = fd
+            self._loop.reactor.counts.connections_made += 1
             transport.use_family(self._family, self._short_read)
             self._loop.call_soon(transport.begin, context=context)
         except BaseException as exc:
@@ -173,6 +179,7 @@ class Listener(Channel):
             except OSError:
                 pass  # another thread took the descriptor
             if accepted is not None:
+                self._loop.reactor.counts.accepts_refused += 1
                 calls.close(accepted[0])
             if self._spare_descriptor.take():
                 return self.readable

@@ -29,6 +29,7 @@ cdef class BaseTransport(Channel):
     cdef bint _is_ordinary(self, exc) except -1
     cpdef _force_close(self, exc)
     cdef _advance(self, int state)
+    cdef _count_end(self, exc)
     cdef _drop_unsent(self)
     @cython.locals(fd=int)
     cdef _release(self)

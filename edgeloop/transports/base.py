@@ -92,6 +92,7 @@ class BaseTransport(Channel):
         except PermissionError:
             # epoll refuses what has no poll: a file that never blocks, such as /dev/null. The deferred list serves.
             self.added = True
+            self._reactor.counts.channels[self.kind] += 1
             self.readable = True
             self._reactor.defer(self)
         except OSError as exc:
@@ -192,11 +193,15 @@ class BaseTransport(Channel):
             except MemoryError:
                 self._state = before
                 raise
+            self._count_end(exc)
         self._drop_unsent()  # if it is lost already too: nothing may be offered to a descriptor that is gone
 
     def _advance(self, state: int) -> None:
         assert self._state < state
         self._state = state
+
+    def _count_end(self, exc: BaseException | None) -> None:
+        """Count the end of a connection, for the figures."""
 
     def _drop_unsent(self) -> None:
         """Forget what was written."""

@@ -9,6 +9,7 @@ from edgeloop.transports.flow cimport WriteHalf
 
 cdef Py_ssize_t SEND_AT_ONCE
 cdef int EARNED
+cdef int DATAGRAM
 cdef int FORFEITED
 cdef Py_ssize_t _HEADER_SIZE
 

@@ -20,6 +20,7 @@ from ..core.failures import INTERRUPTIONS, raise_interruption
 from ..core.reactor import Channel
 from ..core.schedule import Scheduler
 from ..kernel import calls, datagrams, interpreter
+from ..watching.layout import DATAGRAM
 from . import base
 from .flow import WriteHalf
 
@@ -65,6 +66,7 @@ class DatagramTransport(WriteHalf):
     ) -> None:
         Channel.__init__(self, -1)
         interpreter.attributes_on_demand(self)
+        self.kind = DATAGRAM
         self._start(loop, context, calls.INTEREST_READ)
         self._lost_writes = 1  # as on asyncio, where the loss of a socket counts as one
         self._protocol = protocol
@@ -135,6 +137,7 @@ class DatagramTransport(WriteHalf):
         except BaseException as exc:
             self._fatal_error(exc, "Fatal read error on datagram transport")
             return
+        self._reactor.counts.recv += 1
         if self._has_end and self.hangup:
             self._cut_end()
         count = len(self._arrived)
@@ -175,6 +178,7 @@ class DatagramTransport(WriteHalf):
                 done += 2
                 try:
                     if type(data) is bytes:
+                        self._reactor.counts.bytes_in += len(data)
                         self._protocol.datagram_received(data, address)
                     else:
                         self._protocol.error_received(data)
@@ -271,7 +275,9 @@ class DatagramTransport(WriteHalf):
     def _send_first(self, data: bytes, addr: Any) -> None:
         self._reactor.request_poll()
         try:
+            self._reactor.counts.send += 1
             if datagrams.send_datagram(self._number(), self._family, self._sock, data, addr):
+                self._reactor.counts.bytes_out += len(data)
                 return
         except BaseException as exc:
             self._refused(exc)
@@ -295,6 +301,7 @@ class DatagramTransport(WriteHalf):
             if self._is_closed_by_owner():
                 done = len(self._write_buffer)
             while done < len(self._write_buffer):
+                self._reactor.counts.send += 1
                 done, error = datagrams.send_datagrams(self.fd, self._family, self._sock, self._write_buffer, done)
                 if error is None:
                     if done < len(self._write_buffer) and self._state < base.LOST:
@@ -331,6 +338,7 @@ class DatagramTransport(WriteHalf):
                 size += len(data) + _HEADER_SIZE
         if self._state < base.LOST:  # else it was aborted meanwhile, and has nothing any more
             self._write_buffer_size -= size
+            self._reactor.counts.bytes_out += size - count * _HEADER_SIZE
         interpreter.drop_first(self._write_buffer, count)
 
     def _wait_writable(self) -> None:

@@ -17,6 +17,7 @@ cdef class WriteHalf(BaseTransport):
     cdef Py_ssize_t _high_water
     cdef Py_ssize_t _low_water
     cdef bint _protocol_paused
+    cdef bint _pause_counted
     cdef bint _sending
     cdef Py_ssize_t _lost_writes
     cdef _start(self, Scheduler loop, context, int interest)
@@ -30,5 +31,6 @@ cdef class WriteHalf(BaseTransport):
     cdef push(self)
     cdef _maybe_pause_protocol(self)
     cdef _maybe_resume_protocol(self)
+    cdef _count_pause(self, bint paused)
     cdef _drop_unsent(self)
     cdef _count_lost_write(self, message)

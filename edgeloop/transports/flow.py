@@ -69,6 +69,7 @@ class WriteHalf(BaseTransport):
         self._high_water = DEFAULT_HIGH_WATER  # this and the next: by set_write_buffer_limits
         self._low_water = DEFAULT_HIGH_WATER // 4
         self._protocol_paused = False  # pause_writing was called, and resume_writing not yet
+        self._pause_counted = False  # in the figures
         self._sending = False  # what destructors and signal handlers write in the middle of it is only appended
         self._lost_writes = 0  # what was written after the end
 
@@ -106,7 +107,7 @@ class WriteHalf(BaseTransport):
         # ``count`` bytes have left, of the ``chunks`` chunks that there were, and of what was written before the system call
         # read the list: a file's fileno() and destructors may do that. Return how many whole chunks they were.
         # No list takes the other's place: to make one may run a destructor that writes.
-        self._write_buffer_size -= count
+        self._write_buffer_size = self._write_buffer_size - count  # -= takes 10 instructions more, compiled
         if self._write_buffer_size == 0 and len(self._write_buffer) == chunks:
             if chunks == 1:
                 interpreter.take_last(self._write_buffer)  # the list keeps its memory for the next write
@@ -185,6 +186,7 @@ class WriteHalf(BaseTransport):
         if self._protocol_paused or self._write_buffer_size <= self._high_water:
             return
         self._protocol_paused = True
+        self._count_pause(True)
         try:
             self._protocol.pause_writing()
         except BaseException as exc:
@@ -195,10 +197,16 @@ class WriteHalf(BaseTransport):
         if not self._protocol_paused or self._write_buffer_size > self._low_water or self._protocol is None:
             return
         self._protocol_paused = False
+        self._count_pause(False)
         try:
             interpreter.call_none(self._context, self._protocol.resume_writing)
         except BaseException as exc:
             self._report(exc, "protocol.resume_writing() failed")
+
+    def _count_pause(self, paused: bool) -> None:
+        if paused != self._pause_counted:
+            self._pause_counted = paused
+            self._reactor.counts.writing_paused += 1 if paused else -1
 
     # The end
 
@@ -230,6 +238,7 @@ class WriteHalf(BaseTransport):
     def _drop_unsent(self) -> None:
         if self._write_buffer:
             self._protocol_paused = False  # and nobody is told that there is room again: drain would call it a success
+        self._count_pause(False)  # in any case: nothing leaves any more
         self._write_buffer_size = 0
         self._write_buffer.clear()  # the same list: a ``_send`` that is under way goes on with it
 

@@ -7,6 +7,9 @@ from edgeloop.transports cimport base
 from edgeloop.transports.base cimport BaseTransport
 from edgeloop.transports.flow cimport WriteHalf
 
+cdef int READ_PIPE
+cdef int WRITE_PIPE
+
 
 cdef _describe(BaseTransport transport, bint polling)
 

@@ -16,6 +16,7 @@ from .. import stdlib
 from ..core.reactor import Channel
 from ..core.schedule import Scheduler
 from ..kernel import calls, interpreter, pipes
+from ..watching.layout import READ_PIPE, WRITE_PIPE
 from . import base
 from .base import BaseTransport
 from .flow import WriteHalf
@@ -138,6 +139,7 @@ class ReadPipeTransport(BaseTransport):
         waiter: asyncio.Future[None] | None = None,
     ) -> None:
         Channel.__init__(self, -1)
+        self.kind = READ_PIPE
         file = PipeFile(loop, pipe, "Pipe transport is for pipes/sockets only.")
         self._start(loop, contextvars.copy_context(), calls.INTEREST_READ)
         self._file = file  # set once
@@ -172,6 +174,7 @@ class ReadPipeTransport(BaseTransport):
         except BaseException as exc:
             self._fatal_error(exc, "Fatal read error on pipe transport")
             return
+        self._reactor.counts.read += 1
         if data is None:
             self.readable = False
             self.hangup = False
@@ -185,6 +188,7 @@ class ReadPipeTransport(BaseTransport):
             finally:
                 self._force_close(None)
             return
+        self._reactor.counts.bytes_in += len(data)
         if emptied:
             self.readable = False
         else:
@@ -237,6 +241,7 @@ class WritePipeTransport(WriteHalf):
         waiter: asyncio.Future[None] | None = None,
     ) -> None:
         Channel.__init__(self, -1)
+        self.kind = WRITE_PIPE
         file = PipeFile(loop, pipe, "Pipe transport is only for pipes, sockets and character devices")
         self._start(loop, contextvars.copy_context(), calls.INTEREST_HANGUP)
         self._file = file  # set once
@@ -309,9 +314,11 @@ class WritePipeTransport(WriteHalf):
                 count = pipes.write_many(self._number(), self._file.device, self._write_buffer)
             else:
                 count = pipes.write(self._number(), self._file.device, self._write_buffer[0])
+            self._reactor.counts.write += 1
             if count < 0:
                 self._wait_writable()
                 return
+            self._reactor.counts.bytes_out += count
             self._drop_sent(count, chunks)
 
     def can_write_eof(self) -> bool:

@@ -5,12 +5,14 @@ from edgeloop.core.reactor cimport Channel
 from edgeloop.core.schedule cimport Scheduler
 from edgeloop.transports cimport base
 from edgeloop.transports.flow cimport WriteHalf
+from edgeloop.watching.figures cimport CountsPointer
 
 cdef Py_ssize_t LARGE_READ
 cdef Py_ssize_t SEND_AT_ONCE
 cdef Py_ssize_t LARGE_WRITE
 cdef int NOTHING
 cdef int FLAGGED
+cdef int STREAM
 cdef object _READ_INTO
 cdef object _END_OF_STREAM
 
@@ -29,30 +31,33 @@ cdef class StreamTransport(WriteHalf):
     cdef bint _eof_received
     cdef bint _large_read
     cdef bint _eof_written
+    cdef bint _aborted
     cdef object _empty_waiter
     cdef object _sender
     cdef dict _extra
     cpdef use_family(self, int family, int short_read)
     cdef _use_socket(self, sock)
     cdef on_ready(self)
-    @cython.locals(fd=int, more=bint)
+    @cython.locals(fd=int, more=bint, counts=CountsPointer)
     cdef _read(self)
     cdef _read_on(self)
     cdef _read_all(self)
     cdef _rearm_at_urgent_mark(self)
-    @cython.locals(fd=int, more=bint, count=Py_ssize_t, size=Py_ssize_t)
+    @cython.locals(fd=int, more=bint, count=Py_ssize_t, size=Py_ssize_t, counts=CountsPointer)
     cpdef _read_into(self)
     cpdef _end_of_stream(self)
     cdef _check_writelines(self)
     cdef _leave(self, Py_ssize_t size)
     cdef _have_resumed(self)
-    @cython.locals(fd=int, count=Py_ssize_t, chunks=Py_ssize_t)
+    @cython.locals(fd=int, count=Py_ssize_t, chunks=Py_ssize_t, counts=CountsPointer)
     cdef _send_write_buffer(self)
     cdef _on_drained(self)
     cpdef make_empty_waiter(self)
     cpdef reset_empty_waiter(self)
     cpdef set_sender(self, sender)
     cpdef wait_writable(self)
+    @cython.locals(counts=CountsPointer)
+    cdef _count_end(self, exc)
     cdef _before_release(self)
     cdef _on_release(self)
     cdef _give_back(self, int fd)

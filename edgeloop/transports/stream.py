@@ -17,6 +17,7 @@ from ..core.schedule import Scheduler
 from ..kernel import calls, interpreter, sockets
 from ..kernel.connection_socket import ConnectionSocket, new_socket
 from ..kernel.short_reads import FLAGGED, NOTHING, short_reads_of, short_reads_of_kind
+from ..watching.layout import STREAM
 from . import base
 from .flow import WriteHalf
 
@@ -66,6 +67,7 @@ class StreamTransport(WriteHalf):
         extra: dict[str, Any] | None = None,
     ) -> None:
         Channel.__init__(self, -1)
+        self.kind = STREAM
         interpreter.attributes_on_demand(self)
         self._start(loop, context, calls.INTEREST_STREAM)
         self._lost_writes = 1  # as on asyncio, where the loss of a socket counts as one
@@ -83,6 +85,7 @@ class StreamTransport(WriteHalf):
         self._eof_received = False  # by _end_of_stream: nothing more is read
         self._large_read = False  # by _read, of the last one: the next is better not copied
         self._eof_written = False  # by write_eof
+        self._aborted = False  # by abort
         self._empty_waiter: asyncio.Future[None] | None = (
             None  # by make_ and reset_empty_waiter: nobody writes meanwhile
         )
@@ -99,6 +102,8 @@ class StreamTransport(WriteHalf):
         if server is not None:
             server._attach(self)
         self.fd = fd  # last: from here on it is this object that closes it, however it ends
+        if fd >= 0:  # else the listener sets it
+            self._reactor.counts.connections_made += 1
 
     @property  # type: ignore[misc]
     def __class__(self) -> type[asyncio.Transport]:  # type: ignore[override]
@@ -167,12 +172,15 @@ class StreamTransport(WriteHalf):
         except BaseException as exc:  # MemoryError too: what was read is lost, and nothing may be delivered after a gap
             self._fatal_error(exc, "Fatal read error on socket transport")
             return
+        counts = self._reactor.counts
+        counts.recv += 1
         if data is None:
             self._read_all()
             return
         if not data:
             interpreter.call_one(self._context, _END_OF_STREAM, self)
             return
+        counts.bytes_in += len(data)
         self._large_read = len(data) >= LARGE_READ
         if self.hangup or more or len(data) == calls.READ_SIZE:
             self._read_on()
@@ -228,12 +236,15 @@ class StreamTransport(WriteHalf):
         except BaseException as exc:
             self._fatal_error(exc, "Fatal read error on socket transport")
             return
+        counts = self._reactor.counts
+        counts.recv += 1
         if count < 0:
             self._read_all()
             return
         if count == 0:
             self._end_of_stream()
             return
+        counts.bytes_in += count
         if self.hangup or more or count == size:
             self._read_on()
         else:
@@ -281,7 +292,7 @@ class StreamTransport(WriteHalf):
             self._count_lost_write("socket.send() raised exception.")
             return
         self._write_buffer.append(data)
-        self._write_buffer_size += len(data)
+        self._write_buffer_size = self._write_buffer_size + len(data)  # += takes 10 instructions more, compiled
         if (
             len(data) < LARGE_WRITE
             and self.writable
@@ -356,6 +367,10 @@ class StreamTransport(WriteHalf):
                 count = sockets.send(fd, self._sock, self._write_buffer[0])
             else:
                 count = sockets.send_many(fd, self._sock, self._write_buffer)
+            counts = self._reactor.counts
+            counts.send += 1
+            if count > 0:
+                counts.bytes_out += count
             if count < 0 or self._drop_sent(count, chunks) < min(chunks, calls.MAX_CHUNKS):
                 self._wait_writable()
                 return
@@ -426,13 +441,29 @@ class StreamTransport(WriteHalf):
 
     def abort(self) -> None:
         """Close without waiting: what the kernel won't take at once is lost."""
+        self._aborted = True
         if self._write_buffer and self.writable and self._state < base.LOST and not self._sending:
             try:
                 # What is gathered, asyncio has sent by now.
+                self._reactor.counts.send += 1
                 sockets.send_many(self._number(), self._sock, self._write_buffer)
             except OSError:
                 pass  # connection_lost(None) follows all the same
         self._force_close(None)
+
+    def _count_end(self, exc: BaseException | None) -> None:
+        counts = self._reactor.counts
+        if exc is None:
+            if self._aborted:
+                counts.lost_abort += 1
+            else:
+                counts.lost_end += 1
+        elif isinstance(exc, TimeoutError):  # ETIMEDOUT, or a limit of the server's
+            counts.lost_timeout += 1
+        elif isinstance(exc, ConnectionError):
+            counts.lost_reset += 1
+        else:
+            counts.lost_error += 1
 
     def _before_release(self) -> None:
         if self._sockname is None:
@@ -449,6 +480,7 @@ class StreamTransport(WriteHalf):
             server._detach(self)
 
     def _give_back(self, fd: int) -> None:
+        self._reactor.counts.connections_closed += 1
         if self._sock is not None:
             self._sock.close()
         else:

@@ -19,6 +19,9 @@ from typing import Any
 from .. import stdlib
 from ..core.failures import raise_interruption
 from ..kernel import os_calls
+from ..watching.layout import PLACES
+
+CHILDREN = PLACES["children"]
 
 
 class _PipeProtocol(asyncio.Protocol):
@@ -100,10 +103,12 @@ class SubprocessTransport(asyncio.SubprocessTransport):
             program = args if isinstance(args, (bytes, str)) else args[0]
             stdlib.logger().debug("process %r created: pid %s", program, self._pid)
         try:
+            self._loop.reactor.figures.add(CHILDREN)
             self._watch_child()
         except BaseException:
             self.close()
             self._forget_child()
+            self._loop.reactor.figures.add(CHILDREN, -1)
             self._proc.wait()  # it was killed, and nobody else will ever ask
             self._close_files()
             raise
@@ -197,6 +202,7 @@ class SubprocessTransport(asyncio.SubprocessTransport):
         if self._loop.get_debug():
             stdlib.logger().info("%r exited with return code %r", self, returncode)
         self._returncode = returncode
+        self._loop.reactor.figures.add(CHILDREN, -1)
         if self._proc.returncode is None:
             self._proc.returncode = returncode  # or Popen would think that it still runs
         self._schedule_protocol_call("process_exited")

@@ -330,6 +330,10 @@ def time_monotonic() -> float:
     return machine.kernel.now
 
 
+def time_monotonic_ns() -> int:
+    return round(machine.kernel.now * 1e9)
+
+
 _wakeup = -1
 
 
@@ -353,7 +357,7 @@ MODULES = {
     "select": _like(select, {"epoll": SimulatedEpoll, "poll": SimulatedPoll}),
     "socket": _like(socket, {"socket": SimulatedSocket, "socketpair": socketpair}),
     "fcntl": _like(fcntl, {"fcntl": fcntl_fcntl, "ioctl": fcntl_ioctl}),
-    "time": _like(time, {"monotonic": time_monotonic}),
+    "time": _like(time, {"monotonic": time_monotonic, "monotonic_ns": time_monotonic_ns}),
     "signal": _like(signal, {"set_wakeup_fd": signal_set_wakeup_fd}),
 }
 assert EDGE

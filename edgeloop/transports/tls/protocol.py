@@ -14,6 +14,7 @@ from typing import Any
 
 from ... import stdlib
 from ...core.failures import INTERRUPTIONS
+from ...watching.layout import PLACES
 from . import state
 from .connection import TLSConnection
 from .handshake import Handshake, check_timeouts, default_context
@@ -21,6 +22,9 @@ from .handshake_limiter import HandshakeLimiter
 
 # What get_extra_info knows once the handshake is done, and the SSL object's method that answers.
 _OF_THE_HANDSHAKE = {"peercert": "getpeercert", "cipher": "cipher", "compression": "compression"}
+
+_HANDSHAKES = PLACES["handshakes"]
+_HANDSHAKES_FAILED = PLACES["handshakes_failed"]
 
 
 class _AsyncioProtocol(asyncio.Protocol):
@@ -241,6 +245,9 @@ class TLSProtocol:
         handshake = self._handshake
         self._handshake = None
         if handshake is not None:
+            reactor: Any = getattr(self._loop, "reactor", None)  # another loop may run it, over its own transports
+            if reactor is not None:
+                reactor.figures.add(_HANDSHAKES if exc is None else _HANDSHAKES_FAILED)
             handshake.resolve(exc)
 
     # Reading
