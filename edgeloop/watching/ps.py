@@ -18,7 +18,21 @@ Shows the loops of this machine that are shared (edgeloop.share), or those of on
 """
 LOOK_SECONDS = 0.25  # between two looks, which tell a blocked loop from a busy one, and give the rates
 
-COLUMNS = ("PID", "LOOP", "STATE", "LOAD", "DELAY50", "DELAY99", "CONN", "ACC/S", "IN/S", "OUT/S", "CB/S", "LONGEST", "COMMAND")
+COLUMNS = (
+    "PID",
+    "LOOP",
+    "STATE",
+    "LOAD",
+    "DELAY50",
+    "DELAY99",
+    "CONN",
+    "ACC/S",
+    "IN/S",
+    "OUT/S",
+    "CB/S",
+    "LONGEST",
+    "COMMAND",
+)
 
 
 def main(args: Sequence[str]) -> int:
@@ -28,7 +42,11 @@ def main(args: Sequence[str]) -> int:
     if options & {"-h", "--help"}:
         print(USAGE, end="")
         return 0
-    if options - {"--json", "--stack", "--tasks"} or len(numbers) > 1 or (options & {"--stack", "--tasks"} and not numbers):
+    if (
+        options - {"--json", "--stack", "--tasks"}
+        or len(numbers) > 1
+        or (options & {"--stack", "--tasks"} and not numbers)
+    ):
         print(USAGE, end="", file=sys.stderr)
         return 2
     try:
@@ -109,10 +127,16 @@ def details(row: Row) -> list[str]:
         ("longest", f"{seconds(stats.longest.seconds)}  {stats.longest.name}" if stats.longest else "-"),
         ("per second", f"{number(value['turns'])} turns, {number(value['callbacks'])} callbacks"),
         ("bytes", f"{number(value['bytes_in'])}/s in, {number(value['bytes_out'])}/s out"),
-        ("connections", f"{stats.connections} open, {stats.connections_made} made, {stats.writing_paused} paused in writing"),
+        (
+            "connections",
+            f"{stats.connections} open, {stats.connections_made} made, {stats.writing_paused} paused in writing",
+        ),
         ("lost", f"{lost.end} end, {lost.reset} reset, {lost.timeout} timeout, {lost.abort} abort, {lost.error} error"),
         ("accepts", f"{stats.accepts}, {stats.accepts_refused} refused, {stats.accepts_failed} failed"),
-        ("waiting", f"{stats.ready} callbacks, {stats.timers_waiting} timers, {stats.jobs_queued} jobs for {stats.threads} threads"),
+        (
+            "waiting",
+            f"{stats.ready} callbacks, {stats.timers_waiting} timers, {stats.jobs_queued} jobs for {stats.threads} threads",
+        ),
         ("children", str(stats.children)),
         ("descriptors", str(stats.descriptors)),
     ]

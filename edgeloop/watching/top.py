@@ -45,6 +45,10 @@ ORDERS: dict[str, tuple[str, Callable[[Row], Any]]] = {
     "p": ("process", lambda row: (row.shared.pid, row.shared.number)),
 }
 
+# A terminal with fewer columns shows the table without these.
+WIDE = 110
+LEFT_OUT = ("LOOP", "DELAY50", "ACC/S", "CB/S", "LONGEST")
+
 # What terminals send for keys that have no character.
 ESCAPES = {"\x1b[A": "k", "\x1b[B": "j", "\x1bOA": "k", "\x1bOB": "j", "\x1b": "back", "\x7f": "back", "\b": "back"}
 
@@ -136,6 +140,7 @@ class Screen:
             raise NotWatchedError(
                 "the table is drawn by rich, which is not installed: pip install 'edgeloop[top]', or use --plain"
             ) from None
+        self._console = self._rich["console"].Console()
         self._options = options
         self._sampler = Sampler(options.pid)
         self._rows: list[Row] = []
@@ -146,13 +151,12 @@ class Screen:
 
     def run(self) -> int:
         """Show it until ``q`` is pressed. Return the exit status."""
-        console = self._rich["console"].Console()
         settings = termios.tcgetattr(0)
         left = self._options.count
         self._look()
         try:
             tty.setcbreak(0)
-            with self._rich["live"].Live(self.drawn(), console=console, screen=True, auto_refresh=False) as live:
+            with self._rich["live"].Live(self.drawn(), console=self._console, screen=True, auto_refresh=False) as live:
                 due = time.monotonic() + self._options.seconds
                 while True:
                     pressed = read_key(max(due - time.monotonic(), 0.0))
@@ -213,15 +217,24 @@ class Screen:
         if self._opened and row is not None:
             return panel(text("\n".join(ps.details(row))), title=f"loop {row.stats.loop}", subtitle="s t  escape  h q")
         table = self._rich["table"].Table(
-            title=f"{len(self._rows)} loops, by {ORDERS[self._order][0]}", caption="h: keys", expand=True, box=None
+            title=f"loops: {len(self._rows)}, by {ORDERS[self._order][0]}", caption="h: keys", expand=True, box=None
         )
-        for column in ps.COLUMNS:
+        columns = [column for column in ps.COLUMNS if self._console.width >= WIDE or column not in LEFT_OUT]
+        for column in columns:
             is_text = column in ("STATE", "COMMAND")
-            table.add_column(column, justify="left" if is_text else "right", no_wrap=True, ratio=1 if column == "COMMAND" else None)
+            width = max(len(ps.cells(each)[ps.COLUMNS.index(column)]) for each in self._rows) if self._rows else 0
+            table.add_column(
+                column,
+                justify="left" if is_text else "right",
+                no_wrap=True,
+                min_width=None if column == "COMMAND" else max(width, len(column)),
+                ratio=1 if column == "COMMAND" else None,
+            )
         for each in self._rows:
             colour = {"blocked": "red", "busy": "yellow", "idle": "", "stopped": "dim"}[each.state]
             chosen = " reverse" if each.shared.path == self._selected else ""
-            table.add_row(*[text(cell) for cell in ps.cells(each)], style=(colour + chosen).strip())
+            cells = dict(zip(ps.COLUMNS, ps.cells(each), strict=True))
+            table.add_row(*[text(cells[column]) for column in columns], style=(colour + chosen).strip())
         return table
 
 
