@@ -24,6 +24,7 @@ from ._version import __version__
 __all__ = [
     "EDITION",
     "EventLoop",
+    "Instrument",
     "Stats",
     "__version__",
     "install",
@@ -48,6 +49,7 @@ __all__ = [
 _HOMES = {
     "EDITION": "_edition",
     "EventLoop": "loop.event_loop",
+    "Instrument": "core.instrument",
     "install": "policy",
     "listen_fds": "serving.activation",
     "loop": "",
@@ -77,6 +79,7 @@ if TYPE_CHECKING:
     from . import loop as loop
     from . import streams as streams
     from ._edition import EDITION
+    from .core.instrument import Instrument
     from .loop.event_loop import EventLoop
     from .policy import install, new_event_loop, run
     from .serving.activation import listen_fds, notify, notify_watchdog

@@ -6,6 +6,7 @@ with its own frames, and edgeloop is the default of asyncio.run, asyncio.Runner 
 
 from __future__ import annotations
 
+import importlib
 import importlib.machinery
 import io
 import os
@@ -16,11 +17,15 @@ from typing import NoReturn
 from . import EDITION, __version__, stdlib
 from .policy import expect, make_default, parse_threshold, watch_all
 
+SUBCOMMANDS = ("ps", "top")
+
 USAGE = """\
 usage: python -m edgeloop script.py [args]
        python -m edgeloop -m module [args]
        python -m edgeloop -c code [args]
        python -m edgeloop - [args]          (the program comes on standard input)
+       python -m edgeloop top [PID]         (the loops of this machine; top --help)
+       python -m edgeloop ps [PID]          (the same, once)
        python -m edgeloop --version
 
 Runs a Python program with edgeloop as the loop that asyncio makes: asyncio.run, asyncio.Runner and
@@ -41,6 +46,8 @@ def main() -> None:
         print(f"edgeloop {__version__} ({EDITION})")
     elif not args:
         _refuse("which program?")
+    elif args[0] in SUBCOMMANDS:
+        _run_subcommand(args[0], args[1:])
     elif args[0] in ("-m", "-c") and len(args) == 1:
         _refuse(f"argument expected for the {args[0]} option")
     elif args[0].startswith("-") and args[0] not in ("-m", "-c", "-"):
@@ -75,6 +82,12 @@ def _begin_watch(args: list[str]) -> list[str]:
     except ValueError as exc:
         _refuse(str(exc))
     return rest
+
+
+def _run_subcommand(name: str, args: list[str]) -> NoReturn:
+    """Run a command of our own. A program's file of this name is run as ``./top``."""
+    command = importlib.import_module(f".watching.{name}", __package__)
+    sys.exit(command.main(args))
 
 
 def _refuse(reason: str) -> NoReturn:

@@ -33,8 +33,11 @@ __all__ = [
     "extract_stack",
     "futures",
     "get_running_loop",
+    "handle_class",
+    "is_replaced_run",
     "logger",
     "replace_running_loop_setter",
+    "run_handle",
     "run_module_as_main",
     "running_loop_setter",
     "set_running_loop",
@@ -60,6 +63,23 @@ LOG_THRESHOLD_FOR_CONNLOST_WRITES = 5
 
 run_module_as_main: Callable[[str, bool], object] = runpy._run_module_as_main  # type: ignore[attr-defined]
 """What ``python -m`` calls: runs a module as ``__main__``; the bool says whether its file goes into ``sys.argv[0]``."""
+
+
+handle_class = asyncio.events.Handle
+"""The class whose ``_run`` tools put a function of their own around, to measure callbacks: aiodebug, logfire, livekit."""
+
+_HANDLE_FILE: str | None = getattr(getattr(handle_class.__init__, "__code__", None), "co_filename", None)
+
+
+def is_replaced_run(function: object) -> bool:
+    """Return True if this ``Handle._run`` is not asyncio's own; a program may have replaced it before it imported us."""
+    return getattr(getattr(function, "__code__", None), "co_filename", None) != _HANDLE_FILE
+
+
+def run_handle(handle: Any) -> None:
+    """Run a callback by what ``asyncio.events.Handle._run`` is now. Its ``_callback``, ``_args``, ``_context``, ``_loop`` and
+    ``_source_traceback`` are used."""
+    handle_class._run(handle)
 
 
 def get_running_loop() -> asyncio.AbstractEventLoop | None:

@@ -15,12 +15,19 @@ cdef class Handle:
     @cython.locals(handle=Handle, args=tuple)
     cpdef cancel(self)
     cpdef report(self, exc)
+    cpdef Handle given(self)
+    cpdef run_by_asyncio(self)
     cdef record_source(self)
 
 
 cdef class SharedHandle(Handle):
     cdef object _lock
     cpdef cancel(self)
+    cpdef run_by_asyncio(self)
+
+
+cdef class EventHandle(Handle):
+    pass
 
 
 cdef class TimerHandle(Handle):
@@ -41,6 +48,8 @@ cdef class HandleSource:
     cdef Handle _handle(self, callback, tuple args, context)
     @cython.locals(timer=TimerHandle)
     cdef TimerHandle _timer(self, double when, callback, tuple args, context)
+    @cython.locals(handle=EventHandle)
+    cpdef EventHandle _event_handle(self, callback, tuple args)
     cdef _keep(self, Handle handle)
     cdef _drop_freelists(self)
     cdef _timer_cancelled(self)

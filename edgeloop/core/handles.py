@@ -124,6 +124,17 @@ class Handle:
             context["source_traceback"] = self._source_traceback
         self._loop.call_exception_handler(context)
 
+    def given(self) -> Handle:
+        """Return the handle that the program has: not this one, if it stands in the queue for a SharedHandle."""
+        owner = getattr(self._callback, "__self__", None)
+        if type(owner) is SharedHandle and self._callback == owner.run_unless_cancelled:
+            return owner
+        return self
+
+    def run_by_asyncio(self) -> None:
+        """Run the callback by asyncio's ``Handle._run``, which a program has replaced. Raise what that raises."""
+        stdlib.run_handle(self)
+
     def record_source(self) -> None:
         """Record where the callback was scheduled. Debug mode only."""
         stack = stdlib.extract_stack()
@@ -163,6 +174,12 @@ class SharedHandle(Handle):
             if not self._cancelled:
                 Handle._run(self)
 
+    def run_by_asyncio(self) -> None:
+        """``Handle.run_by_asyncio``, unless it is cancelled; other threads' ``cancel`` waits for it."""
+        with self._lock:
+            if not self._cancelled:
+                Handle.run_by_asyncio(self)
+
     def run_unless_cancelled(self) -> None:
         """Run the callback, unless it is cancelled. The caller has entered the context, and reports what this raises."""
         with self._lock:
@@ -171,6 +188,16 @@ class SharedHandle(Handle):
                     self._callback(*self._args)
             finally:
                 del self  # as in interpreter.run
+
+
+class EventHandle(Handle):
+    """The events of a descriptor, for who watches callbacks: asyncio's loop makes a handle of them too.
+
+    The callback is a method of the Channel. It is in no queue, and is used once.
+    """
+
+    def _describe(self, name: str) -> list[str]:
+        return ["Handle", "events of", repr(getattr(self._callback, "__self__", None))]
 
 
 class TimerHandle(Handle):
@@ -307,6 +334,17 @@ class HandleSource:
         timer._when = when
         timer._scheduled = True
         return timer
+
+    def _event_handle(self, callback: Callable[..., object], args: tuple[Any, ...]) -> EventHandle:
+        handle = EventHandle.__new__(EventHandle)
+        handle._loop = self
+        handle._cancelled = False
+        handle._repr = None
+        handle._source_traceback = None  # in debug mode too: nothing in the program has scheduled it
+        handle._callback = callback
+        handle._args = args
+        handle._context = interpreter.copy_context()
+        return handle
 
     def _keep(self, handle: Handle) -> None:
         # Put a handle that only the caller refers to into the free list.

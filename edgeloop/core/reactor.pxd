@@ -64,6 +64,7 @@ cdef class Reactor(Counting):
     cdef int cautious
     cdef bint late
     cdef list rearm_queue
+    cdef readonly object observer
     cdef object __weakref__
     @cython.locals(channel=Channel)
     cpdef close(self)

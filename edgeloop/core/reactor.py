@@ -15,6 +15,8 @@ EAGAIN. A Channel that stops before that is put on the deferred list. "Rule 2" i
 
 from __future__ import annotations
 
+from typing import Any
+
 from ..kernel import calls, interpreter, ticks
 from ..kernel.epoll import Poller
 from ..kernel.pulse import UNTIMED, Pulse
@@ -62,6 +64,15 @@ class Channel:
 
     def on_ready(self) -> None:
         """Act on ``readable`` and ``writable``. Called once for each event and each ``Reactor.defer``."""
+
+    def handle_events(self, reactor: Reactor) -> None:
+        """``on_ready`` as a callback, for who watches callbacks (core/observer.py)."""
+        try:
+            self.on_ready()
+        except BaseException:
+            if self.added:
+                reactor.defer(self)  # it may have done one half of its event only
+            raise
 
     def flush(self) -> None:
         """Send what is gathered. Called once for each ``Reactor.schedule_flush``."""
@@ -112,6 +123,7 @@ class Reactor(Counting):
         self.cautious = 0  # callbacks left whose writes are sent when they end
         self.late = False  # during a flush: its bytes have waited for longer than LONG_SECONDS
         self.rearm_queue: list[Channel] = []  # to be re-armed at the end of the turn (rule 10)
+        self.observer: Any = None  # who is told of events and connections, if anybody: the Scheduler sets it
         fork.reactors.add(self)
 
     def close(self) -> None:
@@ -428,7 +440,10 @@ class Reactor(Counting):
                     if mask & calls.EPOLL_URGENT:
                         channel.urgent = True
                 if not channel.deferred:  # else it comes below: one buffer in each turn (rule 3)
-                    channel.on_ready()
+                    if self.observer is None:
+                        channel.on_ready()
+                    else:
+                        self.observer.dispatch(channel)
                     if self.counts.measuring:
                         self.figures.callback_ended(channel, True)
                     if self.flush_queue:
@@ -437,7 +452,10 @@ class Reactor(Counting):
                 done += 1
                 channel.deferred = False
                 if channel.added:
-                    channel.on_ready()
+                    if self.observer is None:
+                        channel.on_ready()
+                    else:
+                        self.observer.dispatch(channel)
                     if self.counts.measuring:
                         self.figures.callback_ended(channel, True)
                     if self.flush_queue:

@@ -2,6 +2,7 @@ cimport cython
 
 from edgeloop.kernel cimport calls, interpreter
 from edgeloop.core.handles cimport Handle, HandleSource, SharedHandle, TimerHandle
+from edgeloop.core.observer cimport Attached, Observer
 from edgeloop.core.timer_heap cimport TimerHeap
 from edgeloop.core.reactor cimport Reactor
 from edgeloop.watching.figures cimport CountsPointer, Figures
@@ -27,10 +28,27 @@ cdef class Scheduler(HandleSource):
     cdef bint _own_clock
     cdef bint _own_call_at
     cdef bint _own_run_once
+    cdef long long _handle_version
+    cdef object _handle_run
+    cdef Observer _observer
     cdef public double slow_callback_duration
     cdef object __weakref__
     cdef double _now(self) except? -1
     cdef _find_overrides(self)
+    @cython.locals(observer=Observer)
+    cdef _find_handle_run(self)
+    @cython.locals(added=Attached, observer=Observer)
+    cpdef add_instrument(self, instrument)
+    @cython.locals(observer=Observer)
+    cpdef remove_instrument(self, instrument)
+    @cython.locals(former=Observer)
+    cpdef _observe(self, Observer observer)
+    @cython.locals(attached=tuple, timeout=double)
+    cdef _wait_observed(self, Observer observer)
+    @cython.locals(observer=Observer, attached=tuple, given=Handle)
+    cdef _run_attended(self, Handle handle)
+    @cython.locals(start=double)
+    cdef _run_timed(self, Handle handle, bint by_asyncio)
     @cython.locals(timer=TimerHandle, timeout=double)
     cdef double _wait_time(self) except? -2
     @cython.locals(timer=TimerHandle, timers=TimerHeap, cancelled=list)
@@ -41,10 +59,10 @@ cdef class Scheduler(HandleSource):
     cdef _sort_new_timers(self)
     cdef _collect_inbox(self)
     cdef _report_within(self, context, details)
-    @cython.locals(handle=Handle, start=double, counts=CountsPointer)
+    @cython.locals(handle=Handle, counts=CountsPointer)
     cdef _run_only(self)
     @cython.locals(handle=Handle, batch=list, following=list, size=Py_ssize_t,
-                   done=Py_ssize_t, start=double, counts=CountsPointer)
+                   done=Py_ssize_t, counts=CountsPointer)
     cdef _run_batch(self, bint fired)
     cdef _warn_if_slow(self, Handle handle, double elapsed)
     @cython.locals(reactor=Reactor, due=bint, now=double, counts=CountsPointer)

@@ -35,6 +35,7 @@ from typing import Any
 from .. import stdlib
 from ..kernel import calls, interpreter
 from .handles import Handle, HandleSource, SharedHandle, TimerHandle
+from .observer import Attached, Observer
 from .reactor import Reactor
 from .timer_heap import TimerHeap
 
@@ -43,6 +44,9 @@ MIN_CANCELLED_TIMERS = 100
 
 # From 3.14 on any thread may cancel the handle of call_soon_threadsafe.
 _HANDLES_ARE_SHARED = sys.version_info >= (3, 14)
+
+# It has another version when a program has replaced one of its methods.
+interpreter.watch_class(stdlib.handle_class)
 
 
 def _nothing() -> None:
@@ -75,6 +79,9 @@ class Scheduler(HandleSource):
         self._own_clock = False
         self._own_call_at = False
         self._own_run_once = False
+        self._handle_version = -1  # of asyncio.Handle, and its _run: _find_handle_run
+        self._handle_run: Any = None
+        self._observer: Observer | None = None  # the reactor's too; None: nobody watches
         self.slow_callback_duration = 0.1
         """Debug mode warns of a callback that takes longer than this, in seconds. The program may change it."""
 
@@ -99,6 +106,25 @@ class Scheduler(HandleSource):
         self._own_run_once = own._run_once is not Scheduler._run_once or interpreter.has_own(self, "_run_once")
         self._replaced = self._own_clock or self._own_call_at or self._own_run_once
         self._version = interpreter.type_version(self) or -1  # if it is unknown, a number that no class has
+        if interpreter.watched_version() != self._handle_version:
+            self._find_handle_run()
+
+    def _find_handle_run(self) -> None:
+        # Tools put theirs around asyncio.Handle._run to measure callbacks. Then callbacks are run by it.
+        function = stdlib.handle_class._run
+        self._handle_version = interpreter.watched_version() or -1
+        if function is self._handle_run:
+            return
+        self._handle_run = function
+        replaced = stdlib.is_replaced_run(function)
+        observer = self._observer
+        if observer is not None:
+            observer.run_is_replaced = replaced
+            self._observe(observer)
+        elif replaced:
+            observer = Observer(self)
+            observer.run_is_replaced = True
+            self._observe(observer)
 
     def call_soon(
         self, callback: Callable[..., object], *args: Any, context: contextvars.Context | None = None
@@ -184,6 +210,44 @@ class Scheduler(HandleSource):
         waiting.extend(self._new_timers)  # Python 3.11's ``+`` may run a collection between the sizes and the copies
         return waiting
 
+    # Who watches
+
+    def add_instrument(self, instrument: object) -> None:
+        """Call the instrument's methods when the loop waits, runs a callback, or gets or loses a connection.
+
+        edgeloop.Instrument says which methods there are; it need not have all of them. The next callback is the first
+        that it is told of. One that raises is removed, and reported to the exception handler. An instrument that is there
+        already stays as it is. Call this in the loop's thread, from a callback or an instrument too.
+
+        Raise TypeError if it has none of the methods, and RuntimeError if the loop is closed.
+        """
+        self._check_closed()
+        if self._debug:
+            self._check_thread()
+        added = Attached(instrument)
+        observer = self._observer
+        if observer is None:
+            observer = Observer(self)
+        observer.add(added)
+        self._observe(observer)
+
+    def remove_instrument(self, instrument: object) -> None:
+        """Call the instrument no more, from now on. Raise KeyError if it is not there."""
+        if self._debug:
+            self._check_thread()
+        observer = self._observer
+        if observer is None:
+            raise KeyError(instrument)
+        observer.remove(instrument)
+        self._observe(observer)
+
+    def _observe(self, observer: Observer) -> None:
+        # Have this observer, or none if it has nothing to do.
+        former = self._observer  # dropped at the end
+        self._observer = observer if observer.is_needed() else None
+        self.reactor.observer = self._observer
+        del former
+
     # Checks
 
     def _check_closed(self) -> None:
@@ -229,6 +293,10 @@ class Scheduler(HandleSource):
 
     def _discard(self) -> None:
         # The loop closes. Pending callbacks never run.
+        observer = self._observer
+        if observer is not None:
+            observer.clear()
+            self._observe(observer)
         self._ready.clear()
         self._fired.clear()
         self._drop_freelists()
@@ -247,6 +315,8 @@ class Scheduler(HandleSource):
 
     def _run_once(self) -> None:
         """Run one turn. ``run_forever`` calls an override of this method."""
+        if interpreter.watched_version() != self._handle_version:
+            self._find_handle_run()  # for a run_forever of others
         self._turn()
 
     def _turn(self) -> None:
@@ -258,7 +328,10 @@ class Scheduler(HandleSource):
         counts = reactor.counts
         counts.turns += 1
         if not self._ready or not reactor.may_skip():
-            reactor.wait(self._wait_time())
+            if self._observer is None:
+                reactor.wait(self._wait_time())
+            else:
+                self._wait_observed(self._observer)
         if counts.measuring:
             reactor.figures.turn_begins()
         interpreter.check_signals()
@@ -295,7 +368,7 @@ class Scheduler(HandleSource):
             self._rearm()  # KeyboardInterrupt from a reader's callback has ended the last turn before that
         self.reactor.request_poll()
         while True:
-            if self._replaced or interpreter.type_version(self) != self._version or interpreter.has_dict(self):
+            if self._replaced or interpreter.is_changed(self, self._version, self._handle_version):
                 self._find_overrides()
             if self._own_run_once:
                 self._run_once()
@@ -333,6 +406,15 @@ class Scheduler(HandleSource):
         if self._ready or self._fired or self._inbox_dirty or self._stopping or self._new_timers:
             return 0.0
         return timeout
+
+    def _wait_observed(self, observer: Observer) -> None:
+        attached = observer.attached
+        timeout = self._wait_time()
+        observer.before_wait(attached, 0.0 if self.reactor.deferred else timeout)
+        try:
+            self.reactor.wait(self._wait_time())  # asked again: an instrument may have scheduled something
+        finally:
+            observer.after_wait(attached, self.reactor.num_events)
 
     def _collect_inbox(self) -> None:
         self._inbox_dirty = False  # before the inbox is read: the wake-up protocol
@@ -391,10 +473,10 @@ class Scheduler(HandleSource):
         try:
             if handle._cancelled:
                 return
-            start = calls.now() if self._debug else 0.0
-            interpreter.run(handle, handle._context, handle._callback, handle._args)
-            if start:
-                self._warn_if_slow(handle, calls.now() - start)
+            if self._debug or self._observer is not None:
+                self._run_attended(handle)
+            else:
+                interpreter.run(handle, handle._context, handle._callback, handle._args)
             counts = self.reactor.counts
             counts.callbacks += 1
             if counts.measuring:
@@ -426,10 +508,10 @@ class Scheduler(HandleSource):
                 done += 1
                 if handle._cancelled:
                     continue
-                start = calls.now() if self._debug else 0.0
-                interpreter.run(handle, handle._context, handle._callback, handle._args)
-                if start:
-                    self._warn_if_slow(handle, calls.now() - start)
+                if self._debug or self._observer is not None:
+                    self._run_attended(handle)
+                else:
+                    interpreter.run(handle, handle._context, handle._callback, handle._args)
                 counts = self.reactor.counts
                 counts.callbacks += 1
                 if counts.measuring:
@@ -447,6 +529,39 @@ class Scheduler(HandleSource):
             else:
                 self._ready[:0] = batch[done:]
             del batch, handle  # as in interpreter.run
+
+    def _run_attended(self, handle: Handle) -> None:
+        # In debug mode, or if somebody watches.
+        observer = self._observer
+        given = handle
+        try:
+            if observer is None:
+                self._run_timed(handle, False)
+                return
+            attached = observer.attached
+            given = handle.given()
+            try:
+                observer.before_callback(attached, given)
+            finally:  # after KeyboardInterrupt too: the handle is in no queue any more
+                try:
+                    if not handle._cancelled:
+                        self._run_timed(handle, observer.run_is_replaced)
+                finally:
+                    observer.after_callback(attached, given)
+        finally:
+            del handle, given  # as in interpreter.run
+
+    def _run_timed(self, handle: Handle, by_asyncio: bool) -> None:
+        try:
+            start = calls.now() if self._debug else 0.0
+            if by_asyncio:
+                handle.given().run_by_asyncio()
+            else:
+                interpreter.run(handle, handle._context, handle._callback, handle._args)
+            if start:
+                self._warn_if_slow(handle, calls.now() - start)
+        finally:
+            del handle
 
     def _warn_if_slow(self, handle: Handle, elapsed: float) -> None:
         if elapsed >= self.slow_callback_duration:

@@ -9,7 +9,8 @@
 #   take_only, empty: a list keeps its memory     | list.pop(), list.clear()
 #   drop_dict: tp_dictoffset of Cython's classes  | each object keeps the __dict__ that Cython makes for it
 #   has_dict, has_own: _PyObject_GetDictPtr       | the attribute __dict__, which makes one
-#   type_version: tp_version_tag, which the       | the class is examined each time
+#   type_version, watched_version:                | the class is examined each time
+#     tp_version_tag, which the                   |
 #     interpreter's method cache uses to detect   |
 #     that a class has changed                    |
 #
@@ -36,6 +37,18 @@ cdef extern from *:
 
     static inline int edgeloop_plain(void) {
         return edgeloop_plainness >= 0 ? edgeloop_plainness : edgeloop_look_for_plain();
+    }
+
+    /* The class whose changes this module looks for, and keeps. */
+    static PyTypeObject *edgeloop_watched = NULL;
+
+    static inline void edgeloop_watch_class(PyObject *cls) {
+        Py_INCREF(cls);
+        edgeloop_watched = (PyTypeObject *)cls;
+    }
+
+    static inline unsigned int edgeloop_watched_version(void) {
+        return edgeloop_plain() ? 0 : edgeloop_watched->tp_version_tag;
     }
 
     /* Return 1 if the caller's reference is the only one, weak references included. */
@@ -104,6 +117,16 @@ cdef extern from *:
         return place != NULL && *place != NULL;
     }
 
+    /* The versions are numbers of no class if they are unknown. */
+    static inline int edgeloop_is_changed(PyObject *object, long long version, long long watched) {
+        PyObject **place;
+        if (edgeloop_plain() || Py_TYPE(object)->tp_version_tag != version || edgeloop_watched->tp_version_tag != watched) {
+            return 1;
+        }
+        place = _PyObject_GetDictPtr(object);
+        return place != NULL && *place != NULL;
+    }
+
     /* Return the dict, a new reference, or NULL with an exception set. edgeloop_has_dict must have returned 1. */
     static inline PyObject *edgeloop_get_dict(PyObject *object) {
         PyObject *dict;
@@ -138,8 +161,11 @@ cdef extern from *:
     int empty "edgeloop_empty" (object list) except -1
     void drop_dict "edgeloop_drop_dict" (object object)
     bint has_dict "edgeloop_has_dict" (object object)
+    bint is_changed "edgeloop_is_changed" (object object, long long version, long long watched)
     object get_dict "edgeloop_get_dict" (object object)
     unsigned int type_version "edgeloop_type_version" (object object)
+    void watch_class "edgeloop_watch_class" (object cls)
+    unsigned int watched_version "edgeloop_watched_version" ()
     bint has_company "edgeloop_has_company" ()
 
 

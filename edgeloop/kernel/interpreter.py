@@ -85,6 +85,20 @@ def type_version(owner: Any) -> int:
     return 0
 
 
+def watch_class(cls: type) -> None:
+    """Have ``watched_version`` be this class's, for the module that calls it. At its import, once."""
+
+
+def watched_version() -> int:
+    """Return a number that changes with the watched class and its bases. 0 means that it is unknown, as here."""
+    return 0
+
+
+def is_changed(owner: Any, version: int, watched: int) -> bool:
+    """Return True if one of the two versions is not this, or ``has_dict``: all three in one. Here they are unknown."""
+    return True
+
+
 def has_dict(owner: Any) -> bool:
     """Return True if the object may have attributes of its own."""
     return True

@@ -42,7 +42,7 @@ cdef class Listener(Channel):
     cdef object _retry
     cdef _have_accepted(self)
     cdef on_ready(self)
-    @cython.locals(end=double, asked=bint, admission=Admission)
+    @cython.locals(end=double, asked=bint, again=bint, admission=Admission)
     cdef _drain(self)
     @cython.locals(transport=StreamTransport)
     cdef _on_accepted(self, int fd, peername, protocol_factory, server)

@@ -187,7 +187,10 @@ class Listener(Channel):
                 accepted = sockets.accept(self.sock)
             except OSError as exc:
                 self._loop.reactor.counts.accepts_failed += 1
-                if self._exhausted(exc):
+                again = self._exhausted(exc)
+                if self._loop.reactor.observer is not None:
+                    self._loop.reactor.observer.accept_failed(stdlib.TransportSocket(self.sock), exc)
+                if again and self.added:
                     continue
                 return
             if accepted is None:

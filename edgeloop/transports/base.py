@@ -53,7 +53,11 @@ class BaseTransport(Channel):
     def begin(self, waiter: asyncio.Future[None] | None = None) -> None:
         """Call ``connection_made``, start reading, then resolve the waiter. Runs in the transport's context."""
         try:
-            self._protocol.connection_made(self)
+            try:
+                self._protocol.connection_made(self)
+            finally:
+                if self._reactor.observer is not None:
+                    self._reactor.observer.connection_made(self)
         except BaseException as exc:
             self._report(exc, "Fatal error: protocol.connection_made() call failed.")
             if isinstance(exc, MemoryError):
@@ -207,7 +211,11 @@ class BaseTransport(Channel):
         try:
             self._protocol.connection_lost(exc)
         finally:
-            self._release()
+            try:
+                if self._reactor.observer is not None:
+                    self._reactor.observer.connection_lost(self, exc)
+            finally:
+                self._release()
 
     def _release(self) -> None:
         self._before_release()

@@ -9,6 +9,7 @@ import asyncio.constants
 import asyncio.coroutines
 import asyncio.staggered
 import asyncio.trsock
+import functools
 import inspect
 import logging
 import os
@@ -47,6 +48,26 @@ def test_every_name_has_a_test() -> None:
 def test_where_classes_are_replaced() -> None:
     assert stdlib.tasks.Task is asyncio.Task
     assert stdlib.futures.Future is asyncio.Future
+
+
+def test_where_handles_run() -> None:
+    assert stdlib.handle_class is asyncio.Handle
+    assert not stdlib.is_replaced_run(asyncio.Handle._run)
+    assert stdlib.is_replaced_run(lambda self: None)
+    assert stdlib.is_replaced_run(functools.wraps(asyncio.Handle._run)(lambda self: None))
+    assert stdlib.is_replaced_run(print)
+
+
+def test_run_handle(monkeypatch: pytest.MonkeyPatch, loop: asyncio.AbstractEventLoop) -> None:
+    called: list[Any] = []
+    handle = loop.call_soon(called.append, 1)
+    stdlib.run_handle(handle)
+    assert called == [1]
+    handle.cancel()
+    with monkeypatch.context() as patch:
+        patch.setattr(asyncio.Handle, "_run", called.append)
+        stdlib.run_handle(handle)
+    assert called == [1, handle]
 
 
 def test_transport_socket() -> None:

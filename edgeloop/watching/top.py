@@ -1,0 +1,248 @@
+"""``python -m edgeloop top [PID]``: the shared loops of this machine, refreshed each second.
+
+In a terminal it is a table with keys, drawn by rich (the extra ``edgeloop[top]``). Elsewhere it prints lines of text, or JSON.
+"""
+
+from __future__ import annotations
+
+import importlib
+import json
+import os
+import select
+import sys
+import termios
+import time
+import tty
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from . import ps
+from .looking_inside import stack_of, tasks_of
+from .rows import NotWatchedError, Row, Sampler
+
+USAGE = """\
+usage: python -m edgeloop top [PID] [-d SECONDS] [-n COUNT] [--plain | --json]
+
+Shows the loops of this machine that are shared (edgeloop.share), or those of one process, each second or every -d seconds;
+-n: so many times. In a terminal there are keys (h lists them); elsewhere, and with --plain, it prints text. --json prints
+a list of loops in each line.
+"""
+
+KEYS = """\
+up, down, j, k   select a loop          enter   open it          escape, backspace   back to the table
+l  by load       d  by delay            c  by connections        r  by bytes a second
+b  by how long it is blocked            p  by process            x  by its longest callback
+s  its stack, by py-spy                 t  its tasks, by Python 3.14's asyncio
+h  these keys                           q  quit"""
+
+ORDERS: dict[str, tuple[str, Callable[[Row], Any]]] = {
+    "l": ("load", lambda row: -row.change.utilization),
+    "d": ("delay", lambda row: -(row.values()["delay_p99"] or 0.0)),
+    "c": ("connections", lambda row: -row.stats.connections),
+    "r": ("rate", lambda row: -row.rate(row.change.bytes_in + row.change.bytes_out)),
+    "b": ("blocked", lambda row: -row.values()["blocked_for"]),
+    "x": ("longest", lambda row: -(row.values()["longest"] or 0.0)),
+    "p": ("process", lambda row: (row.shared.pid, row.shared.number)),
+}
+
+# A terminal with fewer columns shows the table without these.
+WIDE = 110
+LEFT_OUT = ("LOOP", "DELAY50", "ACC/S", "CB/S", "LONGEST")
+
+# What terminals send for keys that have no character.
+ESCAPES = {"\x1b[A": "k", "\x1b[B": "j", "\x1bOA": "k", "\x1bOB": "j", "\x1b": "back", "\x7f": "back", "\b": "back"}
+
+
+class WrongArgumentsError(Exception):
+    """The command line can't be understood."""
+
+
+class Options:
+    """What the command line says. Raise WrongArgumentsError if it says nothing of sense."""
+
+    def __init__(self, args: Sequence[str]) -> None:
+        self.pid: int | None = None
+        self.seconds = 1.0
+        self.count: int | None = None
+        self.plain = False
+        self.json = False
+        rest = list(args)
+        while rest:
+            arg = rest.pop(0)
+            if arg in ("-d", "-n"):
+                try:
+                    value = float(rest.pop(0))
+                except (IndexError, ValueError):
+                    raise WrongArgumentsError(f"{arg} needs a number") from None
+                if not 0.0 < value < 1e6:
+                    raise WrongArgumentsError(f"{arg} needs a number above zero")
+                if arg == "-d":
+                    self.seconds = value
+                else:
+                    self.count = int(value)
+            elif arg == "--plain":
+                self.plain = True
+            elif arg == "--json":
+                self.json = True
+            elif arg.startswith("-") or self.pid is not None:
+                raise WrongArgumentsError(f"unknown argument {arg}")
+            else:
+                self.pid = ps.pid_of(arg)
+
+
+def main(args: Sequence[str]) -> int:
+    """Run the command. Return the exit status: 0, 1 if there is no such loop or no rich, 2 for wrong arguments."""
+    if {"-h", "--help"} & set(args):
+        print(USAGE + "\n" + KEYS)
+        return 0
+    try:
+        options = Options(args)
+        if options.json or options.plain or not (sys.stdin.isatty() and sys.stdout.isatty()):
+            return _print_on(options)
+        return Screen(options).run()
+    except WrongArgumentsError as exc:
+        print(f"python -m edgeloop top: {exc}\n{USAGE}", end="", file=sys.stderr)
+        return 2
+    except NotWatchedError as exc:
+        print(f"python -m edgeloop top: {exc}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        return 0
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # or the interpreter would complain at its end
+        return 0
+
+
+def _print_on(options: Options) -> int:
+    sampler = Sampler(options.pid)
+    sampler.rows()
+    left = options.count
+    while left is None or left > 0:
+        time.sleep(options.seconds)
+        rows = sorted(sampler.rows(), key=ORDERS["l"][1])
+        if options.json:
+            print(json.dumps([row.values() for row in rows]), flush=True)
+        else:
+            print("\n".join([time.strftime("%H:%M:%S"), *ps.lines(rows), ""]), flush=True)
+        left = None if left is None else left - 1
+    return 0
+
+
+class Screen:
+    """The table in a terminal, and what the keys do to it."""
+
+    def __init__(self, options: Options) -> None:
+        try:
+            self._rich: dict[str, Any] = {
+                name: importlib.import_module(f"rich.{name}") for name in ("console", "live", "panel", "table", "text")
+            }
+        except ImportError:
+            raise NotWatchedError(
+                "the table is drawn by rich, which is not installed: pip install 'edgeloop[top]', or use --plain"
+            ) from None
+        self._console = self._rich["console"].Console()
+        self._options = options
+        self._sampler = Sampler(options.pid)
+        self._rows: list[Row] = []
+        self._order = "l"
+        self._selected: str | None = None  # the path of a loop's file: the rows change their places
+        self._opened = options.pid is not None
+        self._page: tuple[str, str] | None = None  # title and text of what a key has asked for
+
+    def run(self) -> int:
+        """Show it until ``q`` is pressed. Return the exit status."""
+        settings = termios.tcgetattr(0)
+        left = self._options.count
+        self._look()
+        try:
+            tty.setcbreak(0)
+            with self._rich["live"].Live(self.drawn(), console=self._console, screen=True, auto_refresh=False) as live:
+                due = time.monotonic() + self._options.seconds
+                while True:
+                    pressed = read_key(max(due - time.monotonic(), 0.0))
+                    if pressed == "q" or (pressed is not None and not self.press(pressed)):
+                        return 0
+                    if time.monotonic() >= due:
+                        due = time.monotonic() + self._options.seconds
+                        left = None if left is None else left - 1
+                        if left == 0:
+                            return 0
+                        self._look()
+                    live.update(self.drawn(), refresh=True)
+        finally:
+            termios.tcsetattr(0, termios.TCSADRAIN, settings)
+
+    def _look(self) -> None:
+        self._rows = self._sampler.rows()
+        self._sort()
+
+    def _sort(self) -> None:
+        self._rows.sort(key=ORDERS[self._order][1])
+        if self._rows and self._selected not in [row.shared.path for row in self._rows]:
+            self._selected = self._rows[0].shared.path
+
+    def _current(self) -> Row | None:
+        return next((row for row in self._rows if row.shared.path == self._selected), None)
+
+    def press(self, key: str) -> bool:
+        """Do what a key means. Return False if that is to quit."""
+        if self._page is not None:
+            self._page = None  # any key goes back
+            return key != "q"
+        row = self._current()
+        if key in ORDERS:
+            self._order = key
+            self._sort()
+        elif key in ("j", "k") and row is not None:
+            place = self._rows.index(row) + (1 if key == "j" else -1)
+            self._selected = self._rows[min(max(place, 0), len(self._rows) - 1)].shared.path
+        elif key in ("\n", "\r") and row is not None:
+            self._opened = True
+        elif key == "back":
+            self._opened = False
+        elif key == "s" and row is not None:
+            self._page = (f"stack of {row.shared.pid}", stack_of(row.shared.pid))
+        elif key == "t" and row is not None:
+            self._page = (f"tasks of {row.shared.pid}", tasks_of(row.shared.pid))
+        elif key in ("h", "?"):
+            self._page = ("keys", KEYS)
+        return key != "q"
+
+    def drawn(self) -> Any:
+        """Return what rich draws now."""
+        panel, text = self._rich["panel"].Panel, self._rich["text"].Text
+        if self._page is not None:
+            return panel(text(self._page[1]), title=self._page[0], subtitle="any key: back")
+        row = self._current()
+        if self._opened and row is not None:
+            return panel(text("\n".join(ps.details(row))), title=f"loop {row.stats.loop}", subtitle="s t  escape  h q")
+        table = self._rich["table"].Table(
+            title=f"loops: {len(self._rows)}, by {ORDERS[self._order][0]}", caption="h: keys", expand=True, box=None
+        )
+        columns = [column for column in ps.COLUMNS if self._console.width >= WIDE or column not in LEFT_OUT]
+        for column in columns:
+            is_text = column in ("STATE", "COMMAND")
+            width = max(len(ps.cells(each)[ps.COLUMNS.index(column)]) for each in self._rows) if self._rows else 0
+            table.add_column(
+                column,
+                justify="left" if is_text else "right",
+                no_wrap=True,
+                min_width=None if column == "COMMAND" else max(width, len(column)),
+                ratio=1 if column == "COMMAND" else None,
+            )
+        for each in self._rows:
+            colour = {"blocked": "red", "busy": "yellow", "idle": "", "stopped": "dim"}[each.state]
+            chosen = " reverse" if each.shared.path == self._selected else ""
+            cells = dict(zip(ps.COLUMNS, ps.cells(each), strict=True))
+            table.add_row(*[text(cells[column]) for column in columns], style=(colour + chosen).strip())
+        return table
+
+
+def read_key(timeout: float) -> str | None:
+    """Return the key that is pressed within ``timeout`` seconds: its character, or "back"; None: none was."""
+    if not select.select([0], [], [], timeout)[0]:
+        return None
+    data = os.read(0, 16).decode(errors="replace")
+    if not data:
+        return "q"  # the terminal is gone
+    return ESCAPES.get(data, data[0])
