@@ -64,7 +64,10 @@ def parser() -> argparse.ArgumentParser:
         help="write a page and the figures of every round to benchmarks/results, and the charts to docs/charts",
     )
     arguments.add_argument(
-        "--again", type=Path, metavar="FILE", help="put the cells in the place of those of the kept run FILE, which says so"
+        "--again",
+        type=Path,
+        metavar="FILE",
+        help="put the cells in the place of those of the kept run FILE, which says so",
     )
     arguments.add_argument(
         "--chart", type=Path, metavar="FILE", help="measure nothing: make the page and the charts of FILE again"

@@ -81,7 +81,9 @@ class TestShortRun:
         (page,) = written.glob("*.md")
         assert copy.with_suffix(".md").read_text() == page.read_text()
 
-    def test_a_cell_that_is_measured_again_takes_the_place_of_the_one_before(self, written: Path, tmp_path: Path) -> None:
+    def test_a_cell_that_is_measured_again_takes_the_place_of_the_one_before(
+        self, written: Path, tmp_path: Path
+    ) -> None:
         (path,) = written.glob("*.json")
         copy = tmp_path / "figures.json"
         shutil.copy(path, copy)
