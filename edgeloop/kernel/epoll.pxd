@@ -1,3 +1,8 @@
+# The events of one wait. The kernel keeps what does not fit for the next one, and returns the longest waiting first.
+cdef enum:
+    MAX_EVENTS = 1024
+
+
 cdef class Poller:
     cdef int _fd
     cdef int _waker

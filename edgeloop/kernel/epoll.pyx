@@ -58,11 +58,6 @@ cdef extern from *:
         int64_t tv_nsec
     int edgeloop_epoll_pwait2(int epfd, epoll_event* events, int maxevents, edgeloop_timespec* timeout) nogil
 
-# The events of one wait. The kernel keeps what does not fit for the next one, and returns the longest waiting first.
-cdef enum:
-    MAX_EVENTS = 1024
-
-
 # The kernel may prolong a sleep by the thread's timer slack, or by this part of the sleep if that is more, but by 100 ms at
 # most (fs/select.c, which epoll calls).
 cdef enum:

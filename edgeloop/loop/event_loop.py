@@ -171,6 +171,8 @@ class EventLoop(  # type: ignore[misc]
             executor.shutdown(wait=False)
         self._resolver.close()
         self._spare_descriptor.give_up()
+        if self._wheel is not None:
+            self._wheel.close()
         self.reactor.close()
 
     def __del__(self) -> None:

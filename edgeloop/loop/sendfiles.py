@@ -63,12 +63,13 @@ class _Sending:
         self.sent = 0
         self._complete = False
 
-    def step(self) -> bool:
-        """Send one piece. Return True if it was the last. Raise BlockingIOError if the socket takes nothing now.
+    def step(self, limit: int = MAX_AT_ONCE) -> bool:
+        """Send one piece of at most ``limit`` bytes. Return True if it was the last.
 
-        OSError (EBADF) if the socket is closed, ValueError, as the file's own methods, if the file is.
+        Raise BlockingIOError if the socket takes nothing now, OSError (EBADF) if it is closed, ValueError, as the file's own
+        methods, if the file is.
         """
-        size = MAX_AT_ONCE if self._left is None else min(self._left - self.sent, MAX_AT_ONCE)
+        size = limit if self._left is None else min(self._left - self.sent, limit)
         file_fd = self._file.fileno()
         fd = self._sock.fileno()
         if fd < 0:
@@ -250,7 +251,11 @@ class SendFiles(SocketCalls):
             try:
                 if transport.fd < 0:
                     raise ConnectionError("Connection is closed by peer")
-                if sending.step():
+                limit = transport.may_send(MAX_AT_ONCE)
+                before = sending.sent
+                complete = limit > 0 and sending.step(limit)
+                transport.count_sent(sending.sent - before)
+                if complete:
                     done.set_result(sending.sent)
                 else:
                     transport.set_sender(send_on)  # the rest in another turn

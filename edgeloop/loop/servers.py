@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable
 from typing import Any, Unpack
 
 from .. import stdlib
+from ..core.wheel import Wheel
 from ..serving.limits import Limits, ServerLimits, limits_of_environment
 from ..serving.listener import Connect, SpareDescriptor
 from ..serving.server import Server
@@ -173,6 +174,7 @@ async def _serve(
             ssl or None,
             limits,
             is_ours,
+            loop._deadline_wheel,
         )
         if start_serving:
             await server.start_serving()
@@ -237,6 +239,7 @@ class Servers(Resolver):
     def __init__(self) -> None:
         super().__init__()
         self._spare_descriptor = SpareDescriptor()
+        self._wheel: Wheel | None = None  # by _deadline_wheel, once a server has a timeout or a rate
         self._server_limits: Limits | None = None  # of servers made from now on; None: the environment is not read yet
 
     def set_server_limits(self, **limits: Unpack[ServerLimits]) -> None:
@@ -246,6 +249,11 @@ class Servers(Resolver):
         ``create_server``. Raises TypeError and ValueError, which name the argument.
         """
         self._server_limits = self._default_limits().changed(limits, "set_server_limits")
+
+    def _deadline_wheel(self) -> Wheel:
+        if self._wheel is None:
+            self._wheel = Wheel(self)
+        return self._wheel
 
     def _default_limits(self) -> Limits:
         if self._server_limits is None:

@@ -18,6 +18,8 @@ cdef class Tasks(Scheduler):
     cdef public object _executor_shut_down
     cdef public object _resolver
     cdef public object _spare_descriptor
+    cdef public object _server_limits
+    cdef public object _wheel
     cdef public object _signals
     cdef public object _exception_handler
     cdef public object _asyncgens

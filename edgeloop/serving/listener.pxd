@@ -4,6 +4,7 @@ from edgeloop.kernel cimport calls, interpreter, sockets
 from edgeloop.core.reactor cimport Channel, Reactor
 from edgeloop.core.schedule cimport Scheduler
 from edgeloop.serving.admission cimport Admission
+from edgeloop.serving.deadlines cimport Deadlines
 from edgeloop.transports.stream cimport StreamTransport
 
 
@@ -31,6 +32,7 @@ cdef class Listener(Channel):
     cdef readonly Py_ssize_t high_mark
     cdef object _context
     cdef object _connect
+    cdef public Deadlines deadlines
     cdef SpareDescriptor _spare_descriptor
     cdef int _family
     cdef int _short_read

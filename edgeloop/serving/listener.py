@@ -22,6 +22,7 @@ from ..kernel import calls, interpreter, sockets
 from ..kernel.short_reads import short_reads_of_kind
 from ..transports.stream import StreamTransport
 from .admission import Admission
+from .deadlines import Deadlines
 
 ACCEPTS_PER_TURN = 256
 # Of a turn: then those who are connected have theirs. What follows an accept in the next turns takes longer than it.
@@ -99,6 +100,7 @@ class Listener(Channel):
         self.high_mark = 0  # the most that the server had open after an accept of this listener's
         self._context = interpreter.copy_context()
         self._connect = connect
+        self.deadlines: Deadlines | None = None  # set by the server, while there are timeouts or rates
         self._spare_descriptor = spare_descriptor
         self._family = sock.family
         self._short_read = short_reads_of_kind(sock.family, sock.proto)
@@ -230,6 +232,8 @@ class Listener(Channel):
                 transport = StreamTransport(self._loop, -1, None, protocol, context, peername, server)
             transport.fd = fd
             transport.use_family(self._family, self._short_read)
+            if self.deadlines is not None and server is self._server:  # those that are refused have a time of their own
+                self.deadlines.watch(transport)
             self._loop.call_soon(transport.begin, context=context)
             return transport
         except BaseException as exc:
@@ -252,6 +256,9 @@ class Listener(Channel):
             self.stop()
             return False
         self._report_seldom(exc)
+        if self.deadlines is not None and self.deadlines.make_room():
+            self._loop.reactor.defer(self)  # they are closed before this listener has its next turn
+            return False
         if self._spare_descriptor.give_up():
             # A client that is turned away can try elsewhere; in the backlog it would hang.
             accepted = None

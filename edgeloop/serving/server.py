@@ -11,8 +11,11 @@ from typing import TYPE_CHECKING, Any, Unpack
 
 from .. import stdlib
 from ..core.schedule import Scheduler
+from ..core.wheel import Wheel
+from . import deadlines
 from .admission import Admission
 from .alarms import Alarm, Alarms, Callback
+from .deadlines import Deadlines
 from .draining import Drained, Draining, check_timeout
 from .limits import NO_LIMITS, Limits, ServerLimits
 from .listener import Connect, Listener, SpareDescriptor
@@ -56,8 +59,10 @@ class Server(asyncio.AbstractServer):
         ssl_context: Any = None,
         limits: Limits = NO_LIMITS,
         is_ours: bool = False,
+        wheel: Callable[[], Wheel] | None = None,
     ) -> None:
         self._loop = loop
+        self._wheel = wheel
         self._sockets: list[socket.socket] | None = sockets
         self._protocol_factory = protocol_factory
         self._backlog = backlog
@@ -86,6 +91,7 @@ class Server(asyncio.AbstractServer):
         self._high_mark = 0
         self._refused = 0
         self._timed_out = dict.fromkeys(TIMED_OUT_KINDS, 0)
+        self._deadlines: Deadlines | None = None  # by _apply_deadlines, once there was a timeout or a rate
         self._waiters: list[asyncio.Future[None]] | None = []  # None once FINISHED, as asyncio's
         self._state = IDLE
         self._serving_forever: asyncio.Future[None] | None = None
@@ -230,6 +236,7 @@ class Server(asyncio.AbstractServer):
                 )
             self._apply_limits()
             self._apply_suspension()
+            self._apply_deadlines()
         except BaseException:
             self._stop_listening()  # all or none, and it can be tried again
             raise
@@ -359,6 +366,17 @@ class Server(asyncio.AbstractServer):
         self._limits = self._limits.changed(limits, "set_limits")
         self._update_connect()
         self._apply_limits()
+        self._apply_deadlines()
+
+    def _apply_deadlines(self) -> None:
+        wanted = deadlines.concern(self._limits)
+        if self._deadlines is None:
+            if not wanted or self._wheel is None:
+                return
+            self._deadlines = Deadlines(self._loop, self._wheel(), self)
+        self._deadlines.set_limits(self._limits, self._connections)
+        for listener in self._listeners:
+            listener.deadlines = self._deadlines if wanted else None
 
     def _apply_limits(self) -> None:
         # What counts connections: max_connections, overload, max_connections_per_peer, and alarms.

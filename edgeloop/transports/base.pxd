@@ -19,6 +19,7 @@ cdef class BaseTransport(Channel):
     cdef int _state
     cdef int _interest
     cdef readonly bint _paused
+    cdef readonly long long resumes
     cdef _start(self, Scheduler loop, context, int interest)
     cdef _register(self)
     cdef bint _waits_for_room(self) except -1

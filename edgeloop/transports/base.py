@@ -48,6 +48,7 @@ class BaseTransport(Channel):
         self._ask: Callable[[], int] | None = None  # asks who owns the descriptor; None: it is ours, and open
         self._state = OPEN  # changed by _advance alone
         self._paused = False  # by pause_reading and resume_reading
+        self.resumes = 0  # counts the calls of resume_reading that did something, for who looks at intervals
 
     def begin(self, waiter: asyncio.Future[None] | None = None) -> None:
         """Call ``connection_made``, start reading, then resolve the waiter. Runs in the transport's context."""
@@ -130,6 +131,7 @@ class BaseTransport(Channel):
         if self._state != OPEN or not self._paused:
             return
         self._paused = False
+        self.resumes += 1
         if self.added and self._has_input():
             self._reactor.defer(self)
         if self._loop._debug:

@@ -19,6 +19,7 @@ cdef class WriteHalf(BaseTransport):
     cdef bint _protocol_paused
     cdef bint _sending
     cdef Py_ssize_t _lost_writes
+    cdef readonly long long bytes_sent
     cdef _start(self, Scheduler loop, context, int interest)
     cdef _send(self)
     cdef _send_write_buffer(self)

@@ -71,6 +71,7 @@ class WriteHalf(BaseTransport):
         self._protocol_paused = False  # pause_writing was called, and resume_writing not yet
         self._sending = False  # what destructors and signal handlers write in the middle of it is only appended
         self._lost_writes = 0  # what was written after the end
+        self.bytes_sent = 0  # what the kernel has taken
 
     # Sending
 
@@ -106,6 +107,7 @@ class WriteHalf(BaseTransport):
         # ``count`` bytes have left, of the ``chunks`` chunks that there were, and of what was written before the system call
         # read the list: a file's fileno() and destructors may do that. Return how many whole chunks they were.
         # No list takes the other's place: to make one may run a destructor that writes.
+        self.bytes_sent += count
         self._write_buffer_size -= count
         if self._write_buffer_size == 0 and len(self._write_buffer) == chunks:
             if chunks == 1:

@@ -14,11 +14,13 @@ from typing import Any
 from .. import stdlib
 from ..core.reactor import Channel
 from ..core.schedule import Scheduler
+from ..core.wheel import Member
 from ..kernel import calls, interpreter, sockets
 from ..kernel.connection_socket import ConnectionSocket, new_socket
 from ..kernel.short_reads import FLAGGED, NOTHING, short_reads_of, short_reads_of_kind
-from . import base
+from . import base, rates
 from .flow import WriteHalf
+from .rates import Rates
 
 # After a read of that many bytes, the next goes straight into a bytes object of READ_SIZE, which is then cut: copying so
 # many costs more than allocating it.
@@ -87,6 +89,12 @@ class StreamTransport(WriteHalf):
             None  # by make_ and reset_empty_waiter: nobody writes meanwhile
         )
         self._sender: Callable[[], object] | None = None  # by set_sender: called when there is room
+        self.bytes_received = 0
+        self.bytes_before = 0  # of these, before the client's own: a proxy's header. Whoever reads that sets it
+        self._rates: Rates | None = None  # by use_rates: how fast it may be; None is without a limit
+        self._watched: Member | None = (
+            None  # by be_watched: who looks whether it has come to a deadline; leaves at the end
+        )
         if sock is not None:
             says = short_reads_of(sock) if self._given else short_reads_of_kind(sock.family, sock.proto)
             self.use_family(sock.family, says)
@@ -141,7 +149,13 @@ class StreamTransport(WriteHalf):
 
     def on_ready(self) -> None:
         """The reactor has an event, or this channel had more to do."""
-        if self.readable and not self._paused and not self._eof_received and self._state == base.OPEN:
+        if (
+            self.readable
+            and not self._paused
+            and not self._eof_received
+            and self._state == base.OPEN
+            and (self._rates is None or self._rates.may_read())
+        ):
             if self._buffered:
                 # The context is entered once for both of the protocol's methods: entering it twice costs more.
                 interpreter.call_one(self._context, _READ_INTO, self)
@@ -157,7 +171,9 @@ class StreamTransport(WriteHalf):
         more = False
         try:
             fd = self._number()
-            if self.short_read == FLAGGED:
+            if self._rates is not None and self._rates.allowed < calls.READ_SIZE:
+                data, more = self._read_some(fd, self._rates.allowed)
+            elif self.short_read == FLAGGED:
                 found = sockets.recv_message(fd, self._sock)
                 data = None if found is None else found[0]
                 more = found is not None and found[1]
@@ -173,8 +189,12 @@ class StreamTransport(WriteHalf):
         if not data:
             interpreter.call_one(self._context, _END_OF_STREAM, self)
             return
-        self._large_read = len(data) >= LARGE_READ
-        if self.hangup or more or len(data) == calls.READ_SIZE:
+        size = len(data)
+        self.bytes_received += size
+        if self._rates is not None:
+            self._rates.has_read(size)
+        self._large_read = size >= LARGE_READ
+        if self.hangup or more or size == calls.READ_SIZE:
             self._read_on()
         else:
             self.readable = False
@@ -182,6 +202,28 @@ class StreamTransport(WriteHalf):
             interpreter.call_method(self._context, self._protocol, "data_received", data)
         except BaseException as exc:
             self._fatal_error(exc, "Fatal error: protocol.data_received() call failed.")
+
+    def _read_some(self, fd: int, limit: int) -> tuple[bytes | None, bool]:
+        # Return the bytes as ``recv`` does, at most ``limit``, and whether there may be more.
+        buffer = bytearray(limit)
+        count, more = self._fill(fd, buffer, limit)
+        if count < 0:
+            return None, False
+        del buffer[count:]
+        return bytes(buffer), more or count == limit
+
+    def _fill(self, fd: int, buffer: Any, limit: int) -> tuple[int, bool]:
+        # As ``recv_message_into``, but at most ``limit`` bytes. A format that only its maker knows can't be cut: all of it.
+        with memoryview(buffer) as whole:
+            try:
+                octets = whole.cast("B")
+            except (TypeError, ValueError):
+                octets = whole[:]
+                limit = len(whole)
+            with octets, octets[:limit] as part:
+                if self.short_read == FLAGGED:
+                    return sockets.recv_message_into(fd, self._sock, part)
+                return sockets.recv_into(fd, self._sock, part), self.short_read == NOTHING
 
     def _read_on(self) -> None:
         # One buffer each turn (rule 3); with FIN in the event, read on to the end (rule 2).
@@ -220,7 +262,10 @@ class StreamTransport(WriteHalf):
             return  # get_buffer has closed
         try:
             fd = self._number()
-            if self.short_read == FLAGGED:
+            if self._rates is not None and self._rates.allowed < size:
+                size = self._rates.allowed
+                count, more = self._fill(fd, buffer, size)
+            elif self.short_read == FLAGGED:
                 count, more = sockets.recv_message_into(fd, self._sock, buffer)
             else:
                 more = self.short_read == NOTHING
@@ -234,7 +279,10 @@ class StreamTransport(WriteHalf):
         if count == 0:
             self._end_of_stream()
             return
-        if self.hangup or more or count == size:
+        self.bytes_received += count
+        if self._rates is not None:
+            self._rates.has_read(count)
+        if self.hangup or more or count >= size:
             self._read_on()
         else:
             self.readable = False
@@ -350,6 +398,9 @@ class StreamTransport(WriteHalf):
 
     def _send_write_buffer(self) -> None:
         fd = self._number()
+        if self._rates is not None and self._rates.limits_writing():
+            if not self._send_some(fd):
+                return
         while self._write_buffer:
             chunks = len(self._write_buffer)
             if chunks == 1:
@@ -361,6 +412,24 @@ class StreamTransport(WriteHalf):
                 return
         if self._eof_written or self._empty_waiter is not None:
             self._on_drained()
+
+    def _send_some(self, fd: int) -> bool:
+        # As far as the rate allows. Return True if all has left.
+        assert self._rates is not None
+        while self._write_buffer:
+            size = self.may_send(self._write_buffer_size)
+            if not size:
+                return False  # held: ``go_on`` is called
+            pieces = rates.first_bytes(self._write_buffer, size, calls.MAX_CHUNKS)
+            size = sum(map(len, pieces))
+            count = sockets.send_many(fd, self._sock, pieces)
+            if count > 0:
+                self._rates.has_written(count)
+                self._drop_sent(count, len(self._write_buffer))
+            if count < size:
+                self._wait_writable()
+                return False
+        return True
 
     def _on_drained(self) -> None:
         if self._empty_waiter is not None and not self._empty_waiter.done():
@@ -413,14 +482,38 @@ class StreamTransport(WriteHalf):
     def set_sender(self, sender: Callable[[], object] | None) -> None:
         """Call ``sender()`` in each turn in which the socket has room, and once after its end; None to stop that."""
         self._sender = sender
-        if sender is not None and self.writable and self.added:
+        if sender is not None and self.writable and self.added and (self._rates is None or not self._rates.write_held):
             self._reactor.defer(self)
+
+    def count_sent(self, count: int) -> None:
+        """The sender has sent so many bytes."""
+        self.bytes_sent += count
+        if self._rates is not None:
+            self._rates.has_written(count)
 
     def wait_writable(self) -> None:
         """The socket takes no more: ask the kernel to report when there is room (rule 4)."""
         self.writable = False
         if self.added:
             self._reactor.rearm(self, calls.INTEREST_STREAM | calls.INTEREST_WRITE)
+
+    # Limits of its server
+
+    def be_watched(self, watched: Member | None) -> None:
+        """Have ``watched`` leave its ring when the connection ends."""
+        self._watched = watched
+
+    def use_rates(self, rates: Rates) -> None:
+        """Read and write no faster than that, from now on."""
+        self._rates = rates
+
+    def may_send(self, size: int) -> int:
+        """Return how many of ``size`` bytes the rate allows now. 0: none, and the transport goes on later."""
+        return size if self._rates is None else self._rates.may_write(size)
+
+    def go_on(self) -> None:
+        """The rates allow bytes again."""
+        self._reactor.defer(self)
 
     # The end
 
@@ -429,7 +522,10 @@ class StreamTransport(WriteHalf):
         if self._write_buffer and self.writable and self._state < base.LOST and not self._sending:
             try:
                 # What is gathered, asyncio has sent by now.
-                sockets.send_many(self._number(), self._sock, self._write_buffer)
+                pieces = self._write_buffer
+                if self._rates is not None:
+                    pieces = rates.first_bytes(pieces, self.may_send(self._write_buffer_size), calls.MAX_CHUNKS)
+                sockets.send_many(self._number(), self._sock, pieces)
             except OSError:
                 pass  # connection_lost(None) follows all the same
         self._force_close(None)
@@ -440,7 +536,15 @@ class StreamTransport(WriteHalf):
 
     def _on_release(self) -> None:
         server = self._server
+        watched = self._watched
+        held = self._rates
         self._server = None
+        self._watched = None
+        self._rates = None
+        if watched is not None:
+            watched.leave()
+        if held is not None:
+            held.leave()
         if self._empty_waiter is not None and not self._empty_waiter.done():
             self._empty_waiter.set_exception(ConnectionError("Connection is closed by peer"))
         if self._sender is not None:

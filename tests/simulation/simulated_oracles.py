@@ -62,6 +62,11 @@ def _wanted(channel: Any) -> int:
             wanted |= OUT
         if getattr(channel, "_sender", None) is not None and channel._empty_waiter is not None:
             wanted |= OUT
+        rates = getattr(channel, "_rates", None)
+        if rates is not None and rates.read_held:
+            wanted &= ~READ  # it goes on by the wheel's timer
+        if rates is not None and rates.write_held:
+            wanted &= ~OUT
         if kind == "WritePipeTransport" and channel._state < LOST:
             wanted |= ERR
         if kind == "DatagramTransport":
@@ -108,10 +113,16 @@ def check_arrival(run: Run) -> None:
             run.fail(f"a reader waits though {flow.written} bytes were written and {flow.taken} have arrived")
 
 
+def _is_held(endpoint: Any) -> bool:
+    # Its server's rate has the rest come later.
+    rates = getattr(getattr(endpoint, "transport", None), "_rates", None)
+    return rates is not None and (rates.read_held or rates.write_held)
+
+
 def _check_flow(run: Run, flow: Any, who: str) -> None:
     for endpoint in run.endpoints:
         if flow in (endpoint.out, endpoint.incoming):
-            if endpoint.may_lose or endpoint.lost:
+            if endpoint.may_lose or endpoint.lost or _is_held(endpoint):
                 return
             if flow is endpoint.incoming and (not endpoint.made or endpoint.transport.is_closing()):
                 return

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import functools
+import os
 import socket
 from typing import Any
 
@@ -71,14 +73,21 @@ def server(run: Run) -> None:
         def factory() -> asyncio.BaseProtocol:
             return Accepted(run).face()
 
+        limits = _limits(run)
         if kind is TcpSocket:
-            served = await _quietly(run.loop.create_server(factory, HOST, 0, backlog=(100, 1)[run.tape.below(2)]))
+            served = await _quietly(
+                run.loop.create_server(factory, HOST, 0, backlog=(100, 1)[run.tape.below(2)], **limits)
+            )
         else:
             path = f"\0scene{run.flow().base}"
-            served = await _quietly(run.loop.create_unix_server(factory, path, backlog=(100, 0)[run.tape.below(2)]))
+            served = await _quietly(
+                run.loop.create_unix_server(factory, path, backlog=(100, 0)[run.tape.below(2)], **limits)
+            )
         if served is None:
             return
         run.servers.append(served)
+        if limits and run.tape.below(2):
+            run.loop.call_later(SECONDS[run.tape.below(4)], functools.partial(served.set_limits, **_limits(run)))
         if not served.sockets:
             return
         address = served.sockets[0].getsockname()
@@ -86,6 +95,24 @@ def server(run: Run) -> None:
             _add(run, ConnectingPeer(run.tape, kind(run.kernel), address, run.flow(), run.flow()))
 
     _task(run, serve())
+
+
+#: Servers have limits: of their own seeds, because the tapes that are kept were drawn without.
+LIMITED = "SIMULATION_LIMITS" in os.environ
+SECONDS = (0.01, 0.3, 2.0, 50.0)
+RATES = (10000, 100000, 1e6, 1e9)
+
+
+def _limits(run: Run) -> dict[str, float | None]:
+    # Deadlines that come while something moves, and some that never come.
+    if not LIMITED:
+        return {}
+    kinds = {"idle_timeout": SECONDS, "first_byte_timeout": SECONDS, "write_timeout": SECONDS, "max_lifetime": SECONDS}
+    found: dict[str, float | None] = {}
+    for name, values in (kinds | {"read_rate": RATES, "write_rate": RATES}).items():
+        if run.tape.below(2):
+            found[name] = (*values, None)[run.tape.below(5)]
+    return found
 
 
 class Accepted(Endpoint):

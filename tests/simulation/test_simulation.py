@@ -56,3 +56,10 @@ def test_a_seed_gives_the_same_trace_again_in_another_process() -> None:
     digests = [answer(one) for one in ones]
     assert digests[0] == digests[1]
     assert len(set(digests[0])) > 90
+
+
+def test_nothing_is_wrong_where_servers_have_limits(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Timeouts and rates, set and changed, in the same conversations."""
+    monkeypatch.setenv("SIMULATION_LIMITS", "1")
+    result = answer(start("--schedules", 1000, "--seconds", 4, "--seed", FIRST))
+    assert not complaint(result), complaint(result)

@@ -17,6 +17,7 @@ cdef class TLSProtocol:
     cdef bint _app_buffered
     cdef bint _reading_paused
     cdef bint _resume_scheduled
+    cdef readonly bint _application_heard
     cdef object __weakref__
     @cython.locals(handshaking=bint)
     cdef _use_input(self)

@@ -74,6 +74,7 @@ class TLSProtocol:
         self._handshake: Handshake | None = Handshake(loop, waiter, ssl_handshake_timeout, limiter)  # until it is over
         self._connected = not call_connection_made  # the application had connection_made and not connection_lost
         self._reading_paused = False  # by the application
+        self._application_heard = False  # it was given data: deadlines.py asks
         self._resume_scheduled = False
         self.set_app_protocol(app_protocol)
 
@@ -264,6 +265,7 @@ class TLSProtocol:
                 if self._app_buffered:
                     filled = self._engine.read_into(self.connection.app_protocol.get_buffer(-1))
                     if filled:
+                        self._application_heard = True
                         self.connection.app_protocol.buffer_updated(filled)
                     elif self._engine.input == state.MORE:
                         self._read_on_later()
@@ -271,6 +273,7 @@ class TLSProtocol:
                 else:
                     data = self._engine.read()
                     if data:
+                        self._application_heard = True
                         self.connection.app_protocol.data_received(data)
                     elif self._engine.input == state.MORE:
                         self._read_on_later()
