@@ -173,8 +173,8 @@ async def _serve(
             unlink,
             ssl or None,
             limits,
-            loop._deadline_wheel,
             is_ours,
+            loop._deadline_wheel,
         )
         if start_serving:
             await server.start_serving()

@@ -3,8 +3,8 @@ cimport cython
 from edgeloop.kernel cimport calls, interpreter, sockets
 from edgeloop.core.reactor cimport Channel, Reactor
 from edgeloop.core.schedule cimport Scheduler
-from edgeloop.serving.deadlines cimport Deadlines
 from edgeloop.serving.admission cimport Admission
+from edgeloop.serving.deadlines cimport Deadlines
 from edgeloop.transports.stream cimport StreamTransport
 
 cdef int LISTENER

@@ -241,7 +241,7 @@ class Listener(Channel):
             transport.fd = fd
             self._loop.reactor.counts.connections_made += 1
             transport.use_family(self._family, self._short_read)
-            if self.deadlines is not None:
+            if self.deadlines is not None and server is self._server:  # those that are refused have a time of their own
                 self.deadlines.watch(transport)
             self._loop.call_soon(transport.begin, context=context)
             return transport

@@ -58,8 +58,8 @@ class Server(asyncio.AbstractServer):
         unlink: Callable[[], None] | None = None,
         ssl_context: Any = None,
         limits: Limits = NO_LIMITS,
-        wheel: Callable[[], Wheel] | None = None,
         is_ours: bool = False,
+        wheel: Callable[[], Wheel] | None = None,
     ) -> None:
         self._loop = loop
         self._wheel = wheel
@@ -91,7 +91,7 @@ class Server(asyncio.AbstractServer):
         self._high_mark = 0
         self._refused = 0
         self._timed_out = dict.fromkeys(TIMED_OUT_KINDS, 0)
-        self._deadlines: Deadlines | None = None  # by _use_limits, once there was a timeout or a rate
+        self._deadlines: Deadlines | None = None  # by _apply_deadlines, once there was a timeout or a rate
         self._waiters: list[asyncio.Future[None]] | None = []  # None once FINISHED, as asyncio's
         self._state = IDLE
         self._serving_forever: asyncio.Future[None] | None = None
@@ -213,16 +213,6 @@ class Server(asyncio.AbstractServer):
         """Return the server's loop."""
         return self._loop  # type: ignore[return-value]
 
-    def _use_limits(self) -> None:
-        wanted = deadlines.concern(self._limits)
-        if self._deadlines is None:
-            if not wanted or self._wheel is None:
-                return
-            self._deadlines = Deadlines(self._loop, self._wheel(), self)
-        self._deadlines.set_limits(self._limits, self._connections)
-        for listener in self._listeners:
-            listener.deadlines = self._deadlines if wanted else None
-
     def is_serving(self) -> bool:
         """Return True while new connections are accepted."""
         return self._state == SERVING
@@ -244,9 +234,9 @@ class Server(asyncio.AbstractServer):
                         self._loop, sock, self._protocol_factory, self, self._spare_descriptor, self._connect_accepted
                     )
                 )
-            self._use_limits()
             self._apply_limits()
             self._apply_suspension()
+            self._apply_deadlines()
         except BaseException:
             self._stop_listening()  # all or none, and it can be tried again
             raise
@@ -378,7 +368,17 @@ class Server(asyncio.AbstractServer):
         self._limits = self._limits.changed(limits, "set_limits")
         self._update_connect()
         self._apply_limits()
-        self._use_limits()
+        self._apply_deadlines()
+
+    def _apply_deadlines(self) -> None:
+        wanted = deadlines.concern(self._limits)
+        if self._deadlines is None:
+            if not wanted or self._wheel is None:
+                return
+            self._deadlines = Deadlines(self._loop, self._wheel(), self)
+        self._deadlines.set_limits(self._limits, self._connections)
+        for listener in self._listeners:
+            listener.deadlines = self._deadlines if wanted else None
 
     def _apply_limits(self) -> None:
         # What counts connections: max_connections, overload, max_connections_per_peer, and alarms.
