@@ -176,7 +176,7 @@ class Pages(asyncio.Protocol):
     def server_draining(self) -> None:
         """The server stops: a request that has begun is still answered."""
         self.keep = False
-        if self.sending is None and not self.buffer:
+        if self.sending is None and not self.buffer and not self.refused:
             self.transport.close()
 
     def answer_requests(self) -> None:
@@ -195,7 +195,7 @@ class Pages(asyncio.Protocol):
             answered += 1
             self.answer(head)
         self.buffer = buffer[begin:]
-        if self.timer is not None and answered and not self.refused:
+        if self.timer is not None and (answered or not self.buffer) and not self.refused:
             self.timer.cancel()
             self.timer = None
         if self.refused:

@@ -12,6 +12,7 @@ import pytest
 from example_modules import example_module
 from example_process import ExampleProcess, example
 from recording import Run
+from sockets import Pair
 
 pytestmark = pytest.mark.edgeloop_only  # limits of the server, and drain
 
@@ -179,6 +180,29 @@ def test_a_request_that_never_ends_is_timed_out(run: Run, root: Path, monkeypatc
 
     try:
         assert run(slow_loris()).startswith(b"HTTP/1.1 408 ")
+    finally:
+        site.close()
+
+
+def test_an_empty_line_begins_no_request(run: Run, root: Path, pair: Pair) -> None:
+    module = example_module("static_pages.py")
+    site = module.Site(root)
+    ours, theirs = pair
+
+    async def empty_line() -> None:
+        pages = module.Pages(site)
+        transport, _ = await asyncio.get_running_loop().connect_accepted_socket(lambda: pages, ours)
+        theirs.send(b"\r")
+        while pages.timer is None:  # it may be the beginning of one
+            await asyncio.sleep(0)
+        theirs.send(b"\n")
+        while pages.timer is not None:
+            await asyncio.sleep(0)
+        assert pages.buffer == b""
+        transport.close()
+
+    try:
+        run(empty_line())
     finally:
         site.close()
 
