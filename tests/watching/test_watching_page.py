@@ -141,7 +141,7 @@ def test_the_dashboard_asks_for_metrics_and_labels_that_there_are() -> None:
     for family in prometheus.LoopCollector(None).describe():
         suffixes = {"counter": ["_total"], "histogram": ["_bucket", "_sum", "_count"]}.get(family.type, [""])
         names |= {family.name + suffix for suffix in suffixes}
-        labels |= set(family._labelnames)
+        labels |= set(family._labelnames)  # type: ignore[attr-defined]
     asked = {name for expression in expressions() for name in METRIC.findall(expression)}
     assert asked and asked <= names
     used = {
