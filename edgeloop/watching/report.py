@@ -225,8 +225,10 @@ def _kind(pulse: kernel.Pulse, collected: float) -> str:
         return SYSTEM_CALL
     if slept and pulse.wall > pulse.cpu and pulse.state == "R":
         return NOT_SCHEDULED
-    # Who runs Python gives the lock away a switch interval after it was asked for.
-    if kernel.LOOKS_WITHOUT_LOCK and pulse.state == "R" and waited < sys.getswitchinterval() / 4:
+    # Who runs Python gives the lock away a switch interval after it was asked for. Where a thread had to wait for a processor
+    # that can't be measured.
+    ran = pulse.cpu > pulse.wall * 3 / 4
+    if kernel.LOOKS_WITHOUT_LOCK and pulse.state == "R" and ran and waited < sys.getswitchinterval() / 4:
         return NATIVE_UNLOCKED
     return PYTHON
 

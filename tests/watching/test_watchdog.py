@@ -10,7 +10,7 @@ import zlib
 from typing import Any
 
 import pytest
-from watched_loops import Reports, blocked, blocked_as
+from watched_loops import ATTEMPTS, Reports, blocked, blocked_as
 
 import edgeloop
 from edgeloop.kernel import pulse
@@ -102,8 +102,13 @@ def test_native_code_that_has_released_the_lock_is_told_from_python(loop: asynci
 
         return blocked(loop, compress, Reports(reported.set))
 
-    begun, *_ = blocked_as("native code, lock free", attempt)
-    assert "compress" in begun.place
+    for _ in range(ATTEMPTS):
+        begun = attempt()[0]
+        if begun.kind == "native code, lock free":
+            assert "compress" in begun.place
+            return
+        assert begun.kind in ("python", "not scheduled", "system call"), begun
+    pytest.skip("this machine is so busy that a thread gets no processor for 20 ms, and then the two look alike")
 
 
 def test_ten_times_the_threshold_and_the_end_are_reported_too(loop: asyncio.AbstractEventLoop) -> None:
