@@ -261,6 +261,8 @@ class HeaderReader(asyncio.BufferedProtocol):
     client this is to become, None if it is to be refused. For the loop's thread alone.
     """
 
+    _application_heard = False  # deadlines.py asks: the header is not the client's first byte
+
     def __init__(self, loop: Scheduler, transport: StreamTransport, server: Any) -> None:
         self._loop = loop
         self._transport = transport
@@ -315,6 +317,7 @@ class HeaderReader(asyncio.BufferedProtocol):
             server._count_refused()
             transport.abort()
             return
+        transport.bytes_before = transport.bytes_received
         transport.use_names(header.source, header.destination, {"proxy_protocol": header})
         transport.set_protocol(protocol)
         try:
