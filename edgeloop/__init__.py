@@ -51,11 +51,8 @@ _HOMES = {
     "EventLoop": "loop.event_loop",
     "Instrument": "core.instrument",
     "install": "policy",
-    "listen_fds": "serving.activation",
     "loop": "",
     "new_event_loop": "policy",
-    "notify": "serving.activation",
-    "notify_watchdog": "serving.activation",
     "open_connection": "streams",
     "open_unix_connection": "streams",
     "run": "policy",
@@ -67,7 +64,10 @@ _HOMES = {
 # What few programs use: the module is imported when it is asked for.
 _SELDOM = {
     "Stats": "watching.snapshot",
+    "listen_fds": "serving.activation",
     "measure": "watching.snapshot",
+    "notify": "serving.activation",
+    "notify_watchdog": "serving.activation",
     "share": "watching.shared_file",
     "stats": "watching.snapshot",
     "unshare": "watching.shared_file",

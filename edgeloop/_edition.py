@@ -154,12 +154,7 @@ def load() -> None:
 
 
 def _import_all() -> None:
-    for name in (
-        "loop.event_loop",
-        "policy",
-        "streams",
-        "serving.activation",
-    ):  # they import all others, in an order that works
+    for name in ("loop.event_loop", "policy", "streams"):  # they import all others, in an order that works
         importlib.import_module(f"{__package__}.{name}")
 
 

@@ -77,7 +77,7 @@ cdef class Reactor(Counting):
     cpdef remove(self, Channel channel)
     cpdef defer(self, Channel channel)
     cdef bint may_gather(self, Channel channel)
-    @cython.locals(waited=double)
+    @cython.locals(elapsed=double)
     cdef bint is_overdue(self, Channel channel)
     cdef bint may_send(self)
     cpdef schedule_flush(self, Channel channel)

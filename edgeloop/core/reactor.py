@@ -230,15 +230,15 @@ class Reactor(Counting):
         return channel.credit >= EARNED and self.thread == interpreter.this_thread()
 
     def is_overdue(self, channel: Channel) -> bool:
-        """Return True if what the channel has gathered must not wait for the callback to end, and judge it (rule 5).
+        """Return True if a write may not wait for the callback to end, nor what the channel has gathered (rule 5).
 
-        For the second write of a callback and later ones: the first may have been long ago.
+        For a channel in the flush queue: the callback may have written to it before, and long ago. What earlier callbacks
+        gathered is ``callback_ended``'s.
         """
-        waited = calls.now() - self.flush_queued_at
-        if not channel.flush_queued or waited < SHORT_SECONDS:
-            return False
-        channel.credit = FORFEITED if waited > LONG_SECONDS else min(channel.credit, 0)
-        return True
+        elapsed = calls.now() - (self.judged_at if self.judged else self.flush_queued_at)
+        if elapsed > LONG_SECONDS:
+            channel.credit = FORFEITED if channel.credit >= EARNED else min(channel.credit, 0)
+        return elapsed >= SHORT_SECONDS
 
     def may_send(self) -> bool:
         """Return True if this thread may send what is gathered: it runs the loop, or no thread does."""

@@ -68,7 +68,8 @@ class Pulse:
     """
 
     def __init__(self) -> None:
-        self.tick = ticks.scale(ticks.may_use_counter())[2] * 1e-9  # seconds of a tick of ticks.py
+        self._by_counter = ticks.may_use_counter()
+        self.tick = ticks.scale(self._by_counter)[2] * 1e-9  # seconds of a tick of ticks.py
         self.watched = False  # somebody calls next_report
         self.reported = False  # the loop calls end_turn. Compiled: only after a turn that was found late
         self.busy_since = 0.0  # of now(): when the last wait ended; 0.0 while the loop waits or does not run
@@ -104,7 +105,7 @@ class Pulse:
 
     def now(self) -> float:
         """Return the time, by the clock of ``busy_since``: ticks of ticks.py, in seconds."""
-        return ticks.read(False) * self.tick
+        return ticks.read(self._by_counter) * self.tick
 
     def start(self, threshold: float) -> Watch:
         """Begin to publish. Return what ``next_report`` is called with. A watch that was begun before ends."""

@@ -8,10 +8,8 @@ function allocates nothing and takes no lock. While one thread holds the GIL for
 The watchdog's thread may also lose the GIL later, when it writes a log: edgeloop_starves.
 """
 
-import faulthandler
 import os
 import signal
-import tempfile
 
 from edgeloop.kernel cimport interpreter, ticks
 
@@ -524,6 +522,8 @@ def open_dump():
     global _dump_signal, _dump_file
     if _dump_file >= 0:
         return
+    import faulthandler  # like tempfile only where a loop is watched: the import of the package shall cost little
+
     file = os.memfd_create("edgeloop.watch") if hasattr(os, "memfd_create") else _temporary_file()
     for number in range(signal.SIGRTMAX - 2, signal.SIGRTMIN, -1):
         if signal.getsignal(number) == signal.SIG_DFL:
@@ -543,6 +543,8 @@ def close_dump():
     _dump_signal, _dump_file = 0, -1
     if file >= 0:
         if edgeloop_find_dump(number, -1):
+            import faulthandler
+
             faulthandler.unregister(number)
         edgeloop_find_dump(0, -1)
         os.close(file)
@@ -554,5 +556,7 @@ def read_dump():
 
 
 def _temporary_file():
+    import tempfile
+
     with tempfile.TemporaryFile() as file:
         return os.dup(file.fileno())

@@ -348,7 +348,7 @@ class StreamTransport(WriteHalf):
             and self._write_buffer_size <= self._high_water
             and self._write_buffer_size <= SEND_AT_ONCE
             and self._reactor.may_gather(self)
-            and (self._write_buffer_size == len(data) or not self._reactor.is_overdue(self))
+            and not (self.flush_queued and self._reactor.is_overdue(self))
         ):
             self._reactor.schedule_flush(self)  # most writes are such: the pure edition saves a call
         else:
@@ -391,9 +391,7 @@ class StreamTransport(WriteHalf):
                 self._send()
                 if self._protocol_paused:
                     self._have_resumed()
-            elif self._reactor.may_gather(self) and (
-                self._write_buffer_size == size or not self._reactor.is_overdue(self)
-            ):
+            elif self._reactor.may_gather(self) and not (self.flush_queued and self._reactor.is_overdue(self)):
                 self._reactor.schedule_flush(self)
             else:
                 self._send()

@@ -69,6 +69,10 @@ class Histogram:
             if number:
                 yield layout.lower_bound(index) * 1e-9, layout.upper_bound(index) * 1e-9, number
 
+    def __repr__(self) -> str:
+        half, most = self.percentile(50), self.percentile(99)
+        return f"<Histogram count={self.count} p50={half:.6f} p99={most:.6f} max={self.max:.6f} s>"
+
     def __add__(self, other: Histogram) -> Histogram:
         if not isinstance(other, Histogram):
             return NotImplemented
