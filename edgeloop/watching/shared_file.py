@@ -18,6 +18,7 @@ import re
 import stat
 import struct
 import time
+import weakref
 from collections.abc import Iterator
 from typing import Any
 
@@ -40,13 +41,13 @@ class SharedFile:
 
     def __init__(self, loop: Any, figures: Figures, path: str) -> None:
         self.path = path
-        self._loop = loop
+        self._loop = weakref.ref(loop, self._on_loop_gone)  # a loop that nobody has closed shall go all the same
         self._figures = figures
         self._pid = os.getpid()
 
     def refresh(self) -> None:
         """Bring up to date what is not counted. The loop calls this when it wakes up, a few times a second at most."""
-        figures, loop = self._figures, self._loop
+        figures, loop = self._figures, self._loop()
         figures.set_scale()
         threads, queued = stdlib.threads_of(getattr(loop, "_default_executor", None))
         more_threads, more_queued = stdlib.threads_of(getattr(getattr(loop, "_resolver", None), "_pool", None))
@@ -56,6 +57,9 @@ class SharedFile:
         now = ticks.read(by_counter)
         figures.set(PLACES["refreshed_at"], now)
         figures.set(PLACES["refresh_at"], now + int(REFRESH_SECONDS * 1e9 / ticks.scale(by_counter)[2]))
+
+    def _on_loop_gone(self, reference: object) -> None:
+        self.remove()
 
     def remove(self) -> None:
         """Remove the file. May be called again."""

@@ -23,6 +23,7 @@ from ..kernel import pulse as kernel
 from . import report as reports
 from .limiter import Limiter
 from .report import Report
+from .shared_file import share
 
 LOGGER = logging.getLogger("edgeloop.watch")
 SECONDS_TO_END = 1.0  # at the end of the process, for a receiver of reports that is being called
@@ -171,7 +172,8 @@ def watch(
     and one at its end with the total. Each is a record of the logger ``edgeloop.watch``, at level WARNING, whose attributes
     are those of ``Report``; or it is passed to ``report``, which is called in the watching thread. At most five a minute come
     about one place. The watch ends with the loop. A loop that is watched already gets the new threshold and receiver,
-    and the former Watchdog has ended.
+    and the former Watchdog has ended. The loop's figures are kept in a file from now on, as by ``edgeloop.share``, until it
+    is closed; where no file can be made they are not.
 
     May be called from any thread, also while the loop is blocked. Raise TypeError if the loop isn't edgeloop's, the threshold
     isn't a number or ``report`` can't be called; ValueError if the threshold isn't above 0; RuntimeError if the loop is closed
@@ -190,6 +192,10 @@ def watch(
         raise RuntimeError("Event loop is closed")
     watchdog = Watchdog(loop, pulse, float(threshold), report)
     watchdog._start()
+    try:
+        share(loop)
+    except (OSError, RuntimeError) as exc:  # no folder for it; another thread has closed the loop
+        LOGGER.debug("the figures of %r are not kept in a file: %s", loop, exc)
     return watchdog
 
 

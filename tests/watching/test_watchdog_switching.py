@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import logging
+import os
 import subprocess
 import sys
 import threading
@@ -16,6 +18,7 @@ from example_process import environment
 from watched_loops import Reports
 
 import edgeloop
+from edgeloop.watching import shared_file
 
 pytestmark = pytest.mark.edgeloop_only
 
@@ -49,6 +52,25 @@ def test_a_receiver_that_cannot_be_called_is_refused(loop: asyncio.AbstractEvent
     report: Any = "a file"
     with pytest.raises(TypeError, match="callable"):
         edgeloop.watch(loop, report=report)
+
+
+def test_a_watched_loop_is_found_by_other_processes_until_it_is_closed() -> None:
+    loop = edgeloop.new_event_loop()
+    before = {found.path for found in shared_file.loops(os.getpid())}
+    try:
+        with edgeloop.watch(loop):
+            (found,) = [found for found in shared_file.loops(os.getpid()) if found.path not in before]
+    finally:
+        loop.close()
+    assert not os.path.exists(found.path)
+
+
+def test_a_loop_is_watched_where_no_file_can_be_made(
+    loop: asyncio.AbstractEventLoop, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(shared_file, "folders", lambda: ["/proc/nowhere"])
+    with caplog.at_level(logging.DEBUG, "edgeloop.watch"), edgeloop.watch(loop):
+        assert "not kept in a file" in caplog.text
 
 
 def test_another_loop_is_refused() -> None:
