@@ -277,7 +277,6 @@ class Listener(Channel):
             except OSError:
                 pass  # another thread took the descriptor
             if accepted is not None:
-                self._loop.reactor.counts.accepts_refused += 1
                 calls.close(accepted[0])
                 self._server._count_refused()
             if self._spare_descriptor.take():

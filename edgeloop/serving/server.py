@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Unpack
 from .. import stdlib
 from ..core.schedule import Scheduler
 from ..core.wheel import Wheel
+from ..watching.layout import PLACES
 from . import deadlines
 from .admission import Admission
 from .alarms import Alarm, Alarms, Callback
@@ -196,6 +197,7 @@ class Server(asyncio.AbstractServer):
 
     def _count_refused(self) -> None:
         self._refused += 1
+        self._loop.reactor.figures.add(PLACES["accepts_refused"])
 
     def _finish(self) -> None:
         assert self._state >= CLOSED

@@ -12,6 +12,8 @@ from limited_servers import Clients, answered, answers, serving
 from recording import Echo, receive_all, record_errors, turns, until
 from tls_certificates import client_context, server_context
 
+import edgeloop
+
 pytestmark = pytest.mark.edgeloop_only  # asyncio has no such arguments
 
 UNAVAILABLE = b"HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
@@ -31,6 +33,7 @@ async def test_a_client_above_the_limit_is_reset() -> None:
                 await loop.sock_recv(third, 1)
             status = server.status()
             assert (status.open, status.accepted, status.refused, status.high_mark) == (2, 2, 1, 2)
+            assert edgeloop.stats(loop).accepts_refused == 1
             clients.socks[0].close()
             await until(lambda: server.status().open == 1)
             assert await answered(clients.connect()[0])
