@@ -127,4 +127,6 @@ def why_not(pid: int) -> str:
         return f"no process has the number {pid}"
     if owner != os.geteuid() and os.geteuid() != 0:
         return f"process {pid} belongs to the user {owner}: ask as that user, or as root"
-    return f"process {pid} shares no loop: it has to call edgeloop.share(loop), or to be started with EDGELOOP_WATCH=0.1"
+    return (
+        f"process {pid} shares no loop: it has to call edgeloop.share(loop), or to be started with EDGELOOP_WATCH=0.1"
+    )

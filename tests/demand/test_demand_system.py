@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from counted_calls import counted_calls, needs_gcc
 from example_process import environment
 from few_descriptors import Clients, body, finish, start
 from kernel_truth import measured, needs_strace, open_terminal, system_calls
@@ -249,7 +250,7 @@ edgeloop.run(main())
 
 
 @pytest.mark.fair_weather
-@needs_strace
+@needs_gcc
 @pytest.mark.edgeloop_only
 @measured
 def test_datagrams_go_in_batches(tmp_path: Path) -> None:
@@ -258,9 +259,10 @@ def test_datagrams_go_in_batches(tmp_path: Path) -> None:
 
     if edgeloop.EDITION == "pure":
         pytest.skip("Python has no recvmmsg: the pure edition calls recvfrom")
-    calls = system_calls(BURSTS, directory=tmp_path)
-    # Of each burst the first leaves by itself, at once, and so do the 64 after which gathering is earned (rule 5).
-    assert calls["sendto"] == 20 + 64
+    calls = counted_calls(BURSTS, directory=tmp_path)
+    # Of each burst the first leaves by itself, at once, and so do the 64 after which gathering is earned (rule 5). One more
+    # does where a garbage collection, say, comes between two of a burst.
+    assert 20 + 64 <= calls["sendto"] <= 20 + 64 + 5
     assert calls["sendmmsg"] <= 100
     assert calls["recvmmsg"] <= 250
     assert calls["recvfrom"] == 0

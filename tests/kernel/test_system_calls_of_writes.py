@@ -5,39 +5,13 @@ A preloaded library counts them. strace would make each call last as long as wha
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from pathlib import Path
-from textwrap import dedent
 
 import pytest
-from example_process import environment
+from counted_calls import counted_calls, needs_gcc
 from kernel_truth import measured
 
-pytestmark = [pytest.mark.edgeloop_only, pytest.mark.fair_weather]
-
-COUNTER = """
-    #define _GNU_SOURCE
-    #include <dlfcn.h>
-    #include <stdio.h>
-    #include <sys/socket.h>
-
-    static int sends;
-
-    ssize_t send(int fd, const void *data, size_t size, int flags) {
-        sends++;
-        return ((ssize_t (*)(int, const void *, size_t, int))dlsym(RTLD_NEXT, "send"))(fd, data, size, flags);
-    }
-
-    ssize_t sendmsg(int fd, const struct msghdr *message, int flags) {
-        sends++;
-        return ((ssize_t (*)(int, const struct msghdr *, int))dlsym(RTLD_NEXT, "sendmsg"))(fd, message, flags);
-    }
-
-    __attribute__((destructor)) static void tell(void) {
-        printf("%d\\n", sends);
-    }
-"""
+pytestmark = [pytest.mark.edgeloop_only, pytest.mark.fair_weather, needs_gcc]
 
 PROGRAM = """
     import asyncio, socket, sys
@@ -67,44 +41,32 @@ TASKS = """
 """
 
 
-@pytest.fixture(scope="module")
-def counter(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("counter")
-    source, library = folder / "counter.c", folder / "counter.so"
-    source.write_text(dedent(COUNTER))
-    subprocess.run(["gcc", "-shared", "-fPIC", "-o", library, source, "-ldl"], check=True)
-    return library
-
-
-def sends(one_round: str, rounds: int, counter: Path, config: pytest.Config, given: bool = False) -> int:
+def sends(one_round: str, rounds: int, directory: Path, given: bool = False) -> int:
     script = PROGRAM.format(round=one_round.strip())
     if given:
         script = script.replace("asyncio.Protocol, *listening.getsockname()", "asyncio.Protocol, sock=connected")
         script = script.replace(
             "transport, _ =", "connected = socket.create_connection(listening.getsockname())\n        transport, _ ="
         )
-    counts = []
-    for number in (20, 20 + rounds):
-        command = [sys.executable, "-c", dedent(script), str(number)]
-        variables = {**environment(config, counter.parent), "LD_PRELOAD": str(counter)}
-        done = subprocess.run(command, env=variables, capture_output=True, text=True, timeout=60)
-        assert done.returncode == 0, done.stderr
-        counts.append(int(done.stdout))
-    return counts[1] - counts[0]
+    few = counted_calls(script, "20", directory=directory)
+    many = counted_calls(script, str(20 + rounds), directory=directory)
+    many.subtract(few)
+    assert many["epoll_ctl"] == 0
+    return sum(many[name] for name in ("send", "sendto", "sendmsg"))
 
 
 @measured
-def test_header_and_body_are_one_send(counter: Path, pytestconfig: pytest.Config) -> None:
+def test_header_and_body_are_one_send(tmp_path: Path) -> None:
     """A few more where the machine had other things to do in between."""
-    assert sends(HEADER_AND_BODY, 200, counter, pytestconfig) <= 220
+    assert sends(HEADER_AND_BODY, 200, tmp_path) <= 220
 
 
 @measured
-def test_a_hundred_callbacks_that_write_take_a_few_sends(counter: Path, pytestconfig: pytest.Config) -> None:
+def test_a_hundred_callbacks_that_write_take_a_few_sends(tmp_path: Path) -> None:
     """asyncio makes a hundred. Not one: none waits for long."""
-    assert sends(TASKS, 50, counter, pytestconfig) <= 50 * 10
+    assert sends(TASKS, 50, tmp_path) <= 50 * 10
 
 
-def test_a_socket_that_somebody_else_has_is_sent_to_at_once(counter: Path, pytestconfig: pytest.Config) -> None:
+def test_a_socket_that_somebody_else_has_is_sent_to_at_once(tmp_path: Path) -> None:
     """Its owner may shut it down, or write to it, and we would not see that."""
-    assert sends(HEADER_AND_BODY, 50, counter, pytestconfig, given=True) == 100
+    assert sends(HEADER_AND_BODY, 50, tmp_path, given=True) == 100
