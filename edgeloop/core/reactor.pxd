@@ -79,6 +79,7 @@ cdef class Reactor(Counting):
     cdef bint may_gather(self, Channel channel)
     @cython.locals(elapsed=double)
     cdef bint is_overdue(self, Channel channel)
+    cdef _forfeit(self, Channel channel)
     cdef bint may_send(self)
     cpdef schedule_flush(self, Channel channel)
     @cython.locals(channel=Channel, now=double, elapsed=double, waited=double)

@@ -237,8 +237,13 @@ class Reactor(Counting):
         """
         elapsed = calls.now() - (self.judged_at if self.judged else self.flush_queued_at)
         if elapsed > LONG_SECONDS:
-            channel.credit = FORFEITED if channel.credit >= EARNED else min(channel.credit, 0)
+            self._forfeit(channel)
         return elapsed >= SHORT_SECONDS
+
+    def _forfeit(self, channel: Channel) -> None:
+        # Its callback was long. With less credit its bytes had left. One that sends pieces, now and then, must not be trusted
+        # each time.
+        channel.credit = FORFEITED if channel.credit >= EARNED else min(channel.credit, 0)
 
     def may_send(self) -> bool:
         """Return True if this thread may send what is gathered: it runs the loop, or no thread does."""
@@ -281,8 +286,7 @@ class Reactor(Counting):
             channel = self.flush_queue[self.judged]
             self.judged = self.judged + 1
             if elapsed > LONG_SECONDS:
-                # With less credit its bytes had left. One that sends pieces, now and then, must not be trusted each time.
-                channel.credit = FORFEITED if channel.credit >= EARNED else min(channel.credit, 0)
+                self._forfeit(channel)
             elif elapsed < SHORT_SECONDS and channel.credit < EARNED:
                 channel.credit += 1
         self.judged_at = now
@@ -475,7 +479,7 @@ class Reactor(Counting):
         self.thread = 0
         self.pulse.abandon()
         self.figures.make_private()  # the file is the parent's
-        self.counts = self.figures.counts
+        self.use_figures()
 
     def _take_over(self) -> None:
         # The first use of the loop in the child, with a set of its own. Most children never use the loop.

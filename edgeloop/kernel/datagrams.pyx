@@ -139,18 +139,25 @@ cpdef list recv_datagrams(int fd, int family, sock):
         in_use = False
 
 
-cdef list recv_batch(int fd):
-    cdef int i, count
-    cdef list arrived
+cdef int fill(int fd) except? -1:
+    """Receive into ``incoming``. Return the number of messages, or the negative errno."""
+    cdef int count
     while True:
         count = recvmmsg(fd, incoming, BATCH, MSG_DONTWAIT, NULL)
         if count >= 0:
-            break
-        if errno == EAGAIN:
-            return []
+            return count
         if errno != EINTR:
-            return [failure(errno), None]
+            return -errno
         PyErr_CheckSignals()
+
+
+cdef list recv_batch(int fd):
+    cdef int i, count = fill(fd)
+    cdef list arrived
+    if count == -EAGAIN:
+        return []
+    if count < 0:
+        return [failure(-count), None]
     arrived = []
     try:
         for i in range(count):
@@ -431,17 +438,12 @@ cpdef tuple recv_segments(int fd, int family, sock):
 
 
 cdef tuple recv_batch_of_segments(int fd):
-    cdef int i, count
+    cdef int i, count = fill(fd)
     cdef list arrived
-    while True:
-        count = recvmmsg(fd, incoming, BATCH, MSG_DONTWAIT, NULL)
-        if count >= 0:
-            break
-        if errno == EAGAIN:
-            return [], True
-        if errno != EINTR:
-            return [failure(errno), None], True
-        PyErr_CheckSignals()
+    if count == -EAGAIN:
+        return [], True
+    if count < 0:
+        return [failure(-count), None], True
     arrived = []
     try:
         for i in range(count):

@@ -410,9 +410,8 @@ class StreamTransport(WriteHalf):
 
     def _send_write_buffer(self) -> None:
         fd = self._number()
-        if self._rates is not None and self._rates.limits_writing():
-            if not self._send_some(fd):
-                return
+        if self._rates is not None and self._rates.limits_writing() and not self._send_some(fd):
+            return  # ``go_on`` is called, or the kernel reports that there is room
         while self._write_buffer:
             chunks = len(self._write_buffer)
             if chunks == 1:
