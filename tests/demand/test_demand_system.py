@@ -18,10 +18,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from counted_calls import counted_calls, needs_gcc
+from counted_calls import counted_calls
 from example_process import environment
 from few_descriptors import Clients, body, finish, start
-from kernel_truth import measured, needs_strace, open_terminal, system_calls
+from kernel_truth import measured, needs_gcc, needs_strace, open_terminal, system_calls
 from recording import Run
 
 Factory = Callable[[], asyncio.AbstractEventLoop]

@@ -2,35 +2,23 @@
 
 from __future__ import annotations
 
-import re
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
-from example_process import environment
+from page_programs import run_program, with_output
 from repository import ROOT
 
 pytestmark = pytest.mark.edgeloop_only  # asyncio's servers have none of this
 
-PAGE = ROOT / "docs" / "serving.md"
-PROGRAMS = re.findall(r"^```python\n# (\S+)\n(.*?)^```\n\n```\n(.*?)^```$", PAGE.read_text(), re.DOTALL | re.MULTILINE)
+PROGRAMS = with_output(ROOT / "docs" / "serving.md", "```")
 
 
-@pytest.mark.parametrize(("name", "program", "output"), PROGRAMS, ids=[name for name, _, _ in PROGRAMS])
-def test_a_program_prints_what_stands_below_it(
-    pytestconfig: pytest.Config, tmp_path: Path, name: str, program: str, output: str
-) -> None:
-    (tmp_path / name).write_text(program)
-    done = subprocess.run(
-        [sys.executable, "-W", "error", str(tmp_path / name)],
-        env=environment(pytestconfig, tmp_path),
-        capture_output=True,
-        text=True,
-        timeout=60,
-    )
-    assert (done.stdout, done.stderr) == (output, "")
+@pytest.mark.parametrize("name", PROGRAMS)
+def test_a_program_prints_what_stands_below_it(name: str, pytestconfig: pytest.Config, tmp_path: Path) -> None:
+    text, below = PROGRAMS[name]
+    done = run_program(pytestconfig, tmp_path, name, text, ["-W", "error"])
+    assert (done.stdout, done.stderr) == (below, "")
 
 
 def test_the_page_has_programs() -> None:
-    assert [name for name, _, _ in PROGRAMS] == ["limited.py", "drained.py"]
+    assert list(PROGRAMS) == ["limited.py", "drained.py"]

@@ -8,8 +8,8 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from counted_calls import counted_calls, needs_gcc
-from kernel_truth import measured
+from counted_calls import counted_calls
+from kernel_truth import measured, needs_gcc
 
 pytestmark = [pytest.mark.edgeloop_only, pytest.mark.fair_weather, needs_gcc]
 

@@ -3,16 +3,11 @@
 from __future__ import annotations
 
 import os
-import shutil
 import subprocess
 import sys
 import textwrap
 from collections import Counter
 from pathlib import Path
-
-import pytest
-
-needs_gcc = pytest.mark.skipif(shutil.which("gcc") is None, reason="gcc is not installed here")
 
 
 def counted_calls(script: str, *arguments: str, directory: Path) -> Counter[str]:

@@ -23,7 +23,7 @@ P = ParamSpec("P")
 IN, OUT, ERR, HUP, RDHUP, EDGE = 0x1, 0x4, 0x8, 0x10, 0x2000, 0x80000000
 
 needs_strace = pytest.mark.skipif(shutil.which("strace") is None, reason="strace is not installed here")
-
+needs_gcc = pytest.mark.skipif(shutil.which("gcc") is None, reason="gcc is not installed here")
 
 #: A sanitizer replaces malloc(3): the C library has no figures of it, and the kernel is asked for memory at other moments.
 needs_own_allocator = pytest.mark.skipif(

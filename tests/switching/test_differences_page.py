@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import re
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
-from example_process import environment
+from page_programs import run_program
 from repository import ROOT
 
 pytestmark = pytest.mark.edgeloop_only
@@ -30,28 +28,15 @@ def expected(name: str) -> str:
 def test_a_program_on_the_page_prints_what_stands_below_it(
     request: pytest.FixtureRequest, tmp_path: Path, name: str
 ) -> None:
-    (tmp_path / name).write_text(PROGRAMS[name])
-    done = subprocess.run(
-        [sys.executable, "-W", "ignore::DeprecationWarning", name, *(["edgeloop"] if name == "differences.py" else [])],
-        cwd=tmp_path,
-        env=environment(request.config, tmp_path),
-        capture_output=True,
-        text=True,
-        timeout=60,
-    )
+    options = ["-W", "ignore::DeprecationWarning"]
+    arguments = ["edgeloop"] if name == "differences.py" else []
+    done = run_program(request.config, tmp_path, name, PROGRAMS[name], options, arguments)
     assert (done.returncode, done.stdout, done.stderr) == (0, expected(name), "")
 
 
 def test_asyncio_s_own_loop_says_the_same_of_what_uvloop_does_otherwise(
     request: pytest.FixtureRequest, tmp_path: Path
 ) -> None:
-    (tmp_path / "differences.py").write_text(PROGRAMS["differences.py"])
-    done = subprocess.run(
-        [sys.executable, "differences.py", "asyncio"],
-        cwd=tmp_path,
-        env=environment(request.config, tmp_path),
-        capture_output=True,
-        text=True,
-        timeout=60,
-    )
-    assert (done.returncode, done.stdout) == (0, expected("differences.py"))
+    name = "differences.py"
+    done = run_program(request.config, tmp_path, name, PROGRAMS[name], arguments=["asyncio"])
+    assert (done.returncode, done.stdout) == (0, expected(name))

@@ -7,8 +7,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from counted_calls import counted_calls, needs_gcc
-from kernel_truth import measured, needs_strace, system_calls, traced_lines
+from counted_calls import counted_calls
+from kernel_truth import measured, needs_gcc, needs_strace, system_calls, traced_lines
 
 import edgeloop
 

@@ -5,12 +5,10 @@ from __future__ import annotations
 import itertools
 import json
 import re
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
-from example_process import environment
+from page_programs import run_program
 from repository import ROOT
 from switching_on_page import program
 
@@ -22,15 +20,7 @@ PAGE = ROOT / "docs" / "instruments.md"
 
 
 def output(request: pytest.FixtureRequest, folder: Path, name: str) -> str:
-    (folder / name).write_text(program(name, PAGE))
-    done = subprocess.run(
-        [sys.executable, name],
-        cwd=folder,
-        env=environment(request.config, folder),
-        capture_output=True,
-        text=True,
-        timeout=60,
-    )
+    done = run_program(request.config, folder, name, program(name, PAGE))
     assert (done.returncode, done.stderr) == (0, "")
     return done.stdout
 

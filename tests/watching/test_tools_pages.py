@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 from example_process import environment
+from page_programs import run_program
 from repository import ROOT
 from switching_on_page import program
 
@@ -22,15 +23,7 @@ TOP = ROOT / "docs" / "top.md"
 
 
 def test_a_replaced_handle_run_finds_the_task(request: pytest.FixtureRequest, tmp_path: Path) -> None:
-    (tmp_path / "slow_callbacks.py").write_text(program("slow_callbacks.py", TOOLS))
-    done = subprocess.run(
-        [sys.executable, "slow_callbacks.py"],
-        cwd=tmp_path,
-        env=environment(request.config, tmp_path),
-        capture_output=True,
-        text=True,
-        timeout=60,
-    )
+    done = run_program(request.config, tmp_path, "slow_callbacks.py", program("slow_callbacks.py", TOOLS))
     (shown,) = re.findall(r"^```text\n(.*?)^```$", TOOLS.read_text(), re.DOTALL | re.MULTILINE)
     assert (done.returncode, done.stderr) == (0, "")
     assert set(done.stdout.splitlines()) >= set(shown.splitlines())  # on a busy machine another one may be slow

@@ -6,7 +6,6 @@ import contextlib
 import fcntl
 import json
 import os
-import pty
 import re
 import select
 import struct
@@ -18,6 +17,7 @@ from typing import Any
 
 import pytest
 from example_process import environment
+from kernel_truth import open_terminal
 from repository import ROOT
 
 pytestmark = pytest.mark.edgeloop_only
@@ -196,10 +196,7 @@ class Terminal:
     """``python -m edgeloop top`` in a terminal of 120 columns."""
 
     def __init__(self, env: dict[str, str], *arguments: str) -> None:
-        try:
-            self._fd, self.end = pty.openpty()
-        except OSError as exc:  # no devpts in this container
-            pytest.skip(f"no terminal can be had: {exc}")
+        self._fd, self.end = open_terminal()
         fcntl.ioctl(self.end, termios.TIOCSWINSZ, struct.pack("4H", 30, 120, 0, 0))
         self.settings = termios.tcgetattr(self.end)
         command = [sys.executable, "-m", "edgeloop", "top", *arguments]

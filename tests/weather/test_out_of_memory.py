@@ -11,7 +11,8 @@ import pytest
 import scenarios_of_files
 import scenarios_of_streams
 import scenarios_of_the_loop
-from weather_runs import WHOLE, described, environment, lines_of, needs_gcc
+from kernel_truth import needs_gcc
+from weather_runs import WHOLE, described, environment, lines_of
 
 import edgeloop
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import pytest
+from kernel_truth import needs_gcc
 from reentry import SCENARIOS
-from weather_runs import FIRST, WHOLE, fail_with, lines_of, needs_gcc
+from weather_runs import FIRST, WHOLE, fail_with, lines_of
 
 # asyncio's buffers and registrations do not survive all of it: ``reentry.py --loop asyncio SCENARIO`` says what.
 pytestmark = [pytest.mark.edgeloop_only, pytest.mark.fair_weather, needs_gcc]

@@ -9,7 +9,8 @@ import sys
 import textwrap
 
 import pytest
-from weather_runs import environment, needs_gcc
+from kernel_truth import needs_gcc
+from weather_runs import environment
 
 PROGRAM = textwrap.dedent(
     """

@@ -10,8 +10,9 @@ from pathlib import Path
 
 import pytest
 import seeded
+from kernel_truth import needs_gcc
 from repository import ROOT
-from weather_runs import FIRST, HERE, environment, library, needs_gcc
+from weather_runs import FIRST, HERE, environment, library
 
 pytestmark = [pytest.mark.fair_weather, needs_gcc]
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 import scenarios_of_streams
-from weather_runs import check, needs_gcc
+from kernel_truth import needs_gcc
+from weather_runs import check
 
 # asyncio does not survive all of it: ``campaign.py --loop asyncio SCENARIO`` says what.
 pytestmark = [pytest.mark.edgeloop_only, pytest.mark.fair_weather, needs_gcc]

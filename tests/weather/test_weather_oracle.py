@@ -7,7 +7,8 @@ import sys
 import textwrap
 
 import pytest
-from weather_runs import campaign, environment, needs_gcc
+from kernel_truth import needs_gcc
+from weather_runs import campaign, environment
 
 pytestmark = [pytest.mark.fair_weather, needs_gcc]
 

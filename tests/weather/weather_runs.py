@@ -11,7 +11,6 @@ import functools
 import json
 import os
 import re
-import shutil
 import subprocess
 import sys
 import tempfile
@@ -19,7 +18,6 @@ from pathlib import Path
 from typing import Any
 
 import failing_calls
-import pytest
 from known_faults import KNOWN, Known
 from repository import ROOT, SUPPORT
 
@@ -28,8 +26,6 @@ WHOLE = os.environ.get("WEATHER") == "whole"
 EVERY = 1 if WHOLE else int(os.environ.get("WEATHER_EVERY", "20"))
 RANDOM = 60 if WHOLE else 3
 FIRST = int(os.environ.get("WEATHER_FIRST", datetime.datetime.now(datetime.UTC).date().toordinal() if WHOLE else 1))
-
-needs_gcc = pytest.mark.skipif(shutil.which("gcc") is None, reason="the library that fails calls is compiled by gcc")
 
 
 def environment(**more: str) -> dict[str, str]:
