@@ -29,7 +29,7 @@ from urllib.parse import unquote_to_bytes
 import edgeloop
 
 MAX_HEAD = 8192  # bytes of a request line and its headers
-SENDFILE_FROM = 64 * 1024  # bytes: below, one read and one write take less than sendfile and its task
+SENDFILE_FROM = 64 * 1024  # bytes: what is read below it is held in memory; docs/static-pages.md has the costs
 REQUESTS_PER_TURN = 16  # of one connection that sends many at once: then it is the turn of the others
 HEAD_SECONDS = 10.0  # in which a request that has begun must be whole
 LINGER_SECONDS = 2.0  # in which a client that was refused may go on sending, so that it reads why
