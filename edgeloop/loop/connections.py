@@ -63,7 +63,7 @@ def _bind_local(sock: socket.socket, family: int, candidates: list[AddressInfo])
             sock.bind(info[4])
             return
         except OSError as exc:
-            text = f"error while attempting to bind on address {info[4]!r}: {str(exc).lower()}"
+            text = f"error while attempting to bind on address {info[4]!r}: {(exc.strerror or str(exc)).lower()}"
             error = OSError(exc.errno, text)
     raise error or OSError(f"no matching local address with family={family!r} found")
 

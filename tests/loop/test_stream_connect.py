@@ -101,6 +101,16 @@ async def test_local_addr_in_use(loop: asyncio.AbstractEventLoop, listener: sock
     assert raised.value.errno == errno.EADDRINUSE
 
 
+@pytest.mark.edgeloop_only
+async def test_what_binding_locally_fails_for_is_told_once(
+    loop: asyncio.AbstractEventLoop, listener: socket.socket
+) -> None:
+    """asyncio puts an errno into the text of another one."""
+    with pytest.raises(OSError, match=r": address already in use$") as raised:
+        await loop.create_connection(Recorder, *listener.getsockname(), local_addr=listener.getsockname())
+    assert str(raised.value).lower().count("errno") == 1
+
+
 async def test_local_addr_of_another_family(loop: asyncio.AbstractEventLoop, listener: socket.socket) -> None:
     with pytest.raises(OSError, match="no matching local address with family="):
         await loop.create_connection(Recorder, *listener.getsockname(), local_addr=("::1", 0))
