@@ -118,8 +118,10 @@ def _parse_v1(data: bytes) -> ProxyHeader:
     packed = []
     for host in (source, destination):
         try:
+            if "\0" in host:  # CPython refuses it with ValueError, PyPy takes what stands before it
+                raise OSError
             packed.append(socket.inet_pton(family, host))
-        except (OSError, ValueError):  # the latter for a NUL
+        except OSError:
             raise ProxyProtocolError(f"no {kind} address is {host!r}, in a PROXY header") from None
     return ProxyHeader(1, kind, _address(family, packed[0], ports[0]), _address(family, packed[1], ports[1]))
 

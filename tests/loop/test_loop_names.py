@@ -152,6 +152,18 @@ async def test_unknown_names(loop: asyncio.AbstractEventLoop) -> None:
         await loop.getaddrinfo("127.0.0.1", "no-such-service")
 
 
+@pytest.mark.parametrize("host", ["127.0.0.1\0.example", b"127.0.0.1\0.example", "localhost\0.example", "::1\0"])
+async def test_a_name_that_goes_on_after_a_nul_is_refused(loop: asyncio.AbstractEventLoop, host: Any) -> None:
+    """The C library would take what stands before it, and a program that looked at the end was deceived."""
+    with pytest.raises(ValueError, match="embedded null character"):
+        await loop.create_connection(asyncio.Protocol, host, 80)
+    with pytest.raises(ValueError, match="embedded null character"):
+        await loop.create_datagram_endpoint(asyncio.DatagramProtocol, remote_addr=(host, 80))
+    if isinstance(host, str):
+        with pytest.raises(ValueError, match="embedded null character"):
+            await loop.create_server(asyncio.Protocol, host, 0)
+
+
 @pytest.mark.parametrize(("host", "port"), [(3j, 80), ("127.0.0.1", 3j), (1, 80), ("127.0.0.1", 1.5)], ids=repr)
 async def test_wrong_types(loop: asyncio.AbstractEventLoop, host: Any, port: Any) -> None:
     try:
