@@ -29,6 +29,8 @@ LOGGER = logging.getLogger("edgeloop.watch")
 SECONDS_TO_END = 1.0  # at the end of the process, for a receiver of reports that is being called
 AGAIN = 10  # the second report comes after so many times the threshold
 
+# PyPy has none: a collection is Python code to the watchdog there.
+_on_collections: list[Callable[[str, dict[str, Any]], object]] = getattr(gc, "callbacks", [])
 _lock = threading.RLock()  # for the next two; a destructor may come here while this thread holds it
 # Those that were not stopped. It is replaced, never changed: _on_collection takes no lock.
 _watchdogs: tuple[Watchdog, ...] = ()
@@ -211,16 +213,16 @@ def _remember(watchdog: Watchdog) -> None:
     global _watchdogs
     with _lock:
         _watchdogs = (*_watchdogs, watchdog)
-        if _on_collection not in gc.callbacks:
-            gc.callbacks.append(_on_collection)
+        if _on_collection not in _on_collections:
+            _on_collections.append(_on_collection)
 
 
 def _forget(watchdog: Watchdog) -> None:
     global _watchdogs
     with _lock:
         _watchdogs = tuple(other for other in _watchdogs if other is not watchdog)
-        if not _watchdogs and _on_collection in gc.callbacks:
-            gc.callbacks.remove(_on_collection)
+        if not _watchdogs and _on_collection in _on_collections:
+            _on_collections.remove(_on_collection)
 
 
 def _thread_begins(thread: threading.Thread) -> None:
@@ -263,8 +265,8 @@ def _after_fork_in_child() -> None:
         watchdog._stopped = True
     _watchdogs = ()
     _threads = ()
-    if _on_collection in gc.callbacks:
-        gc.callbacks.remove(_on_collection)
+    if _on_collection in _on_collections:
+        _on_collections.remove(_on_collection)
     kernel.close_dump()
 
 
