@@ -42,7 +42,8 @@ HEADERS = re.compile(rb"^(%s):[ \t]*(.*?)[ \t]*\r$" % READ_HEADERS, re.IGNORECAS
 TARGET = re.compile(rb"(?:https?://[^/?#]*)?(/[^?#]*)(?:\?[^#]*)?", re.IGNORECASE)
 BAD_ESCAPE = re.compile(rb"%(?![0-9A-Fa-f]{2})")
 RANGE = re.compile(rb"bytes=(\d{0,18})-(\d{0,18})")
-DIRECTORY = os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+O_PATH: int = getattr(os, "O_PATH", 0o10000000)  # PyPy leaves it out
+DIRECTORY = O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 PAGE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC  # NONBLOCK: a named pipe must not hold up everybody
 
 
@@ -96,7 +97,7 @@ class Site:
     """The directory that is served. Owns a descriptor of it, and opens each file from there, name by name."""
 
     def __init__(self, root: Path) -> None:
-        self.root = os.open(root, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+        self.root = os.open(root, O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
 
     def close(self) -> None:
         os.close(self.root)
