@@ -138,6 +138,7 @@ def facts(options: argparse.Namespace, loops: dict[str, str], missing: dict[str,
     """What is known before anything is measured."""
     return {
         "date": datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d %H:%M UTC"),
+        "implementation": platform.python_implementation(),
         "python": platform.python_version(),
         "machine": machine.description(),
         "commit": machine.commit(CHECKOUT),
@@ -152,7 +153,7 @@ def facts(options: argparse.Namespace, loops: dict[str, str], missing: dict[str,
 
 def heading(bench: Bench, options: argparse.Namespace, known: report.Document) -> list[str]:
     return [
-        f"{known['date']}, CPython {known['python']}, {known['machine']}",
+        f"{known['date']}, {report.interpreter(known)}, {known['machine']}",
         f"server on CPU {bench.cores.server}, load on CPU {bench.cores.load};"
         f" {'one run' if options.profile else f'{options.rounds} rounds, medians; a round'}: {options.seconds:g} s",
         "loops: " + ", ".join(f"{name} {version}" for name, version in known["loops"].items()),

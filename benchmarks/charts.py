@@ -12,7 +12,7 @@ from html import escape
 from pathlib import Path
 
 from benchmarks.loops import LIMIT
-from benchmarks.report import OURS, Document, mean_ratio, rows
+from benchmarks.report import OURS, Document, interpreter, mean_ratio, rows
 
 WIDTH = 720
 LABELS = 150
@@ -83,7 +83,7 @@ def draw(document: Document, folder: Path) -> list[Path]:
     """Write the charts that the document has figures for, and return their paths."""
     folder.mkdir(parents=True, exist_ok=True)
     written = []
-    foot = f"{document['date'][:10]}, CPython {document['python']}, {document['machine']}"
+    foot = f"{document['date'][:10]}, {interpreter(document)}, {document['machine']}"
     for name, title, unit, bars in figures(document):
         notes = [*failed(document, name), foot]
         for theme, colours in THEMES.items():

@@ -24,6 +24,9 @@ Factory = Callable[[], asyncio.AbstractEventLoop]
 #: The server in C is one of the loops in every table, but no Python is involved in it.
 LIMIT = "c"
 
+#: On PyPy edgeloop is the pure edition, whose code PyPy compiles.
+ONLY_PURE = sys.implementation.name != "cpython"
+
 #: What peers.py left out of the environment that it made, and why: a file in that environment's folder.
 MISSING = "missing.json"
 
@@ -54,7 +57,7 @@ class Loop:
             sys.path.append(str(apart(self.package, Path(sys.prefix))))
         module = imported(self.package)
         if self.package == "edgeloop":
-            check_edition(module, "pure" if self.environment else "compiled")
+            check_edition(module, "pure" if self.environment or ONLY_PURE else "compiled")
         if self.over is not None:
             made: Factory = module.loop_factory(LOOPS[self.over].factory())
             return made

@@ -122,11 +122,16 @@ def mean(found: Sequence[Row], ratio_of: Callable[[Row], float | None]) -> tuple
     return math.exp(statistics.fmean(map(statistics.fmean, logarithms.values()))), len(logarithms)
 
 
+def interpreter(document: Document) -> str:
+    """Return its name and the version of Python that it is."""
+    return f"{document.get('implementation', 'CPython')} {document['python']}"  # older documents know of one only
+
+
 def markdown(document: Document) -> list[str]:
     found = list(rows(document))
     loops = list(document["loops"])
     return [
-        f"# Event loops compared, {document['date'][:10]}, CPython {document['python']}",
+        f"# Event loops compared, {document['date'][:10]}, {interpreter(document)}",
         "",
         "Written by `python -m benchmarks`; `benchmarks/README.md` says what happens in each cell and how it is measured.",
         "Medians of the rounds; ± is half the distance between the largest and the smallest round, in percent; the best",
@@ -173,7 +178,7 @@ def markdown(document: Document) -> list[str]:
 def facts(document: Document) -> list[str]:
     versions = ", ".join(f"{name} {version}" for name, version in document["loops"].items())
     return [
-        f"{document['date']}, CPython {document['python']}, {document['machine']}",
+        f"{document['date']}, {interpreter(document)}, {document['machine']}",
         f"edgeloop at {document['commit']}",
         f"{document['rounds']} rounds of {document['seconds']:g} s, interleaved; server on one core, load on another",
         f"loops: {versions}",

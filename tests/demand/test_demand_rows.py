@@ -170,7 +170,7 @@ def test_figures_can_be_reproduced(pytestconfig: pytest.Config, tmp_path: Path) 
     kept = sorted((ROOT / "benchmarks" / "results").glob("*.md"))
     assert kept
     for page in kept:
-        date = re.search(r"\b(\d{4}-\d\d-\d\d)\b.*CPython \d\.\d+\.\d+", page.read_text())
+        date = re.search(r"\b(\d{4}-\d\d-\d\d)\b.*(?:CPython|PyPy) \d\.\d+\.\d+", page.read_text())
         assert date
         datetime.date.fromisoformat(date[1])
     found = (json.loads(page.with_suffix(".json").read_text())["cells"] for page in kept)
