@@ -168,6 +168,16 @@ def die_with_parent() -> None:
     ctypes.CDLL(None).prctl(1, signal.SIGKILL)
 
 
+def leave_out_broken_modules() -> None:
+    """Have test.support do without _testcapi, as it can, where that can't be imported: on Debian's PyPy."""
+    try:
+        importlib.import_module("_testcapi")
+    except ImportError:
+        pass
+    except Exception:  # it compiles a file then, which was not packaged
+        sys.modules["_testcapi"] = None  # type: ignore[assignment]
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m compat.asyncio.worker")
     parser.add_argument("--loop", required=True)
@@ -183,6 +193,7 @@ def main() -> None:
     fd = int(os.environ.pop(FD))
     os.set_inheritable(fd, False)
     channel = Channel(fd)
+    leave_out_broken_modules()
     swap = Swap(args.loop)
     swap.install()
     if args.streams:
