@@ -41,6 +41,7 @@ def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line(
         "markers", "counts_references: states what happens when a last reference goes, at that moment"
     )
+    config.addinivalue_line("markers", "follows_collections: acts at each collection, which PyPy's gc doesn't tell of")
     config.addinivalue_line(
         "markers", "fair_weather: counts system calls, or what each one did; tests/weather/seeded.py"
     )
@@ -56,6 +57,11 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         )
         for item in items:
             if item.get_closest_marker("counts_references"):
+                item.add_marker(skip)
+    if not hasattr(gc, "callbacks"):
+        skip = pytest.mark.skip(reason="this Python's gc has no callbacks")
+        for item in items:
+            if item.get_closest_marker("follows_collections"):
                 item.add_marker(skip)
     if config.getoption("--loop") == "asyncio":
         skip = pytest.mark.skip(reason="the control run covers only what the standard loop promises")

@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
+from eager_collector import eager_collector
 from recording import Run, record_errors, turn
 
 pytestmark = pytest.mark.counts_references
@@ -38,14 +39,9 @@ def ignore(*args: object) -> None:
 
 
 @pytest.fixture
-def eager_collector() -> Iterator[None]:
-    """The collector of garbage runs for nearly each object, and threads change places after each instruction."""
-    thresholds, interval = gc.get_threshold(), sys.getswitchinterval()
-    gc.set_threshold(1)
-    sys.setswitchinterval(1e-6)
-    yield
-    gc.set_threshold(*thresholds)
-    sys.setswitchinterval(interval)
+def restless() -> Iterator[None]:
+    with eager_collector():
+        yield
 
 
 def resolve(future: asyncio.Future[None]) -> None:
@@ -272,7 +268,7 @@ def test_a_reader_whose_end_takes_the_reader_away(loop: asyncio.AbstractEventLoo
 
 
 def test_threads_get_their_results_while_arguments_end(
-    loop: asyncio.AbstractEventLoop, run: Run, eager_collector: None
+    loop: asyncio.AbstractEventLoop, run: Run, restless: None
 ) -> None:
     """The end of a file lets other threads run: what they schedule just then is not lost, nor another's."""
 
@@ -306,7 +302,7 @@ def test_threads_get_their_results_while_arguments_end(
 
 
 def test_each_callback_of_a_thread_comes_once_and_whole(
-    loop: asyncio.AbstractEventLoop, run: Run, eager_collector: None
+    loop: asyncio.AbstractEventLoop, run: Run, restless: None
 ) -> None:
     called: list[tuple[int, int]] = []
     ours: list[int] = []

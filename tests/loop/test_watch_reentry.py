@@ -5,11 +5,11 @@ from __future__ import annotations
 import asyncio
 import gc
 import socket
-import sys
 import threading
 from collections.abc import Callable
 
 import pytest
+from eager_collector import eager_collector
 from recording import Run
 from sockets import Pair
 
@@ -98,8 +98,6 @@ def test_the_next_call_may_come_while_the_last_is_answered(
     """A future of the program's own class may run code when its result is set; a buffer's destructor too."""
     ours, theirs = pair
     gc.collect()
-    threshold = gc.get_threshold()
-    interval = sys.getswitchinterval()
     stop = threading.Event()
 
     def others() -> None:
@@ -128,12 +126,9 @@ def test_the_next_call_may_come_while_the_last_is_answered(
     thread = threading.Thread(target=others)
     thread.start()
     try:
-        gc.set_threshold(1)
-        sys.setswitchinterval(1e-6)
-        assert run(main()) == b"".join(b"%03d" % number for number in range(300))
+        with eager_collector():
+            assert run(main()) == b"".join(b"%03d" % number for number in range(300))
     finally:
-        gc.set_threshold(*threshold)
-        sys.setswitchinterval(interval)
         stop.set()
         thread.join()
 

@@ -31,6 +31,11 @@ DIRECT = (
 APPLICATION_DATA = 23  # RFC 8446, section 5.1: ContentType
 
 
+def reason_of(error: ssl.SSLError) -> str:
+    """OpenSSL's name of what was wrong. PyPy, which knows the names of an older OpenSSL, may have the text alone."""
+    return error.reason or str(error).rpartition("] ")[2].upper().replace(" ", "_")
+
+
 class Peer:
     """An SSLObject on a non-blocking socket; the coroutines run on the loop under test."""
 

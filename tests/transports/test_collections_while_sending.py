@@ -20,6 +20,7 @@ from pipe_recording import write_pipe
 from recording import Recorder, Run, record_errors
 
 Loop = asyncio.AbstractEventLoop
+pytestmark = pytest.mark.follows_collections
 
 
 @contextlib.contextmanager

@@ -153,6 +153,7 @@ def test_plain_calls_are_as_before_after_one_that_coalesces() -> None:
 
 
 @needs_offload
+@pytest.mark.follows_collections
 def test_another_thread_that_receives_while_addresses_are_made_takes_its_own() -> None:
     """Python 3.11 collects garbage where an object is made, in the middle of a call; meanwhile other threads run."""
     with plain_socket() as peer, plain_socket() as other, contextlib.ExitStack() as stack:

@@ -6,13 +6,13 @@ import asyncio
 import gc
 import os
 import socket
-import sys
 import threading
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 from datagram_endpoints import DatagramEcho, DatagramRecorder, endpoint, name_of, plain_socket
+from eager_collector import eager_collector
 from pipe_recording import PipeRecorder, read_all
 
 pytestmark = pytest.mark.counts_references
@@ -23,7 +23,6 @@ Loop = asyncio.AbstractEventLoop
 @pytest.fixture
 def busy_collector() -> Iterator[None]:
     """A collection at nearly every allocation, and another thread that wants its turn all the time."""
-    threshold, interval = gc.get_threshold(), sys.getswitchinterval()
     over = threading.Event()
 
     def allocate() -> None:
@@ -31,14 +30,11 @@ def busy_collector() -> Iterator[None]:
             _: list[Any] = [[] for _ in range(10)]
 
     thread = threading.Thread(target=allocate)
-    gc.set_threshold(1)
-    sys.setswitchinterval(1e-6)
-    thread.start()
-    yield
-    over.set()
-    thread.join()
-    gc.set_threshold(*threshold)
-    sys.setswitchinterval(interval)
+    with eager_collector():
+        thread.start()
+        yield
+        over.set()
+        thread.join()
 
 
 async def test_the_former_protocol_finds_the_new_one(loop: Loop) -> None:

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
+from eager_collector import eager_collector
 from recording import BufferRecorder, Recorder, Run, connected, receive, receive_all
 
 pytestmark = pytest.mark.counts_references
@@ -80,10 +81,8 @@ def test_a_protocol_that_is_dropped_at_the_end(run: Run) -> None:
 
 @pytest.fixture
 def busy_collector() -> Iterator[None]:
-    before = gc.get_threshold()
-    gc.set_threshold(1)
-    yield
-    gc.set_threshold(*before)
+    with eager_collector(switch_interval=None):
+        yield
 
 
 class Writer:

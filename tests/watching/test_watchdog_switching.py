@@ -158,6 +158,7 @@ def test_two_loops_have_a_watchdog_each(loop: asyncio.AbstractEventLoop) -> None
     assert others.seen.empty()
 
 
+@pytest.mark.follows_collections
 def test_nothing_is_left_in_the_process_when_the_last_watch_has_ended(loop: asyncio.AbstractEventLoop) -> None:
     before = list(gc.callbacks)
     watchdog = edgeloop.watch(loop)

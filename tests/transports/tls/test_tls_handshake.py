@@ -12,7 +12,7 @@ import pytest
 from recording import Recorder, Run, receive_all, record_errors, reset
 from sockets import tcp_pair
 from tls_certificates import client_context, server_context
-from tls_peer import Peer
+from tls_peer import Peer, reason_of
 
 from edgeloop.transports.tls.transport import TLSTransport
 
@@ -72,7 +72,7 @@ def test_the_server_learns_why_its_certificate_was_refused(run: Run) -> None:
         try:
             await Peer(sock, server_context(expired=True, version="TLSv1.2"), server_side=True).handshake()
         except ssl.SSLError as exc:
-            reasons.append(exc.reason)
+            reasons.append(reason_of(exc))
 
     async def main() -> None:
         with pytest.raises(ssl.SSLCertVerificationError):

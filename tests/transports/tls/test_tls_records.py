@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from recording import BufferRecorder, Recorder
-from tls_peer import secured
+from tls_peer import reason_of, secured
 
 
 class Buffered(BufferRecorder):
@@ -120,4 +120,4 @@ async def test_a_broken_record_and_what_came_before_it(
         assert isinstance(error, ssl.SSLError)
         assert error.library == "SSL"
         # The first of them up to OpenSSL 3.1, the second from 3.2 on.
-        assert error.reason in ("DECRYPTION_FAILED_OR_BAD_RECORD_MAC", "RECORD_LAYER_FAILURE")
+        assert reason_of(error) in ("DECRYPTION_FAILED_OR_BAD_RECORD_MAC", "RECORD_LAYER_FAILURE")

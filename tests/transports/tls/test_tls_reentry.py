@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from eager_collector import eager_collector
 from recording import Recorder
 from sockets import tcp_pair
 from tls_certificates import client_context, server_context
@@ -117,7 +118,6 @@ async def test_a_callback_of_the_context_s_may_call_in_the_middle_of_a_record(
 @pytest.fixture
 def restless() -> Iterator[None]:
     """Collections all the time, and a thread that takes its turn wherever it can."""
-    threshold, interval = gc.get_threshold(), sys.getswitchinterval()
     over = threading.Event()
 
     def spin() -> None:
@@ -125,13 +125,10 @@ def restless() -> Iterator[None]:
             [object() for _ in range(10)]
 
     thread = threading.Thread(target=spin)
-    gc.set_threshold(1)
-    sys.setswitchinterval(1e-6)
-    thread.start()
-    yield
-    over.set()
-    gc.set_threshold(*threshold)
-    sys.setswitchinterval(interval)
+    with eager_collector():
+        thread.start()
+        yield
+        over.set()
     thread.join()
 
 
