@@ -23,8 +23,10 @@ ProtocolFactory = Callable[[], asyncio.BaseProtocol]
 Connection = tuple[asyncio.Transport, asyncio.BaseProtocol]
 
 
-def check_tls_timeouts(ssl: Any, handshake: float | None, shutdown: float | None) -> None:
-    """Raise ValueError for a TLS time limit without TLS."""
+def check_tls_arguments(ssl: Any, handshake: float | None, shutdown: float | None) -> None:
+    """Raise ValueError for a TLS time limit without TLS, TypeError for what is no context: before the connection is made."""
+    if ssl and not isinstance(ssl, bool) and not hasattr(ssl, "wrap_bio"):
+        raise TypeError(f"ssl argument must be an SSLContext, a bool or None, got {ssl!r}")
     if not ssl:
         if handshake is not None:
             raise ValueError("ssl_handshake_timeout is only meaningful with ssl")
@@ -243,7 +245,7 @@ class Connections(SocketCalls):
             if not host:
                 raise ValueError("You must set server_hostname when using ssl without a host")
             server_hostname = host.decode("ascii") if isinstance(host, bytes) else host
-        check_tls_timeouts(ssl, ssl_handshake_timeout, ssl_shutdown_timeout)
+        check_tls_arguments(ssl, ssl_handshake_timeout, ssl_shutdown_timeout)
         if sock is not None:
             check_not_tls(sock)
         is_ours = sock is None
@@ -297,7 +299,7 @@ class Connections(SocketCalls):
             raise ValueError("you have to pass server_hostname when using ssl")
         if not ssl and server_hostname is not None:
             raise ValueError("server_hostname is only meaningful with ssl")
-        check_tls_timeouts(ssl, ssl_handshake_timeout, ssl_shutdown_timeout)
+        check_tls_arguments(ssl, ssl_handshake_timeout, ssl_shutdown_timeout)
         is_ours = sock is None
         if path is not None:
             if sock is not None:
@@ -338,7 +340,7 @@ class Connections(SocketCalls):
         """Take over a connection that was accepted elsewhere; return the transport and the protocol."""
         if sock.type != socket.SOCK_STREAM:
             raise ValueError(f"A Stream Socket was expected, got {sock!r}")
-        check_tls_timeouts(ssl, ssl_handshake_timeout, ssl_shutdown_timeout)
+        check_tls_arguments(ssl, ssl_handshake_timeout, ssl_shutdown_timeout)
         check_not_tls(sock)
         transport, protocol = await _connected(
             self, sock, protocol_factory, ssl, "", True, ssl_handshake_timeout, ssl_shutdown_timeout, False

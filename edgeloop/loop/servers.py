@@ -21,7 +21,7 @@ from ..transports.stream import StreamTransport
 from ..transports.tls.handshake import check_timeouts
 from ..transports.tls.handshake_limiter import HandshakeLimiter
 from ..transports.tls.transport import TLSTransport
-from .connections import ProtocolFactory, check_tls_timeouts
+from .connections import ProtocolFactory, check_tls_arguments
 from .resolver import AddressInfo, Resolver
 from .sockcalls import check_not_tls
 
@@ -42,7 +42,7 @@ def _check_tls_context(context: Any, handshake: float | None, shutdown: float | 
 
         if not isinstance(context, ssl.SSLContext):
             raise TypeError(f"ssl argument must be an SSLContext or None, got {context!r}")
-    check_tls_timeouts(context, handshake, shutdown)
+    check_tls_arguments(context, handshake, shutdown)
 
 
 def _bind(info: AddressInfo, reuse_address: bool, reuse_port: bool, keep_alive: bool) -> socket.socket | None:

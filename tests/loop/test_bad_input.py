@@ -216,19 +216,28 @@ async def test_nothing_is_left_of_a_thousand_failures(loop: asyncio.AbstractEven
     for _ in range(200):
         with pytest.raises(FileNotFoundError):
             await loop.create_unix_connection(Recorder, "/nowhere/socket")
-    async with await loop.create_server(Recorder, "127.0.0.1", 0) as server:
+    accepted: list[Recorder] = []
+
+    def accept() -> Recorder:
+        accepted.append(protocol := Recorder())
+        return protocol
+
+    async with await loop.create_server(accept, "127.0.0.1", 0) as server:
         for _ in range(200):
             with pytest.raises(OSError, match="address already in use"):
                 await loop.create_server(Recorder, *server.sockets[0].getsockname())
         for _ in range(10):
             for client in [socket.create_connection(server.sockets[0].getsockname()) for _ in range(40)]:
                 reset(client)
-            await asyncio.sleep(0.005)  # the backlog holds 100
+            while len(accepted) < 40:  # the backlog holds 100
+                await asyncio.sleep(0.001)
+            accepted.clear()
     while len(os.listdir("/proc/self/fd")) > before:
         await asyncio.sleep(0.001)
 
 
 def test_a_closed_loop_has_no_descriptors(loop_factory: Callable[[], asyncio.AbstractEventLoop]) -> None:
+    gc.collect()  # or what the last test left is closed in the middle
     before = set(os.listdir("/proc/self/fd"))
     for _ in range(20):
         loop = loop_factory()

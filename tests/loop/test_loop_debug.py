@@ -292,6 +292,7 @@ def test_a_loop_is_freed(loop_factory: Callable[[], asyncio.AbstractEventLoop]) 
     assert reference() is None
 
 
+@pytest.mark.counts_references
 def test_unclosed_transport_warns(loop_factory: Callable[[], asyncio.AbstractEventLoop]) -> None:
     kept: list[object] = []
 

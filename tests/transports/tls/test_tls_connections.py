@@ -327,6 +327,19 @@ async def test_arguments_of_the_other_calls() -> None:
         await loop.connect_accepted_socket(Recorder, ours, ssl_handshake_timeout=1)
 
 
+@pytest.mark.edgeloop_only  # asyncio connects first, and then misses an attribute
+@pytest.mark.parametrize("wrong", ["cert.pem", 1, {"ca": "ca.pem"}], ids=repr)
+async def test_what_is_no_context_is_refused_before_anything_is_connected(wrong: Any) -> None:
+    loop = asyncio.get_running_loop()
+    with pytest.raises(TypeError, match="ssl argument must be an SSLContext, a bool or None, got "):
+        await loop.create_connection(Recorder, "nobody.invalid", 1, ssl=wrong)
+    with pytest.raises(TypeError, match="ssl argument must be an SSLContext, a bool or None, got "):
+        await loop.create_unix_connection(Recorder, "/nowhere", ssl=wrong, server_hostname="x")
+    ours, theirs = tcp_pair()
+    with ours, theirs, pytest.raises(TypeError, match="ssl argument must be an SSLContext, a bool or None, got "):
+        await loop.connect_accepted_socket(Recorder, ours, ssl=wrong)
+
+
 @pytest.mark.parametrize("name", ["ssl_handshake_timeout", "ssl_shutdown_timeout"])
 @pytest.mark.parametrize("value", [0, -1])
 async def test_a_time_limit_must_be_positive(name: str, value: int) -> None:
