@@ -3,8 +3,8 @@
     PYTHONPATH=tests/support python docs/diagrams/record_top.py PID -- python -m edgeloop top
 
 PID is the process whose loop is opened. Each step is a key, and what the screen has to show then. Writes top-table.svg,
-top-loop.svg, top-stack.svg and top-tasks.svg beside this file, and docs/top.cast. Needs tmux and rich; the command needs py-spy,
-and for the tasks Python 3.14.
+top-loop.svg, top-stack.svg and top-tasks.svg beside this file, and docs/top.cast. Needs tmux and rich; the command
+needs py-spy, and for the tasks Python 3.14.
 """
 
 from __future__ import annotations
