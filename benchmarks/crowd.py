@@ -6,6 +6,7 @@ there and back on 64 of them while the others are idle, a broadcast to all. ``id
 server a CPU in a second in which nobody said anything: 0 means no system call was made.
 
 ``--processes N``: so many servers, with a client process each, at the same time, and the sum of what they hold.
+``--peers``: in the environment of the comparison, which has every loop that can be installed (peers.py).
 """
 
 from __future__ import annotations
@@ -246,7 +247,8 @@ def together(name: str, count: int, processes: int) -> None:
         found: dict[str, float] = json.loads(output)[0][1]
         return found
 
-    highest = {"used": 0, "mem": 0}
+    highest = {"used": 0, "mem": 0, "slabs": 0.0}
+    slabs_before = slabs()
     with ThreadPoolExecutor(processes) as pool:
         running = [pool.submit(one, number) for number in range(processes)]
         while not all(future.done() for future in running):
@@ -256,11 +258,14 @@ def together(name: str, count: int, processes: int) -> None:
                     highest["used"] = max(highest["used"], int(words[2]))
                 elif words[0] == "TCP:":
                     highest["mem"] = max(highest["mem"], int(words[-1]))
+            highest["slabs"] = max(highest["slabs"], slabs() or 0.0)
             time.sleep(0.2)
         rows = [(name, future.result()) for future in running]
     print(table(rows))
     print(f"{processes * count:,} connections; sockets at the most: {highest['used']:,} (both ends),", end=" ")
-    print(f"their buffers: {highest['mem'] * resource.getpagesize() / 1024:,.0f} KiB (/proc/net/sockstat)")
+    print(f"their buffers: {highest['mem'] * resource.getpagesize() / 1024:,.0f} KiB (/proc/net/sockstat),", end=" ")
+    kernel = (highest["slabs"] - (slabs_before or 0.0)) / 1024 / (processes * count)
+    print(f"the kernel's slabs: {kernel:.2f} KiB for a connection", flush=True)
 
 
 def available(name: str) -> bool:
@@ -278,9 +283,14 @@ def main() -> None:
     parser.add_argument("--loops", default="edgeloop,asyncio,uvloop")
     parser.add_argument("--connections", default="1000,5000,19000")
     parser.add_argument("--processes", type=int, default=1)
+    parser.add_argument("--peers", action="store_true", help="first make an environment with every loop, and run in it")
     parser.add_argument("--json", action="store_true", help="the figures and not the table")
     parser.add_argument("--serve", metavar="LOOP", help=argparse.SUPPRESS)
     chosen = parser.parse_args()
+    if chosen.peers:
+        from benchmarks import peers  # not there in the environment that it makes
+
+        peers.run_with_peers([argument for argument in sys.argv[1:] if argument != "--peers"], "benchmarks.crowd")
     numbers = [int(number) for number in chosen.connections.split(",")]
     raise_descriptor_limit(max(numbers) + SPARE if not chosen.serve else resource.getrlimit(resource.RLIMIT_NOFILE)[1])
     if chosen.serve:
@@ -290,7 +300,8 @@ def main() -> None:
         return
     names = [name for name in chosen.loops.split(",") if available(name)]
     if chosen.processes > 1:
-        together(names[0], numbers[0], chosen.processes)
+        for name in names:
+            together(name, numbers[0], chosen.processes)
         return
     rows = []
     for number in numbers:

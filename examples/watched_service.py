@@ -6,7 +6,8 @@ r"""A small HTTP service with three faults, and what edgeloop tells of each whil
     curl http://127.0.0.1:8011/price        # asks another service, and forgets to close the connection
     curl http://127.0.0.1:8011/stats        # the figures of the loop
 
-What blocks the loop for more than 0.1 s is printed on standard error, with the stack, while it does.
+What blocks the loop for more than 0.1 s is printed on standard error, with the stack, while it does. In another terminal
+``python -m edgeloop top`` shows the loop, and with ``--metrics 9011`` Prometheus can scrape it (edgeloop[prometheus]).
 """
 
 from __future__ import annotations
@@ -93,13 +94,26 @@ async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> 
     writer.close()
 
 
-async def serve(host: str, port: int) -> None:
-    """Serve until SIGINT or SIGTERM. OSError if the address can't be had."""
+def serve_metrics(host: str, port: int) -> Any:
+    """Return a collector of loops, which Prometheus can scrape: a thread answers, also while a loop is blocked."""
+    from prometheus_client import start_http_server
+
+    from edgeloop.metrics.prometheus import LoopCollector
+
+    server, _ = start_http_server(port, host)
+    print(f"Metrics at http://{host}:{server.server_port}/metrics", flush=True)
+    return LoopCollector()
+
+
+async def serve(host: str, port: int, collector: Any) -> None:
+    """Serve until SIGINT or SIGTERM, with the loop in the collector, if there is one. OSError if the address can't be had."""
     loop = asyncio.get_running_loop()
     stop = asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, stop.set)
-    with edgeloop.watch(loop, THRESHOLD):
+    with edgeloop.watch(loop, THRESHOLD), edgeloop.measure(loop):
+        if collector is not None:
+            collector.add(loop, "main")
         server = await asyncio.start_server(answer, host, port)
         for listener in server.sockets:
             print("Serving at http://{}:{}".format(*listener.getsockname()[:2]), flush=True)
@@ -113,6 +127,8 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(description="A service with three faults, watched by edgeloop.")
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default: %(default)s)")
     parser.add_argument("--port", type=int, default=8011, help="0 lets the kernel choose (default: %(default)s)")
+    parser.add_argument("--metrics", type=int, metavar="PORT", help="serve Prometheus' metrics there")
     arguments = parser.parse_args()
     logging.basicConfig(format="%(asctime)s %(name)s %(levelname)s %(message)s")
-    edgeloop.run(serve(arguments.host, arguments.port))
+    metrics = None if arguments.metrics is None else serve_metrics(arguments.host, arguments.metrics)
+    edgeloop.run(serve(arguments.host, arguments.port, metrics))

@@ -74,6 +74,35 @@ def test_a_connection_that_is_forgotten_stays_in_the_figures(service: Service) -
     assert service.ask("/stats")["connections"] >= before + 3
 
 
+def test_its_metrics_are_scraped_and_top_finds_it(pytestconfig: pytest.Config, tmp_path: Path) -> None:
+    pytest.importorskip("prometheus_client", reason="has no release for this Python")
+    command = [sys.executable, str(EXAMPLES / "watched_service.py"), "--port", "0", "--metrics", "0"]
+    env = environment(pytestconfig, tmp_path)
+    with subprocess.Popen(command, env=env, stdout=subprocess.PIPE, text=True) as process:
+        try:
+            assert process.stdout is not None
+            metrics, served = (process.stdout.readline().split()[-1] for _ in range(2))
+            with urllib.request.urlopen(f"{served}/stats", timeout=60) as answer:
+                assert json.load(answer)["connections"] >= 1
+            with urllib.request.urlopen(metrics, timeout=60) as answer:
+                assert re.search(
+                    r'^asyncio_eventloop_delay_seconds_count\{loop="main"\} [1-9]', answer.read().decode(), re.M
+                )
+            looked = subprocess.run(
+                [sys.executable, "-m", "edgeloop", "ps", str(process.pid), "--json"],
+                cwd=ROOT,
+                env=env,
+                capture_output=True,
+                text=True,
+                timeout=60,
+                check=True,
+            )
+            (found,) = json.loads(looked.stdout)
+            assert found["pid"] == process.pid
+        finally:
+            process.kill()
+
+
 def test_the_page_shows_the_lines_of_the_service(service: Service) -> None:
     shown = re.findall(r'File "examples/(\w+\.py)", line (\d+), in (\w+)', PAGE)
     assert shown
