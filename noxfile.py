@@ -234,7 +234,7 @@ def memcheck(session: nox.Session) -> None:
 
 @nox.session(python=PYTHONS, venv_backend="own")
 def coverage(session: nox.Session) -> None:
-    """Say which lines and branches of the pure edition no test reaches; after -- tests."""
+    """Say which lines and branches of the pure edition no test reaches, and fail if one is not known; after -- tests."""
     install_tools(session)
     tree = prepare_own(session)
     session.install("coverage>=7.10")
@@ -248,6 +248,9 @@ def coverage(session: nox.Session) -> None:
         session.run(*coverage, "run", options, "-m", *PYTEST[2:], *tests)
         session.run(*coverage, "combine", "-q", options)
         session.run(*coverage, "report", options)
+        session.run(*coverage, "json", "-q", options, "-o", "build/coverage/data.json")
+        if not session.posargs:
+            session.run("python", "tests/coverage/unreached.py", "build/coverage/data.json")
 
 
 @nox.session(python=PYTHONS, venv_backend="own")
