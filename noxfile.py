@@ -44,6 +44,9 @@ TRIES = 3
 SEARCHES = ("tests/weather/", "tests/simulation/")
 CACHE = HERE / ".pytest_cache/v"
 
+#: The differential campaign in CI: new programs of nine kinds, for five seconds each.
+DIFFERENTIAL_IN_SHORT = {"DIFFERENTIAL_EXAMPLES": "200", "DIFFERENTIAL_SECONDS": "5", "DIFFERENTIAL_SHRINK": "0"}
+
 TYPED = ("edgeloop", "pytest_edgeloop.py", "benchmarks", "compat", "examples", "tests", "wheels")
 
 
@@ -71,6 +74,9 @@ def own(session_folder: str, *, interpreter: str, **others: Any) -> VirtualEnv:
 
 
 os.environ["PATH"] = os.pathsep.join([os.environ["PATH"], *pythons_of_pyenv()])
+#: For what runs once, on the newest Python that is here: sys.monitoring, which the simulation asks for the lines that it
+#: reaches, is there from 3.12 on.
+NEWEST = next((version for version in reversed(PYTHONS) if shutil.which(f"python{version}")), THIS)
 ALL_VENVS["shared"] = shared
 ALL_VENVS["own"] = own
 
@@ -178,13 +184,15 @@ def run_differential(session: nox.Session, *arguments: str, **environment: str) 
     )
 
 
-@nox.session(name="once", python=THIS)
+@nox.session(name="once", python=NEWEST)
 def tests_once(session: nox.Session) -> None:
     """Run the tests that depend neither on the Python nor on the edition."""
     prepare(session)
     install_tools(session)
     # In this order: the benchmarks' own are few and take long, and pytest would begin with the files of many tests.
     run_tests(session, "--no-loadscope-reorder", *(session.posargs or there(ONCE)))
+    if not session.posargs:
+        run_differential(session, **DIFFERENTIAL_IN_SHORT)
 
 
 @nox.session(python=PYTHONS)
@@ -231,7 +239,7 @@ def memcheck(session: nox.Session) -> None:
 
 @nox.session(python=PYTHONS, venv_backend="own")
 def coverage(session: nox.Session) -> None:
-    """Say which lines and branches of the pure edition no test reaches; after -- tests."""
+    """Say which lines and branches of the pure edition no test reaches, and fail if one is not known; after -- tests."""
     install_tools(session)
     tree = prepare_own(session)
     session.install("coverage>=7.10")
@@ -245,6 +253,9 @@ def coverage(session: nox.Session) -> None:
         session.run(*coverage, "run", options, "-m", *PYTEST[2:], *tests)
         session.run(*coverage, "combine", "-q", options)
         session.run(*coverage, "report", options)
+        session.run(*coverage, "json", "-q", options, "-o", "build/coverage/data.json")
+        if not session.posargs:
+            session.run("python", "tests/coverage/unreached.py", "build/coverage/data.json")
 
 
 @nox.session(python=PYTHONS, venv_backend="own")

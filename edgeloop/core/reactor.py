@@ -487,7 +487,7 @@ class Reactor(Counting):
             raise RuntimeError(
                 "this event loop belongs to the process that this one was forked from, where it is running"
             )
-        dropped = self.poller  # closed at the end, without a DEL: the parent uses the same set
+        inherited = self.poller  # closed at the end, without a DEL: the parent uses the same set
         if not self.channels:
             raise ValueError("I/O operation on closed epoll object")
         self.poller = Poller()
@@ -503,9 +503,14 @@ class Reactor(Counting):
                     self.counts.channels[channel.kind] -= 1
                     self.channels[fd] = None
         except BaseException:
-            self.forked = True  # ENOSPC, ENOMEM: the next use tries again, with another set
+            # ENOSPC, ENOMEM: the next use tries again. This set is closed now: that one would take its eventfd for a channel
+            # whose owner has closed the same number.
+            self.forked = True
+            refused = self.poller
+            self.poller = inherited
+            refused.close()
             raise
         # ``wake`` did nothing while the set was forked, so a callback may wait in the inbox.
         self.woken = True
         self.poller.wake()
-        del dropped
+        del inherited

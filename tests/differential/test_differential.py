@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import random
+import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -26,6 +27,8 @@ pytestmark = pytest.mark.edgeloop_only  # the workers choose their loops themsel
 CAMPAIGN = "DIFFERENTIAL_EXAMPLES" in os.environ
 EXAMPLES = int(os.environ.get("DIFFERENTIAL_EXAMPLES", "20"))
 SEED = int(os.environ.get("DIFFERENTIAL_SEED") or random.SystemRandom().randrange(1 << 32))
+#: How long one kind of programs is played at most: what is left of them then is not.
+SECONDS = float(os.environ.get("DIFFERENTIAL_SECONDS") or "inf")
 #: What has failed is made shorter, which may take minutes; CI only says how to do that.
 SHRINKS = os.environ.get("DIFFERENTIAL_SHRINK", "1") == "1"
 Test = Callable[..., None]
@@ -53,6 +56,12 @@ def differential() -> Iterator[Differential]:
     yield found
     found.close()
     print(found.summary())
+
+
+@pytest.fixture(autouse=True)
+def limited(differential: Differential) -> None:
+    """The time of a kind begins with its test."""
+    differential.end = time.monotonic() + SECONDS
 
 
 @programs()

@@ -1,4 +1,4 @@
-"""Each rule of docs/edges.md, broken: what the campaign must notice.
+"""Each rule of docs/edges.md, broken, and what each oracle watches for: the campaign must notice.
 
 A break replaces one name of the pure edition. It is imported when edgeloop is on the simulated kernel already.
 """
@@ -11,6 +11,7 @@ from typing import Any
 
 import edgeloop.core.reactor as reactor
 import edgeloop.core.schedule as schedule
+import edgeloop.core.timer_heap as timer_heap
 import edgeloop.kernel.calls as calls
 import edgeloop.kernel.epoll as epoll
 import edgeloop.loop.watch as watch
@@ -93,9 +94,72 @@ def _collect_early(self: Any, now: float) -> None:
     _collect_due(self, now + 0.01)
 
 
+# What the oracles watch for.
+
+
+def _send_again(chunks: list[Any], count: int) -> int:
+    return 0
+
+
+def _append_in_front(self: Any, data: Any, size: int) -> None:
+    self._write_buffer.insert(0, data)
+    self._write_buffer_size += size
+
+
+_call_connection_lost = base.BaseTransport._call_connection_lost
+
+
+def _lose_twice(self: Any, exc: Any) -> None:
+    self._protocol.connection_lost(exc)
+    _call_connection_lost(self, exc)
+
+
+def _lose_silently(self: Any, exc: Any) -> None:
+    self._release()
+
+
+def _lose_before_the_last_bytes(self: Any, exc: Any) -> None:
+    protocol = self._protocol
+    _call_connection_lost(self, exc)
+    if hasattr(protocol, "data_received"):
+        protocol.data_received(b"")
+
+
+def _pause_again(self: Any) -> None:
+    if self._write_buffer_size > self._high_water:
+        self._protocol_paused = True
+        self._protocol.pause_writing()
+
+
+def _never_resume(self: Any) -> None:
+    pass
+
+
+def _leave_open(self: Any, fd: int) -> None:
+    pass
+
+
+_wait = epoll.Poller.wait
+
+
+def _never_sleep(self: Any, timeout: float) -> int:
+    return _wait(self, 0)
+
+
+def _push_unsorted(self: Any, when: float, timer: Any) -> None:
+    self._entries.append((when, self._count + 1, timer))
+    self._count += 1
+    self.size += 1
+
+
+def _pop_unsorted(self: Any) -> Any:
+    self.size -= 1
+    return self._entries.pop(0)[2]
+
+
 Replacement = tuple[Any, str, Any]
 
-#: The rule's number, what is done to it, and the names that are replaced.
+#: What is broken, with the number of a rule, and the names that are replaced.
 BREAKS: dict[str, list[Replacement]] = {
     "1 a descriptor is closed without DEL": [(epoll.Poller, "remove", _no_del)],
     "2 a short read clears readable though FIN has come": [(calls, "EPOLL_HANGUP", 0)],
@@ -116,6 +180,21 @@ BREAKS: dict[str, list[Replacement]] = {
     "12 timers are early": [
         (schedule.Scheduler, "_any_is_due", _early),
         (schedule.Scheduler, "_collect_due", _collect_early),
+    ],
+    "bytes leave twice": [(flow, "drop_sent", _send_again)],
+    "bytes leave in another order": [(flow.WriteHalf, "_append", _append_in_front)],
+    "connection_lost comes twice": [(base.BaseTransport, "_call_connection_lost", _lose_twice)],
+    "connection_lost never comes": [(base.BaseTransport, "_call_connection_lost", _lose_silently)],
+    "connection_lost is not the last call": [
+        (base.BaseTransport, "_call_connection_lost", _lose_before_the_last_bytes)
+    ],
+    "pause_writing comes twice": [(flow.WriteHalf, "_maybe_pause_protocol", _pause_again)],
+    "resume_writing never comes": [(flow.WriteHalf, "_maybe_resume_protocol", _never_resume)],
+    "a descriptor stays open": [(stream.StreamTransport, "_give_back", _leave_open)],
+    "the loop never sleeps": [(epoll.Poller, "wait", _never_sleep)],
+    "timers come in another order": [
+        (timer_heap.TimerHeap, "push", _push_unsorted),
+        (timer_heap.TimerHeap, "pop", _pop_unsorted),
     ],
 }
 

@@ -41,10 +41,15 @@ class Campaign:
         warnings.simplefilter("ignore")
         import simulated_run
         import simulated_scenes
+        import simulated_servers
         import simulated_services
 
         self._Run = simulated_run.Run
-        self._scenes: Sequence[Callable[[Any], None]] = (*simulated_scenes.SCENES, *simulated_services.SCENES)
+        self._scenes: Sequence[Callable[[Any], None]] = (
+            *simulated_scenes.SCENES,
+            *simulated_services.SCENES,
+            *simulated_servers.SCENES,
+        )
         simulated_run.watch_channels()
         self.coverage = Coverage({str(path) for pattern in COVERED for path in (ROOT / "edgeloop").glob(pattern)})
         self.played = 0

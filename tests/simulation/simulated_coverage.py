@@ -1,16 +1,21 @@
-"""Which lines of edgeloop's modules a campaign has run, by sys.monitoring: each line costs one event."""
+"""Which statements of edgeloop's modules a campaign has run, by sys.monitoring: each line costs one event."""
 
 from __future__ import annotations
 
-import dis
+import ast
 import sys
+from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 from types import CodeType
 from typing import Any
 
+#: What the compiler may leave without a line of its own, or move to another one.
+SILENT = (ast.Pass, ast.Break, ast.Continue, ast.Global, ast.Nonlocal, ast.Try, ast.Import, ast.ImportFrom)
+
 
 class Coverage:
-    """The lines of some modules that have run since ``start``. Nothing before Python 3.12."""
+    """The statements of some modules that have run since ``start``. Nothing before Python 3.12."""
 
     def __init__(self, files: set[str]) -> None:
         self.files = files
@@ -32,25 +37,40 @@ class Coverage:
         monitoring.set_events(monitoring.COVERAGE_ID, monitoring.events.LINE)
 
     def split(self) -> tuple[list[str], list[str]]:
-        """The lines of functions that have run, and those that have not, as "module function: source"."""
+        """The statements of functions that have run, and those that have not, as "module function: source"."""
         reached: list[str] = []
         missing: list[str] = []
         for file in sorted(self.files):
             source = Path(file).read_text()
             lines = source.splitlines()
-            for function, line in _lines_of_functions(compile(source, file, "exec"), ""):
-                text = f"{'/'.join(file.split('/')[-2:])} {function}: {lines[line - 1].strip()}"
-                (reached if (file, line) in self.lines else missing).append(text)
+            ordinals: Counter[str] = Counter()
+            for function, first, last in statements(ast.parse(source)):
+                text = f"{'/'.join(file.split('/')[-2:])} {function}: {lines[first - 1].strip()}"
+                ordinals[text] += 1
+                if ordinals[text] > 1:
+                    text += f" ({ordinals[text]})"
+                has_run = any((file, line) in self.lines for line in range(first, last + 1))
+                (reached if has_run else missing).append(text)
         return reached, missing
 
 
-def _lines_of_functions(code: CodeType, name: str) -> list[tuple[str, int]]:
-    found: list[tuple[str, int]] = []
-    for constant in code.co_consts:
-        if isinstance(constant, CodeType):
-            inner = constant.co_qualname.replace(".<locals>", "")
-            if constant.co_flags & 2:  # CO_NEWLOCALS: a function, and no class
-                lines = {line for _, line in dis.findlinestarts(constant) if line and line != constant.co_firstlineno}
-                found.extend((inner, line) for line in sorted(lines))
-            found.extend(_lines_of_functions(constant, inner))
-    return found
+def statements(tree: ast.AST, name: str = "", inside: bool = False) -> Iterator[tuple[str, int, int]]:
+    """The statements in functions: the function's name, the first and the last line of what runs first of it.
+
+    Python's versions give the parts of a statement to its lines in different ways, so it has run if any of them has.
+    """
+    for node in ast.iter_child_nodes(tree):
+        if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)):
+            yield from statements(node, f"{name}.{node.name}".lstrip("."), not isinstance(node, ast.ClassDef))
+            continue
+        if isinstance(node, ast.stmt) and inside and not isinstance(node, SILENT) and not _is_constant(node):
+            body = getattr(node, "body", None)
+            yield name, node.lineno, max(node.lineno, body[0].lineno - 1) if body else node.end_lineno or node.lineno
+        yield from statements(node, name, inside)
+
+
+def _is_constant(node: ast.stmt) -> bool:
+    # A docstring, ``while True``, an annotation without a value.
+    if isinstance(node, ast.AnnAssign) and node.value is None:
+        return True
+    return isinstance(getattr(node, "value" if isinstance(node, ast.Expr) else "test", None), ast.Constant)

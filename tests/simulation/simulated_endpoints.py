@@ -33,6 +33,8 @@ class Endpoint:
         self.wrote_end = False
         self.sending = False  # a file
         self.may_lose = False  # it was aborted, or a callback raised: bytes may be lost
+        self.is_ready = True  # its transport can be used: False during the handshake of start_tls
+        self.is_encrypted = False  # a turn may bring more than one buffer, each from a record of its own
         self.read_in = -1  # the wait in which data came last
         self.socket: Any = None  # that was given: the program may close it
         self.duplicates: list[Any] = []
@@ -62,7 +64,7 @@ class Endpoint:
         self.check("data")
         if self.ended:
             self.run.fail("data after eof_received")
-        if self.read_in == self.run.kernel.waits:
+        if self.read_in == self.run.kernel.waits and not self.is_encrypted:
             self.run.fail("two buffers in one turn (rule 3)")
         self.read_in = self.run.kernel.waits
         assert self.incoming is not None
@@ -102,6 +104,11 @@ class Endpoint:
         self.paused = False
         self.run.act(self)
 
+    def server_draining(self) -> None:
+        """Its server ends: Server.drain."""
+        self.check("server_draining")
+        self.run.act(self)
+
     # What a callback may do
 
     def write(self, size: int) -> None:
@@ -109,6 +116,7 @@ class Endpoint:
         if self.out is None or self.wrote_end or self.lost or self.sending:
             return
         closing = self.transport.is_closing()
+        self.run.seen[f"write of {size}"] += 1
         size = self.run.bounded(size)
         data = self.out.next(size)
         if closing:
@@ -120,6 +128,7 @@ class Endpoint:
         """Write three pieces."""
         if self.out is None or self.wrote_end or self.lost or self.sending or self.transport.is_closing():
             return
+        self.run.seen["writelines"] += 1
         parts = []
         for size in (10, 0, WRITES[self.run.tape.below(len(WRITES))]):
             parts.append(self.out.next(self.run.bounded(size)))
@@ -128,7 +137,10 @@ class Endpoint:
 
     def write_eof(self) -> None:
         """Write the end."""
-        if self.out is not None and not self.wrote_end and not self.sending and not self.transport.is_closing():
+        if self.out is None or self.wrote_end or self.sending or not self.transport.can_write_eof():
+            return
+        if not self.transport.is_closing():
+            self.run.seen["write_eof"] += 1
             self.wrote_end = True
             self.transport.write_eof()
 
@@ -142,6 +154,7 @@ class StreamFace(asyncio.Protocol):
         self.data_received = endpoint.arrived  # type: ignore[method-assign]
         self.eof_received = endpoint.eof_received  # type: ignore[method-assign]
         self.connection_lost = endpoint.connection_lost  # type: ignore[method-assign]
+        self.server_draining = endpoint.server_draining
         self.pause_writing = endpoint.pause_writing  # type: ignore[method-assign]
         self.resume_writing = endpoint.resume_writing  # type: ignore[method-assign]
 
@@ -150,12 +163,14 @@ class BufferFace(asyncio.BufferedProtocol):
     """A protocol that has odd buffers."""
 
     def __init__(self, endpoint: Endpoint) -> None:
+        endpoint.run.seen["a BufferedProtocol"] += 1
         self.endpoint = endpoint
         self.size = BUFFERS[endpoint.run.tape.below(len(BUFFERS))]
         self.buffer = bytearray(self.size)
         self.connection_made = endpoint.connection_made  # type: ignore[method-assign]
         self.eof_received = endpoint.eof_received  # type: ignore[method-assign]
         self.connection_lost = endpoint.connection_lost  # type: ignore[method-assign]
+        self.server_draining = endpoint.server_draining
         self.pause_writing = endpoint.pause_writing  # type: ignore[method-assign]
         self.resume_writing = endpoint.resume_writing  # type: ignore[method-assign]
 

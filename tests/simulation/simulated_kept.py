@@ -20,4 +20,7 @@ TAPES: dict[str, str] = {
         "0,0,0,0,0,2,7,10,11,0,0,0,5,1,0,1,0,1,1,0,34,0,7,29,2"
     ),
     "the eventfd of a forked child had the number of a socket that was closed": "0,0,0,0,0,1,10,9,0,1,1,1,0,0,1,1,23,7",
+    "a forked child took the eventfd of a set that it had given up for a socket that was closed": (
+        "1,0,1,4,0,1,1,9,1,0,4,0,0,7,0,1,0,0,1,2,0,5,0,25,0,7,0,3,4,0,0,7,0,0,9,7,0,0,32,7,0,4,0,7"
+    ),
 }

@@ -235,6 +235,9 @@ class Kernel:
         )  # the epoll sets and eventfds that a forked child shares with its parent (rule 11)
         self.by_owner = False  # the program closes a descriptor, not the loop
         self.undeleted: list[int] = []  # descriptors that the loop has closed without EPOLL_CTL_DEL (rule 1)
+        self.batch: set[int] = set()  # the descriptors of the last wait's events
+        self.closed: dict[int, bool] = {}  # those of them that are closed since: whether by their owner
+        self.reused: list[str] = []  # numbers that were taken again while their event was on the way (rule 9)
         self.log: list[str] | None = None
 
     # Descriptors
@@ -251,6 +254,10 @@ class Kernel:
             raise failure(errno.EMFILE)
         self.files[fd] = file
         file.refs += 1
+        if fd in self.closed:
+            self.reused.append(
+                f"a number is reused in a batch, closed by {'its owner' if self.closed.pop(fd) else 'us'}"
+            )
         return fd
 
     def has_room(self) -> bool:
@@ -270,6 +277,8 @@ class Kernel:
         if file.refs > 1 and not self.by_owner:
             if any(item.fd == fd and item.owner not in self.parents for item in file.items):
                 self.undeleted.append(fd)
+        if fd in self.batch:
+            self.closed[fd] = self.by_owner
         del self.files[fd]
         heapq.heappush(self.unused, fd)
         self.put(file)

@@ -93,6 +93,8 @@ class SimulatedEpoll:
                 found.append((item.fd, item.interest & (IN | OUT)))
         for fd, mask in found:
             kernel.note(fd, mask)
+        kernel.batch = {fd for fd, _ in found}
+        kernel.closed.clear()
         return found
 
 
@@ -380,7 +382,8 @@ def load() -> types.ModuleType:
     try:
         edgeloop = importlib.import_module("edgeloop")
         assert edgeloop.EDITION == "pure"
-        importlib.import_module("edgeloop.loop.event_loop")
+        for name in ("loop.event_loop", "transports.tls.start", "serving.proxy_protocol"):
+            importlib.import_module(f"edgeloop.{name}")
     finally:
         builtins.__import__ = real
     return edgeloop

@@ -8,6 +8,7 @@ from simulated_kernel import ERR, HUP, IN, OUT, RDHUP, File, Kernel
 from simulated_peers import ListeningPeer, PipePeer, StreamPeer
 from simulated_pipes import PipeEnd
 from simulated_streams import TcpSocket
+from simulated_tls import TlsPeer
 
 if TYPE_CHECKING:
     from simulated_run import Run
@@ -75,6 +76,8 @@ def _wanted(channel: Any) -> int:
     if kind == "Listener":
         if channel.sock.fileno() != channel.fd or channel._retry is not None:
             return 0
+        if channel._suspended or channel.full:
+            return 0  # resume, and the end of a connection, have it go on
         return IN
     if kind == "Watch":
         return _wanted_of_watch(channel)
@@ -106,6 +109,8 @@ def check_arrival(run: Run) -> None:
         ):
             _check_flow(run, peer.to_it, "the loop")
             _check_flow(run, peer.from_it, "another process")
+            if isinstance(peer, TlsPeer) and peer.unanswered() and _is_heard(run, peer):
+                run.fail(f"{peer.unanswered()} questions of the peer's TLS engine are not answered")
         elif isinstance(peer, PipePeer) and not peer.over and not peer.was_cruel:
             _check_flow(run, peer.flow, "a pipe's writer")
     for flow, unread, is_waiting in run.readings:
@@ -113,16 +118,27 @@ def check_arrival(run: Run) -> None:
             run.fail(f"a reader waits though {flow.written} bytes were written and {flow.taken} have arrived")
 
 
-def _is_held(endpoint: Any) -> bool:
-    # Its server's rate has the rest come later.
-    rates = getattr(getattr(endpoint, "transport", None), "_rates", None)
+def _is_heard(run: Run, peer: TlsPeer) -> bool:
+    # Somebody of the loop's reads what this peer sends.
+    found = [endpoint for endpoint in run.endpoints if endpoint.incoming is peer.from_it]
+    return any(
+        one.is_ready and not one.lost and not one.may_lose and not one.transport.is_closing() and not is_held(one)
+        for one in found
+    )
+
+
+def is_held(endpoint: Any) -> bool:
+    """Whether its server's rate has the rest come later."""
+    transport = endpoint.transport
+    lower = getattr(getattr(transport, "_tls_connection", None), "lower", None)
+    rates = getattr(transport if lower is None else lower, "_rates", None)
     return rates is not None and (rates.read_held or rates.write_held)
 
 
 def _check_flow(run: Run, flow: Any, who: str) -> None:
     for endpoint in run.endpoints:
         if flow in (endpoint.out, endpoint.incoming):
-            if endpoint.may_lose or endpoint.lost or _is_held(endpoint):
+            if endpoint.may_lose or endpoint.lost or is_held(endpoint):
                 return
             if flow is endpoint.incoming and (not endpoint.made or endpoint.transport.is_closing()):
                 return

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import errno
 import random
-from typing import Any
+from typing import Any, Self
 
 from simulated_datagrams import UdpSocket, UnixDatagramSocket
 from simulated_kernel import File, Kernel
@@ -153,10 +153,15 @@ class StreamPeer(Peer):
 class ConnectingPeer(StreamPeer):
     """A client: connects when it first acts."""
 
-    def __init__(self, tape: Tape, file: StreamSocket, address: Any, to_it: Flow, from_it: Flow) -> None:
-        StreamPeer.__init__(self, tape, file, to_it, from_it)
-        self.address = address
-        self.is_trying = True
+    address: Any
+    is_trying = True
+
+    @classmethod
+    def to(cls, tape: Tape, file: StreamSocket, address: Any, to_it: Flow, from_it: Flow) -> Self:
+        """One that connects to ``address``."""
+        peer = cls(tape, file, to_it, from_it)
+        peer.address = address
+        return peer
 
     def act(self) -> bool:
         if self.is_trying:
@@ -170,7 +175,7 @@ class ConnectingPeer(StreamPeer):
             except OSError:
                 self.close()
             return True
-        return StreamPeer.act(self)
+        return super().act()
 
 
 class ListeningPeer(Peer):
@@ -297,7 +302,7 @@ def pipe_with_peer(kernel: Kernel, tape: Tape, flow: Flow, loop_writes: bool) ->
 
 
 def stream_with_peer(
-    kernel: Kernel, tape: Tape, kind: type[StreamSocket], flows: tuple[Flow, Flow]
+    kernel: Kernel, tape: Tape, kind: type[StreamSocket], flows: tuple[Flow, Flow], peer: type[StreamPeer] = StreamPeer
 ) -> tuple[int, StreamPeer]:
     """A connection of which the loop has one end, as a descriptor, and another process the other."""
     ours, theirs = kind(kernel), kind(kernel)
@@ -308,4 +313,4 @@ def stream_with_peer(
         ours.peer_address = theirs.address = ("127.0.0.1", kernel.new_port())
         theirs.peer_address = ours.address = ("127.0.0.1", kernel.new_port())
     ours.blocking = False
-    return kernel.install(ours), StreamPeer(tape, theirs, *flows)
+    return kernel.install(ours), peer(tape, theirs, *flows)

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import functools
-import os
 import socket
 from typing import Any
 
@@ -73,46 +71,30 @@ def server(run: Run) -> None:
         def factory() -> asyncio.BaseProtocol:
             return Accepted(run).face()
 
-        limits = _limits(run)
         if kind is TcpSocket:
-            served = await _quietly(
-                run.loop.create_server(factory, HOST, 0, backlog=(100, 1)[run.tape.below(2)], **limits)
-            )
+            served = await _quietly(run.loop.create_server(factory, HOST, 0, backlog=(100, 1)[run.tape.below(2)]))
         else:
             path = f"\0scene{run.flow().base}"
-            served = await _quietly(
-                run.loop.create_unix_server(factory, path, backlog=(100, 0)[run.tape.below(2)], **limits)
-            )
+            served = await _quietly(run.loop.create_unix_server(factory, path, backlog=(100, 0)[run.tape.below(2)]))
         if served is None:
             return
         run.servers.append(served)
-        if limits and run.tape.below(2):
-            run.loop.call_later(SECONDS[run.tape.below(4)], functools.partial(served.set_limits, **_limits(run)))
         if not served.sockets:
             return
         address = served.sockets[0].getsockname()
         for _ in range(1 + run.tape.below(4)):
-            _add(run, ConnectingPeer(run.tape, kind(run.kernel), address, run.flow(), run.flow()))
+            _add(run, ConnectingPeer.to(run.tape, kind(run.kernel), address, run.flow(), run.flow()))
 
     _task(run, serve())
 
 
-#: Servers have limits: of their own seeds, because the tapes that are kept were drawn without.
-LIMITED = "SIMULATION_LIMITS" in os.environ
-SECONDS = (0.01, 0.3, 2.0, 50.0)
-RATES = (10000, 100000, 1e6, 1e9)
-
-
-def _limits(run: Run) -> dict[str, float | None]:
-    # Deadlines that come while something moves, and some that never come.
-    if not LIMITED:
-        return {}
-    kinds = {"idle_timeout": SECONDS, "first_byte_timeout": SECONDS, "write_timeout": SECONDS, "max_lifetime": SECONDS}
-    found: dict[str, float | None] = {}
-    for name, values in (kinds | {"read_rate": RATES, "write_rate": RATES}).items():
-        if run.tape.below(2):
-            found[name] = (*values, None)[run.tape.below(5)]
-    return found
+def _peer_of(run: Run, transport: Any) -> StreamPeer | None:
+    # Who has connected.
+    encrypted = getattr(transport, "_tls_connection", None)
+    lower = transport if encrypted is None else encrypted.lower
+    file: Any = run.kernel.files.get(lower.fd)
+    found = [peer for peer in run.peers if isinstance(peer, StreamPeer) and file is not None and peer.file is file.peer]
+    return found[-1] if found else None
 
 
 class Accepted(Endpoint):
@@ -122,10 +104,9 @@ class Accepted(Endpoint):
         Endpoint.__init__(self, run, Flow(0), Flow(0))
 
     def connection_made(self, transport: Any) -> None:
-        file: Any = self.run.kernel.files.get(transport.fd)
-        for peer in self.run.peers:
-            if isinstance(peer, StreamPeer) and file is not None and peer.file is file.peer:
-                self.out, self.incoming = peer.to_it, peer.from_it
+        peer = _peer_of(self.run, transport)
+        if peer is not None:
+            self.out, self.incoming = peer.to_it, peer.from_it
         Endpoint.connection_made(self, transport)
 
 

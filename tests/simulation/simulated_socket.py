@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import socket
+import struct
 from typing import Any, Self
 
 import simulated_calls as calls
@@ -155,6 +156,8 @@ class SimulatedSocket:
         self._kernel.enter(calls.SOCKOPT, self._fd)
         if (level, option) == (socket.SOL_SOCKET, socket.SO_ERROR):
             return self._socket().take_error()
+        if (level, option) == (socket.SOL_SOCKET, socket.SO_PEERCRED):
+            return struct.pack("3i", 1, 1000, 1000)
         return b"" if size else 0
 
     def setsockopt(self, level: int, option: int, *value: Any) -> None:

@@ -70,3 +70,51 @@ def test_whoever_connects_gets_the_error_of_epoll(kind: str) -> None:
         assert fault in (errno.ENOMEM, errno.ENOSPC)
         assert raised == fault
         assert fd == -1  # the transport owns the socket, and has closed it
+
+
+FORKED = textwrap.dedent(
+    """
+    import os, socket, sys
+    from failing_calls import FailingCalls
+    import edgeloop
+
+    calls = FailingCalls()
+    loop = edgeloop.new_event_loop()
+    low = socket.socketpair()
+    loop.add_reader(low[0], print)
+    free = os.open(os.devnull, os.O_RDONLY)
+    closed = socket.socket()
+    number = closed.fileno()
+    loop.add_reader(number, print)
+    os.close(free)
+    closed.close()  # the set of a child takes these two numbers
+
+    def run():
+        loop.call_soon(loop.stop)
+        loop.run_forever()
+
+    for nth in range(1, 40):
+        child = os.fork()
+        if not child:
+            calls.arm(nth, 0)
+            try:
+                run()
+            except OSError:
+                calls.disarm()
+                if calls.fired()[0] == "epoll_ctl(ADD)":
+                    run()
+                    print(loop.remove_reader(number), flush=True)
+            os._exit(0)
+        os.waitpid(child, 0)
+    """
+)
+
+
+@needs_gcc
+@pytest.mark.fair_weather
+@pytest.mark.edgeloop_only  # asyncio's child shares the set of its parent
+def test_a_forked_child_that_gets_its_set_at_the_second_try_has_no_reader_of_a_closed_socket() -> None:
+    done = subprocess.run([sys.executable, "-c", FORKED], env=environment(), capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert set(done.stdout.split()) == {"False"}, done.stdout
+    assert len(done.stdout.split()) > 1  # of its eventfd, and of a channel
