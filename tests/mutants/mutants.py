@@ -3,7 +3,7 @@
 ``python mutants.py [--sample N] [--seed S] [--seconds S] [--minutes M] [MODULE ...]`` runs in a copy of the tree, whose
 files it changes, and in the pure edition, which needs no build. One process collects the tests once and forks for each
 mutant, which is then tried with the tests that reach its line: those first that have killed mutants of its function, then
-the quickest. Kept in results.json: how many were killed, what survived, which tests kill. Why a survivor may
+its package's, and of these as different ones as there are. Kept in results.json: how many were killed, what survived, which tests kill. Why a survivor may
 live stands in reasons.py.
 """
 
@@ -111,7 +111,8 @@ class Campaign:
         """Return the tests to try a mutant with, as many as fit in the time, and how many reach it."""
         lines = range(mutant.line, mutant.last_line + 1) if mutant.function else range(1, 5000)
         reaching = [name for name in self.order_of_all if self.reached.reaches(name, file, lines)]
-        reaching.sort(key=lambda name: -kills[name])
+        own = f"tests/{file.partition('/')[0]}/"
+        reaching.sort(key=lambda name: (-kills[name], not name.startswith(own)))
         found = set(reaching)
         others = [name for name in self.order_of_all if self.reached.starts_processes(name) and name not in found]
         others.sort(key=lambda name: (-kills[name], self.reached.cost(name)))
