@@ -55,6 +55,30 @@ def test_what_is_deferred_is_read_though_an_event_before_it_was_interrupted(loop
     assert protocol.came == b"abc"
 
 
+class InterruptedAtLast(OneByteAtATime):
+    """Its third byte comes in a turn without events, and raises KeyboardInterrupt."""
+
+    def buffer_updated(self, count: int) -> None:
+        super().buffer_updated(count)
+        if len(self.came) == 3:
+            raise KeyboardInterrupt
+
+
+def test_what_is_left_over_is_interrupted_in_a_turn_without_events(loop: Loop, pair: Pair) -> None:
+    ours, theirs = pair
+    one, other = socket.socketpair()
+    with one, other:
+        protocol = InterruptedAtLast(other)
+        transport, _ = loop.run_until_complete(loop.create_connection(lambda: protocol, sock=ours))
+        theirs.send(b"abcd")
+        with pytest.raises(KeyboardInterrupt):
+            turn(loop, 20)
+        turn(loop, 10)
+        transport.close()
+        turn(loop)
+    assert protocol.came == b"abcd"
+
+
 class AskedSocket(socket.socket):
     """A socket that raises KeyboardInterrupt, once, when it is asked for its number."""
 

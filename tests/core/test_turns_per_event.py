@@ -13,10 +13,10 @@ import edgeloop
 pytestmark = [pytest.mark.edgeloop_only, pytest.mark.fair_weather]  # asyncio counts no turns; weather makes events
 
 
-async def turns_of_a_sleep() -> int:
+async def turns_of_a_sleep(seconds: float = 0.01) -> int:
     loop = asyncio.get_running_loop()
     before = edgeloop.stats(loop).turns
-    await asyncio.sleep(0.01)
+    await asyncio.sleep(seconds)
     return edgeloop.stats(loop).turns - before
 
 
@@ -47,3 +47,7 @@ async def test_an_event_of_a_reader_takes_one_turn(loop: asyncio.AbstractEventLo
         assert await turns_of_a_sleep() <= alone + 1
         assert received == [b"x"]
         loop.remove_reader(ours)
+
+
+async def test_a_long_sleep_takes_no_more_turns_than_a_short_one() -> None:
+    assert await turns_of_a_sleep(0.2) <= await turns_of_a_sleep() + 1

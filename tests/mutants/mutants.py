@@ -3,8 +3,8 @@
 ``python mutants.py [--sample N] [--seed S] [--seconds S] [--minutes M] [MODULE ...]`` runs in a copy of the tree, whose
 files it changes, and in the pure edition, which needs no build. One process collects the tests once and forks for each
 mutant, which is then tried with the tests that reach its line: those first that have killed mutants of its function, then
-its package's, and of these as different ones as there are. Kept in results.json: how many were killed, what survived, which tests kill. Why a survivor may
-live stands in reasons.py.
+those that TESTS names first. With --keep, results.json gets how many were killed, what survived, and which tests kill. Why a
+survivor may live stands in reasons.py.
 """
 
 from __future__ import annotations
@@ -34,8 +34,18 @@ MODULES = (
     "kernel/epoll kernel/calls kernel/short_reads kernel/sockets kernel/pulse kernel/pipes kernel/datagrams"
     " kernel/connection_socket core/reactor core/schedule serving/listener transports/stream transports/flow"
 ).split()
-#: What may kill: the tests of all packages, but for campaigns of their own and what depends on the machine.
-TESTS = "kernel core loop transports serving streams demand hostile watching switching/test_edition.py"
+#: What may kill a mutant of a package: folders and files of tests, those first that say most about it.
+TESTS = {
+    "kernel": "kernel transports/test_short_reads.py core loop transports",
+    "core": "core/test_turns_per_event.py core/test_interrupted_turns.py loop/test_loop_turns.py watching/test_figures.py"
+    " transports/test_when_bytes_leave.py watching/test_replaced_handle_run.py core watching/test_instruments.py loop",
+    "serving": "serving/test_suspending.py serving/test_max_connections.py serving/test_accept_order.py"
+    " serving/test_server_status.py serving",
+    "transports": "transports/test_when_bytes_leave.py transports/test_stream_flow.py transports/test_stream_write.py"
+    " transports/test_stream_close.py transports/test_stream_protocol.py transports core loop",
+    "streams": "streams transports/test_stream_flow.py",
+    "watching": "watching",
+}
 KILLED = ("failed", "hangs", "died")
 OTHERS = 30  # tests that fork or start a program, and don't reach the line in this process, at most
 
@@ -111,8 +121,13 @@ class Campaign:
         """Return the tests to try a mutant with, as many as fit in the time, and how many reach it."""
         lines = range(mutant.line, mutant.last_line + 1) if mutant.function else range(1, 5000)
         reaching = [name for name in self.order_of_all if self.reached.reaches(name, file, lines)]
-        own = f"tests/{file.partition('/')[0]}/"
-        reaching.sort(key=lambda name: (-kills[name], not name.startswith(own)))
+        telling = TESTS[file.partition("/")[0]].split()
+
+        def rank(name: str) -> tuple[int, int]:
+            places = (place for place, start in enumerate(telling) if name.startswith(f"tests/{start}"))
+            return -kills[name], next(places, len(telling))
+
+        reaching.sort(key=rank)
         found = set(reaching)
         others = [name for name in self.order_of_all if self.reached.starts_processes(name) and name not in found]
         others.sort(key=lambda name: (-kills[name], self.reached.cost(name)))
@@ -247,11 +262,13 @@ def main() -> None:
     parser.add_argument("--survivors", action="store_true", help="those that survived last time")
     parser.add_argument("--programs", action="store_true", help="also tests that start programs, which takes longer")
     parser.add_argument("--keep", type=Path, help="the results.json to write")
-    parser.add_argument("--tests", default=TESTS, help="folders and files in tests")
+    parser.add_argument("--tests", help="folders and files in tests, instead of those of the modules' packages")
     parser.add_argument("--verbose", action="store_true")
     options = parser.parse_args()
     os.environ["EDGELOOP_PURE"] = "1"
-    tests = [f"tests/{name}" for name in options.tests.split()]
+    packages = {module.partition("/")[0] for module in options.modules or MODULES}
+    names = (options.tests or " ".join(TESTS[package] for package in sorted(packages))).split()
+    tests = sorted({f"tests/{name}" for name in names})
     plain = ["-q", "-p", "no:cacheprovider", "-p", "no:xdist", "-p", "no:faulthandler"]
     sys.exit(pytest.main([*plain, *tests], plugins=[Campaign(options)]))
 
