@@ -262,7 +262,6 @@ def coverage(session: nox.Session) -> None:
 def mutants(session: nox.Session) -> None:
     """Break modules in one place at a time: what share do their tests notice? After -- options of tests/mutants."""
     tree = prepare_own(session, EDGELOOP_PURE="1")
-    session.install("cosmic-ray>=8.7")
     with session.chdir(tree):
         session.run("python", "tests/mutants/mutants.py", *session.posargs)
 

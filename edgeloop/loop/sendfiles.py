@@ -183,6 +183,7 @@ class SendFiles(SocketCalls):
         sending = _Sending(sock, file, offset, count, self.reactor.figures)
 
         def send_on() -> int:
+            self.reactor.request_poll()
             if sending.step():
                 return sending.sent
             raise InterruptedError  # the socket may take more, but the rest waits for another turn (rule 3)

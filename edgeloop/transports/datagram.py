@@ -436,6 +436,7 @@ class DatagramTransport(WriteHalf):
         """Close without waiting: what the kernel won't take at once is lost."""
         if self._write_buffer and self.writable and self._state < base.LOST and not self._sending:
             # What is gathered, asyncio has sent by now.
+            self._reactor.request_poll()
             self._sending = True
             try:
                 self._number()

@@ -235,6 +235,7 @@ class StreamWriteHalf(WriteHalf):
         return True
 
     def _shutdown_write(self) -> None:
+        self._reactor.request_poll()
         try:
             self.open_socket().shutdown(socket.SHUT_WR)
         except OSError as exc:
@@ -268,6 +269,7 @@ class StreamWriteHalf(WriteHalf):
 
     def count_sent(self, count: int) -> None:
         """The sender has sent so many bytes."""
+        self._reactor.request_poll()
         self.bytes_sent += count
         if self._rates is not None:
             self._rates.has_written(count)
@@ -296,6 +298,7 @@ class StreamWriteHalf(WriteHalf):
         """Close without waiting: what the kernel won't take at once is lost."""
         self._aborted = True
         if self._write_buffer and self.writable and self._state < base.LOST and not self._sending:
+            self._reactor.request_poll()
             try:
                 # What is gathered, asyncio has sent by now.
                 pieces = self._write_buffer

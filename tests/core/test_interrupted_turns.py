@@ -55,6 +55,30 @@ def test_what_is_deferred_is_read_though_an_event_before_it_was_interrupted(loop
     assert protocol.came == b"abc"
 
 
+class InterruptedAtLast(OneByteAtATime):
+    """Its third byte comes in a turn without events, and raises KeyboardInterrupt."""
+
+    def buffer_updated(self, count: int) -> None:
+        super().buffer_updated(count)
+        if len(self.came) == 3:
+            raise KeyboardInterrupt
+
+
+def test_what_is_left_over_is_interrupted_in_a_turn_without_events(loop: Loop, pair: Pair) -> None:
+    ours, theirs = pair
+    one, other = socket.socketpair()
+    with one, other:
+        protocol = InterruptedAtLast(other)
+        transport, _ = loop.run_until_complete(loop.create_connection(lambda: protocol, sock=ours))
+        theirs.send(b"abcd")
+        with pytest.raises(KeyboardInterrupt):
+            turn(loop, 20)
+        turn(loop, 10)
+        transport.close()
+        turn(loop)
+    assert protocol.came == b"abcd"
+
+
 class AskedSocket(socket.socket):
     """A socket that raises KeyboardInterrupt, once, when it is asked for its number."""
 
@@ -119,3 +143,36 @@ def test_what_is_gathered_leaves_though_a_flush_before_it_was_interrupted(loop: 
         for sender in senders:
             assert sender.close() == [b"."] * 70 + [b"last"]
         turn(loop)
+
+
+async def receive_three(sock: AskedSocket, peer: socket.socket) -> bytes:
+    """Each call but the first waits on the registration of the one before. The last one's is asked about."""
+    loop = asyncio.get_running_loop()
+    received = []
+    for _ in range(2):
+        loop.call_soon(peer.send, b"x")
+        received.append(await loop.sock_recv(sock, 1))
+    loop.call_soon(setattr, sock, "interrupts", True)
+    received.append(await loop.sock_recv(sock, 1))
+    return b"".join(received)
+
+
+@pytest.mark.edgeloop_only  # asyncio asks no socket at that moment
+def test_a_reader_is_called_again_though_a_look_at_another_socket_was_interrupted(loop: Loop, pair: Pair) -> None:
+    """Rule 10: at the end of a turn the kernel looks again at each; one of these looks first asks its socket."""
+    ours, theirs = pair
+    one, peer = socket.socketpair()
+    with peer, AskedSocket(fileno=one.detach()) as asked:
+        asked.setblocking(False)
+        calls: list[int] = []
+        loop.add_reader(ours, calls.append, 1)  # and leaves it there
+        theirs.send(b"x")
+        receiving = loop.create_task(receive_three(asked, peer))
+        with pytest.raises(KeyboardInterrupt):
+            loop.run_until_complete(receiving)
+        calls.clear()
+        turn(loop, 3)
+        loop.remove_reader(ours)
+        peer.send(b"y")
+        assert loop.run_until_complete(receiving) == b"xxy"
+    assert calls

@@ -9,6 +9,7 @@ import signal
 import socket
 import threading
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 from recording import Run
@@ -28,6 +29,15 @@ class Listener(asyncio.Protocol):
         self.received += data
         if self.answer:
             self.transport.write(self.answer)  # type: ignore[attr-defined]  # a Transport, which typeshed can't know
+
+
+class Ended(Listener):
+    """Notes the end of what it gets."""
+
+    ended = False
+
+    def eof_received(self) -> None:
+        self.ended = True
 
 
 async def pair(there: asyncio.Protocol) -> asyncio.Transport:
@@ -72,6 +82,66 @@ def test_a_write_is_seen_after_two_turns_and_its_answer_after_three(
         return turns
 
     assert run(main()) == expected
+
+
+@pytest.mark.fair_weather
+@pytest.mark.parametrize("before", [0, 1, 2, 3])
+@pytest.mark.parametrize("way", ["close", "abort", "write_eof"])
+def test_an_end_is_seen_after_as_many_turns(run: Run, before: int, way: str) -> None:
+    """Closing takes one turn more: the transport is closed in the turn after ``close``."""
+
+    async def main() -> int:
+        there = Ended()
+        transport = await pair(there)
+        for _ in range(before):
+            await asyncio.sleep(0)
+        getattr(transport, way)()
+        turns = 0
+        while not there.ended:
+            assert turns < 10
+            await asyncio.sleep(0)
+            turns += 1
+        transport.close()
+        there.transport.close()
+        return turns
+
+    assert run(main()) == (2 if way == "write_eof" else 3)
+
+
+@pytest.mark.fair_weather
+@pytest.mark.parametrize("of_the_transport", [True, False], ids=["sendfile", "sock_sendfile"])
+def test_a_file_is_seen_after_as_many_turns_however_many_came_before(
+    run: Run, tmp_path: Path, of_the_transport: bool
+) -> None:
+    path = tmp_path / "file"
+    path.write_bytes(b"content")
+
+    async def turns_after(before: int) -> int:
+        loop = asyncio.get_running_loop()
+        there = Listener()
+        here, other = socket.socketpair()
+        here.setblocking(False)
+        await loop.create_connection(lambda: there, sock=other)
+        with here, path.open("rb") as file:
+            transport = None
+            if of_the_transport:
+                transport, _ = await loop.create_connection(asyncio.Protocol, sock=here)
+            await asyncio.sleep(0.01)
+            for _ in range(before):
+                await asyncio.sleep(0)
+            sending = loop.sendfile(transport, file) if transport else loop.sock_sendfile(here, file)
+            task = loop.create_task(sending)
+            turns = await turns_until(there)
+            await task
+            if transport:
+                transport.close()
+        there.transport.close()
+        return turns
+
+    async def main() -> set[int]:
+        return {await turns_after(before) for before in range(4)}
+
+    assert len(run(main())) == 1
 
 
 @pytest.mark.fair_weather

@@ -1,118 +1,276 @@
 """Breaks a module in one place at a time, and says which of the broken ones its tests let pass.
 
-``python mutants.py [--sample N] [--seed S] [--timeout SECONDS] [MODULE ...]``: the mutants are cosmic-ray's, which changes
-the files of the folder that this runs in: a copy of the tree. The pure edition runs, since it needs no build.
+``python mutants.py [--sample N] [--seed S] [--seconds S] [--minutes M] [MODULE ...]`` runs in a copy of the tree, whose
+files it changes, and in the pure edition, which needs no build. One process collects the tests once and forks for each
+mutant, which is then tried with the tests that reach its line: those first that have killed mutants of its function, then
+those that TESTS names first. With --keep, results.json gets how many were killed, what survived, and which tests kill. Why a
+survivor may live stands in reasons.py.
 """
 
 from __future__ import annotations
 
 import argparse
+import datetime
+import hashlib
 import json
 import os
 import random
-import re
-import subprocess
 import sys
+import time
+from collections import Counter
 from pathlib import Path
+from typing import Any
 
-from cosmic_ray.work_db import use_db
-from cosmic_ray.work_item import WorkerOutcome, WorkResult
+import pytest
+from changing import change_module, changed_file, compiled, functions_of_edgeloop
+from forked_tests import Outcome, adopt_orphans, run_forked
+from mutations import Mutant, mutants
+from reaching import Reached, Recorder
+from reasons import reason
 
-SESSIONS = Path("build/mutants")
-
-#: Each module's own tests: those that a change of it would be tried with first.
+HERE = Path(__file__).parent
+RESULTS = HERE / "results.json"
+MODULES = (
+    "kernel/epoll kernel/calls kernel/short_reads kernel/sockets kernel/pulse kernel/pipes kernel/datagrams"
+    " kernel/connection_socket core/reactor core/schedule serving/listener transports/stream transports/flow"
+).split()
+#: What may kill a mutant of a package: folders and files of tests, those first that say most about it.
 TESTS = {
-    "kernel": "kernel/test_poller kernel/test_kernel_arguments loop/test_loop_threads transports/test_short_reads"
-    " transports/test_pipe_short_reads transports/test_pipe_blocking loop/test_sock_stream loop/test_given_sockets"
-    " transports/test_datagram_edges",
-    "core/schedule": "core loop/test_loop_callbacks loop/test_loop_timers loop/test_loop_turns loop/test_loop_run"
-    " loop/test_loop_threads",
-    "core/reactor": "core loop/test_loop_readers loop/test_loop_turns loop/test_loop_refused_descriptors",
-    "serving/listener": "serving",
-    "transports/stream": "transports/test_stream_close transports/test_stream_flow transports/test_stream_protocol"
-    " transports/test_stream_write transports/test_short_reads transports/test_stream_reentry"
-    " transports/test_when_bytes_leave",
+    "kernel": "kernel transports/test_short_reads.py core loop transports",
+    "core": "core/test_turns_per_event.py core/test_interrupted_turns.py loop/test_loop_turns.py watching/test_figures.py"
+    " transports/test_when_bytes_leave.py watching/test_replaced_handle_run.py core watching/test_instruments.py loop",
+    "serving": "serving/test_suspending.py serving/test_max_connections.py serving/test_accept_order.py"
+    " serving/test_server_status.py serving",
+    "transports": "transports/test_when_bytes_leave.py transports/test_stream_flow.py transports/test_stream_write.py"
+    " transports/test_stream_close.py transports/test_stream_protocol.py transports core loop",
+    "streams": "streams transports/test_stream_flow.py",
+    "watching": "watching",
 }
+KILLED = ("failed", "hangs", "died")
+OTHERS = 30  # tests that fork or start a program, and don't reach the line in this process, at most
 
 
-def paths(module: str) -> list[str]:
-    """Return the files and folders of a module's tests."""
-    return [
-        path if Path(path).is_dir() else f"{path}.py" for path in (f"tests/{name}" for name in TESTS[module].split())
-    ]
+class Campaign:
+    """A pytest plugin: where the tests would run, the mutants do."""
+
+    def __init__(self, options: argparse.Namespace) -> None:
+        self.options = options
+        self.end = time.monotonic() + options.minutes * 60 if options.minutes else float("inf")
+        self.out = os.fdopen(os.dup(1), "w")  # pytest takes the other one
+        self.reached = Reached(options.programs)
+        self.results: dict[str, Any] = json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
+        self.items: dict[str, pytest.Item] = {}
+        self.outcomes = Outcomes()
+        self.random = random.Random(options.seed)
+        self.suspects: Counter[str] = Counter()
+        self.tried_again = 0
+
+    def say(self, line: str) -> None:
+        self.out.write(line + "\n")
+        self.out.flush()
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_runtestloop(self, session: pytest.Session) -> bool:
+        if session.testsfailed:
+            self.say("tests can't be collected")
+            return True
+        self.items = {item.nodeid: item for item in session.items}
+        adopt_orphans()
+        self.functions = functions_of_edgeloop()
+        self.follow_tests()
+        failing = {name for name, test in self.reached.tests.items() if test["failed"]}
+        self.order_of_all = self.reached.by_variety([name for name in self.items if name not in failing])
+        for module in self.options.modules or MODULES:
+            self.mutate(module)
+        self.say(f"of {self.tried_again} failures that were tried again, these came but once: {dict(self.suspects)}")
+        return True
+
+    def follow_tests(self) -> None:
+        """Run the tests of which nothing is known. One that fails without a mutant kills none."""
+        unknown = [item for name, item in self.items.items() if name not in self.reached.tests]
+        while unknown:
+            self.say(f"{len(unknown)} tests say what they reach")
+            recorder: list[Recorder] = []
+
+            def around(item: pytest.Item, run: Any, recorder: list[Recorder] = recorder) -> dict[str, Any]:
+                if not recorder:
+                    recorder.append(Recorder(self.options.programs))
+                report: dict[str, Any] = {"file": self.reached.file_of(item.nodeid)}
+                with recorder[0].test(report):
+                    run()
+                return report
+
+            def about(name: str, report: dict[str, Any], failed: bool) -> None:
+                self.reached.tests[name] = {**report, "failed": failed}
+                if len(self.reached.tests) % 200 == 0:
+                    self.reached.save()
+                if failed and not report["starts"]:
+                    self.say(f"fails without a mutant: {name}")
+
+            outcome = run_forked(unknown, lambda: None, lambda name: 1.5, around, about)
+            if outcome.how != "passed":
+                self.say(f"{outcome.how} without a mutant: {outcome.test}")
+                self.reached.tests[outcome.test] = {
+                    "file": self.reached.file_of(outcome.test), "lines": {}, "starts": False, "seconds": 0,
+                    "processor": 0, "failed": True
+                }  # fmt: skip
+            self.reached.save()
+            unknown = [item for item in unknown if item.nodeid not in self.reached.tests]
+
+    def order(self, file: str, mutant: Mutant, kills: Counter[str]) -> tuple[list[str], int]:
+        """Return the tests to try a mutant with, as many as fit in the time, and how many reach it."""
+        lines = range(mutant.line, mutant.last_line + 1) if mutant.function else range(1, 5000)
+        reaching = [name for name in self.order_of_all if self.reached.reaches(name, file, lines)]
+        telling = TESTS[file.partition("/")[0]].split()
+
+        def rank(name: str) -> tuple[int, int]:
+            places = (place for place, start in enumerate(telling) if name.startswith(f"tests/{start}"))
+            return -kills[name], next(places, len(telling))
+
+        reaching.sort(key=rank)
+        found = set(reaching)
+        others = [name for name in self.order_of_all if self.reached.starts_processes(name) and name not in found]
+        others.sort(key=lambda name: (-kills[name], self.reached.cost(name)))
+        chosen, left = [], self.options.seconds
+        for name in (*reaching, *(others[:OTHERS] if reaching else others)):
+            if left < 0:
+                break
+            left -= self.reached.cost(name) + 0.005
+            chosen.append(name)
+        return chosen, len(reaching)
+
+    def mutate(self, module: str) -> None:
+        path = Path("edgeloop", f"{module}.py")
+        source = path.read_text()
+        found = list(mutants(source))
+        chosen = random.Random(self.options.seed).sample(found, len(found))  # what the time allows is a sample
+        if self.options.only:
+            chosen = [mutant for mutant in chosen if self.options.only in mutant.name]
+        known = self.outcomes.of(module, source)
+        if self.options.survivors:
+            chosen = [mutant for mutant in chosen if known.get(mutant.name, {}).get("how") == "passed"]
+        else:
+            chosen = [mutant for mutant in chosen if mutant.name not in known]
+        if self.options.sample:
+            chosen = chosen[: self.options.sample]
+        killers: dict[str, dict[str, int]] = self.results.get(module, {}).get("killers", {})
+        end = min(self.end, time.monotonic() + (self.options.module_minutes * 60 or float("inf")))
+        for mutant in chosen:
+            if time.monotonic() > end:
+                break
+            kills = Counter(killers.get("", {}))
+            for name, count in killers.get(mutant.function, {}).items():
+                kills[name] += 100 * count
+            outcome = self.try_mutant(path, source, mutant, kills)
+            known[mutant.name] = {"how": outcome.how, "test": outcome.test}
+            self.outcomes.save()
+            if outcome.how in KILLED and outcome.test:
+                for function in (mutant.function, ""):
+                    of = killers.setdefault(function, {})
+                    of[outcome.test] = of.get(outcome.test, 0) + 1
+            if outcome.how != "failed" or self.options.verbose:
+                self.say(f"{outcome.how} {outcome.seconds:.1f} s, {mutant.line}: {mutant.name} [{outcome.test}]")
+        self.report(module, found, known, killers)
+
+    def try_mutant(self, path: Path, source: str, mutant: Mutant, kills: Counter[str]) -> Outcome:
+        names, reaching = self.order(str(path.relative_to("edgeloop")), mutant, kills)
+        functions = self.functions.get(str(path.resolve()), {})
+        compiled(path, source), compiled(path, mutant.source)  # here: the forks have them
+
+        def prepare() -> bool:
+            return change_module(path, source, mutant.source, functions, not mutant.function)
+
+        start = time.monotonic()
+        with changed_file(path, mutant.source):
+            while names:
+                outcome = run_forked([self.items[name] for name in names], prepare, self.reached.seconds)
+                unsure = (
+                    self.suspects[outcome.test]
+                    or self.reached.seconds(outcome.test) > 0.5
+                    or self.random.random() < 0.25
+                    if outcome.test in self.items
+                    else False
+                )
+                if outcome.how in ("failed", "died") and unsure:
+                    self.tried_again += 1
+                    again = run_forked([self.items[outcome.test]], prepare, self.reached.seconds)
+                    if again.how == "passed":  # it fails now and then: what comes after it says more
+                        self.suspects[outcome.test] += 1
+                        names = names[names.index(outcome.test) + 1 :]
+                        continue
+                outcome.seconds = time.monotonic() - start
+                if outcome.how == "passed":
+                    outcome.test = f"{len(names)} tests, {reaching} reach it"
+                return outcome
+        return Outcome("passed", "no test reaches it" if not reaching else "unsure", time.monotonic() - start)
+
+    def report(
+        self, module: str, found: list[Mutant], known: dict[str, Any], killers: dict[str, dict[str, int]]
+    ) -> None:
+        hows = Counter(outcome["how"] for outcome in known.values())
+        tried = sum(hows.values()) - hows["not changed"]
+        survivors = [mutant for mutant in found if known.get(mutant.name, {}).get("how") == "passed"]
+        self.say(f"\n{module}: {tried - hows['passed']} of {tried} mutants killed, of {len(found)}; {dict(hows)}")
+        for mutant in survivors:
+            self.say(f"  {mutant.line}: {mutant.name}  # {reason(module, mutant.name) or '?'}")
+        if not self.options.keep:
+            return
+        self.results[module] = {
+            "date": datetime.date.today().isoformat(),
+            "mutants": len(found),
+            "tried": tried,
+            "killed": tried - hows["passed"],
+            "hung": hows["hangs"],
+            "survivors": [mutant.name for mutant in survivors],
+            "killers": {
+                function: dict(Counter(tests).most_common(3 if function else 20)) for function, tests in killers.items()
+            },
+        }
+        self.options.keep.write_text(json.dumps(self.results, indent=1, sort_keys=True) + "\n")
 
 
-#: Where a mutant changes no behaviour: annotations, which nothing evaluates, imports of types, and messages.
-UNREAD = re.compile(r'^\s*(def |async def |from |import |@|"|\w+: [\w.\[\], |]+$|if TYPE_CHECKING)')
+class Outcomes:
+    """What became of each mutant, in build/mutants: the next run goes on where this one ends, while the module is the same."""
 
+    def __init__(self) -> None:
+        self.path = Path("build/mutants/outcomes.json")
+        self.modules: dict[str, Any] = json.loads(self.path.read_text()) if self.path.exists() else {}
 
-def configure(module: str, timeout: float) -> Path:
-    """Write cosmic-ray's configuration and its list of mutants. Return the session."""
-    name = module.replace("/", "-")
-    SESSIONS.mkdir(parents=True, exist_ok=True)
-    path = f"edgeloop/{module}" if Path("edgeloop", module).is_dir() else f"edgeloop/{module}.py"
-    command = f"{sys.executable} -m pytest -q -x -p no:cacheprovider {' '.join(paths(module))}"
-    configuration = SESSIONS / f"{name}.toml"
-    configuration.write_text(
-        f"[cosmic-ray]\nmodule-path = {json.dumps(path)}\ntimeout = {timeout}\nexcluded-modules = []\n"
-        f"test-command = {json.dumps(command)}\n[cosmic-ray.distributor]\nname = 'local'\n"
-    )
-    session = SESSIONS / f"{name}.sqlite"
-    subprocess.run(
-        [sys.executable, "-m", "cosmic_ray.cli", "init", "--force", str(configuration), str(session)], check=True
-    )
-    return session
+    def of(self, module: str, source: str) -> dict[str, Any]:
+        digest = hashlib.sha256(source.encode()).hexdigest()
+        if self.modules.get(module, {}).get("source") != digest:
+            self.modules[module] = {"source": digest, "outcomes": {}}
+        outcomes: dict[str, Any] = self.modules[module]["outcomes"]
+        return outcomes
 
-
-def choose(session: Path, sample: int, seed: int) -> int:
-    """Skip all mutants but the sample. Return how many there are of which a test could know."""
-    with use_db(session) as database:
-        pending = sorted(database.pending_work_items, key=lambda item: str(item.mutations))
-        worth = []
-        for item in pending:
-            mutation = item.mutations[0]
-            line = mutation.module_path.read_text().splitlines()[mutation.start_pos[0] - 1]
-            if not UNREAD.match(line):
-                worth.append(item)
-        chosen = {item.job_id for item in random.Random(seed).sample(worth, min(sample or len(worth), len(worth)))}
-        for item in pending:
-            if item.job_id not in chosen:
-                database.set_result(item.job_id, WorkResult(worker_outcome=WorkerOutcome.SKIPPED))
-    return len(worth)
-
-
-def report(module: str, session: Path, worth: int) -> int:
-    """Print what share is killed, and the survivors. Return how many there are."""
-    with use_db(session) as database:
-        results = [
-            result for _, result in database.completed_work_items if result.worker_outcome != WorkerOutcome.SKIPPED
-        ]
-    survivors = [result for result in results if not result.is_killed]
-    print(
-        f"\n{module}: {len(results) - len(survivors)} of {len(results)} mutants killed, a sample of {worth}", flush=True
-    )
-    for survivor in survivors:
-        print(survivor.diff)
-    return len(survivors)
+    def save(self) -> None:
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        self.path.write_text(json.dumps(self.modules))
 
 
 def main() -> None:
     parser = argparse.ArgumentParser()
-    parser.add_argument("modules", choices=[*TESTS, []], nargs="*", default=[])
+    parser.add_argument("modules", nargs="*", help=f"without: {' '.join(MODULES)}")
     parser.add_argument("--sample", type=int, default=50, help="mutants of each module; 0: all of them")
-    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--seed", type=int, default=1, help="of the sample")
     parser.add_argument(
-        "--timeout", type=float, default=120.0, help="seconds, after which a mutant is taken for killed"
+        "--seconds", type=float, default=2.0, help="of tests for each mutant, as long as they take without it"
     )
+    parser.add_argument("--minutes", type=float, default=0.0, help="after which it ends; 0: when all is done")
+    parser.add_argument("--module-minutes", type=float, default=0.0, help="the same for each module")
+    parser.add_argument("--only", default="", help="mutants in whose name this stands")
+    parser.add_argument("--survivors", action="store_true", help="those that survived last time")
+    parser.add_argument("--programs", action="store_true", help="also tests that start programs, which takes longer")
+    parser.add_argument("--keep", type=Path, help="the results.json to write")
+    parser.add_argument("--tests", help="folders and files in tests, instead of those of the modules' packages")
+    parser.add_argument("--verbose", action="store_true")
     options = parser.parse_args()
     os.environ["EDGELOOP_PURE"] = "1"
-    os.environ["PYTHONPATH"] = os.getcwd()
-    for module in options.modules or TESTS:
-        session = configure(module, options.timeout)
-        worth = choose(session, options.sample, options.seed)
-        configuration = session.with_suffix(".toml")
-        subprocess.run([sys.executable, "-m", "cosmic_ray.cli", "exec", str(configuration), str(session)], check=True)
-        report(module, session, worth)
+    packages = {module.partition("/")[0] for module in options.modules or MODULES}
+    names = (options.tests or " ".join(TESTS[package] for package in sorted(packages))).split()
+    tests = sorted({f"tests/{name}" for name in names})
+    plain = ["-q", "-p", "no:cacheprovider", "-p", "no:xdist", "-p", "no:faulthandler"]
+    sys.exit(pytest.main([*plain, *tests], plugins=[Campaign(options)]))
 
 
 if __name__ == "__main__":

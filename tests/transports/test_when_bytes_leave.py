@@ -128,6 +128,41 @@ async def test_another_callback_does_not_hold_it_for_long(loop: asyncio.Abstract
         assert await seen == b"answer"
 
 
+class Steps(asyncio.BufferedProtocol):
+    """Gets a byte in each turn, the first by an event, the others as what was left over. Each takes the next step."""
+
+    def __init__(self, steps: list[Callable[[], object]]) -> None:
+        self.buffer = bytearray(1)
+        self.steps = steps
+
+    def get_buffer(self, sizehint: int) -> bytearray:
+        return self.buffer
+
+    def buffer_updated(self, nbytes: int) -> None:
+        self.steps.pop(0)()
+
+
+@pytest.mark.parametrize("before", [0, 3], ids=["events", "leftovers"])
+async def test_another_connection_does_not_hold_it_for_long(loop: asyncio.AbstractEventLoop, before: int) -> None:
+    """One writes, the next one computes for two milliseconds, and the third finds the bytes sent: all in one turn."""
+    async with warm() as (transport, peer):
+        seen = loop.create_future()
+        steps: list[Callable[[], object]] = [
+            *[lambda: None] * before,
+            lambda: transport.write(b"answer"),
+            lambda: time.sleep(0.002),
+            lambda: seen.set_result(arrived(peer)),
+            *[lambda: None] * 3,
+        ]
+        others = [await connect(loop, lambda: Steps(steps)) for _ in range(3)]
+        for _, other in others:
+            other.send(b"xx" if before else b"x")
+        assert await seen == b"answer"
+        for connected, other in others:
+            connected.abort()
+            other.close()
+
+
 async def test_who_computed_after_a_write_has_the_next_sent_at_once() -> None:
     """One piece of a token stream may come late, once."""
     async with warm() as (transport, peer):
@@ -296,6 +331,27 @@ async def test_a_warm_connection_does_gather() -> None:
         transport.write(b"body")
         await asyncio.sleep(0)
         assert arrived(peer) == b"header body"
+
+
+@pytest.mark.edgeloop_only  # another loop gathers nothing
+async def test_what_several_callbacks_of_a_turn_write_leaves_together(loop: asyncio.AbstractEventLoop) -> None:
+    """One that was not short has those after it send at their ends, for a while. A busy machine makes more such."""
+    async with warm() as (transport, peer):
+        transport.write(b"one that is not short")
+        time.sleep(0.0002)
+        await asyncio.sleep(0)
+        arrived(peer)
+        for _ in range(5_000):
+            seen = loop.create_future()
+            loop.call_soon(transport.write, b"one ")
+            loop.call_soon(transport.write, b"two")
+            loop.call_soon(lambda seen=seen: seen.set_result(arrived(peer)))  # type: ignore[misc]
+            came = await seen
+            assert came + arrived(peer) == b"one two"
+            if came == b"":
+                break
+        else:
+            pytest.fail("nothing was gathered")
 
 
 async def test_the_owner_of_a_given_socket_may_end_it_at_any_moment() -> None:
