@@ -10,10 +10,11 @@ import os
 import posixpath
 import re
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from mkdocs.config.defaults import MkDocsConfig
-from mkdocs.structure.files import File, Files
+if TYPE_CHECKING:
+    from mkdocs.config.defaults import MkDocsConfig
+    from mkdocs.structure.files import Files
 
 ROOT = Path(__file__).parents[1]
 
@@ -46,6 +47,8 @@ ITEM = re.compile(r"( *)([-*+]|\d+[.)])( +)(?=\S)")
 
 def on_files(files: Files, config: MkDocsConfig) -> Files:
     """Add the pages that stand elsewhere, and one for each file that a page links to."""
+    from mkdocs.structure.files import File  # here: the tests of what is below have no MkDocs
+
     for here, there in ELSEWHERE.items():
         files.append(File.generated(config, here, abs_src_path=str(ROOT / there)))
     linked = set()
@@ -130,10 +133,13 @@ def _indented(markdown: str) -> str:
     for line in markdown.split("\n"):
         text = line.lstrip(" ")
         indent = len(line) - len(text)
-        if text and (not in_code) and (lines and not lines[-1].strip() or ITEM.match(line)):
+        item = None if in_code else ITEM.match(line)
+        depth = len(columns)
+        if text and not in_code and (item or (lines and not lines[-1].strip())):
             while columns and indent < columns[-1]:
                 columns.pop()
-        item = None if in_code else ITEM.match(line)
+        if len(columns) < depth - 1 and lines[-1].strip():
+            lines.append("")  # or it would become an item of the list that has ended
         shift = 4 * len(columns) + max(indent - (columns[-1] if columns else 0), 0)
         if item:
             if lines and lines[-1].strip() and not columns and not _in_list(lines):
