@@ -32,10 +32,12 @@ FINDINGS = """() => {
     }
     const wide = document.documentElement.scrollWidth, window_ = document.documentElement.clientWidth;
     if (wide > window_) {
+        const scrolls = ".md-typeset__scrollwrap, pre, code, svg";
         const widest = [...document.querySelectorAll("main *")].filter(
-            (one) => one.getBoundingClientRect().right > window_ + 1 && !one.closest(".md-typeset__scrollwrap, pre, code, svg")
+            (one) => one.getBoundingClientRect().right > window_ + 1 && !one.closest(scrolls)
         );
-        found.push(`the page is ${wide} wide in a window of ${window_}: ${widest.slice(0, 3).map((one) => one.outerHTML.slice(0, 90))}`);
+        const names = widest.slice(0, 3).map((one) => one.outerHTML.slice(0, 90));
+        found.push(`the page is ${wide} wide in a window of ${window_}: ${names}`);
     }
     return found;
 }"""
