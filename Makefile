@@ -15,6 +15,7 @@
 # make coverage  which lines and branches of the pure edition no test reaches
 # make mutants   what share of the changes of a line their tests notice; ten minutes of it: make mutants WHAT="--minutes 10 core/schedule"
 # make bench     every loop compared in every cell, three quarters of an hour, with a page and charts; some: make bench WHAT="echo streams"
+# make docs     the documentation as a site, in build/site; make docs-browser looks at every page of it in Chromium
 # make wheels    the source distribution and a wheel for each Python and platform, in dist: make wheels WHAT="--platform x86_64-gnu"
 #
 # What these run stands in noxfile.py. Some Pythons instead of each: make test VERSIONS="3.12 3.13".
@@ -34,7 +35,7 @@ VERSION = $(or $(filter 3.%,$(patsubst python%,%,$(notdir $(PYTHON)))),$(shell $
 # of a session: its name, or with the Pythons that are asked for
 on = $(if $(VERSIONS),$(VERSIONS:%=$1-%),$1)
 
-.PHONY: example develop test check compat projects weather differential soak simulate crowd sanitize leaks memcheck coverage mutants wheels bench clean
+.PHONY: example develop test check compat projects weather differential soak simulate crowd sanitize leaks memcheck coverage mutants wheels docs docs-browser bench clean
 
 example: develop
 	.venv/$(VERSION)/bin/python examples/aiohttp_app.py
@@ -80,6 +81,9 @@ memcheck coverage mutants: $(NOX)
 
 bench: $(NOX)
 	$(NOX) -s benchmarks-$(VERSION) -- $(or $(WHAT),--write)
+
+docs docs-browser: $(NOX)
+	$(NOX) -s $@ -- $(WHAT)
 
 wheels: $(NOX)
 	$(NOX) -s wheels-$(VERSION) -- $(WHAT)

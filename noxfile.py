@@ -31,7 +31,7 @@ TOOLS = ("strace", "curl", "openssl", "valgrind")
 
 #: Tests that depend neither on the Python nor on the edition: of the harnesses, the benchmarks and the examples, those whose
 #: clients are other people's programs, and the simulation, which runs the pure edition.
-ONCE = ("tests/benchmarks", "tests/clients", "tests/compat", "tests/examples", "tests/simulation")
+ONCE = ("tests/benchmarks", "tests/clients", "tests/compat", "tests/docs", "tests/examples", "tests/simulation")
 
 #: Tests of how edgeloop is built, which depend on the Python but not on the edition that runs them.
 BUILDS = ("tests/**/test_generated_code.py", "tests/**/test_package.py")
@@ -47,7 +47,7 @@ CACHE = HERE / ".pytest_cache/v"
 #: The differential campaign in CI: new programs of nine kinds, for five seconds each.
 DIFFERENTIAL_IN_SHORT = {"DIFFERENTIAL_EXAMPLES": "200", "DIFFERENTIAL_SECONDS": "5", "DIFFERENTIAL_SHRINK": "0"}
 
-TYPED = ("edgeloop", "pytest_edgeloop.py", "benchmarks", "compat", "examples", "tests", "wheels")
+TYPED = ("edgeloop", "pytest_edgeloop.py", "benchmarks", "compat", "examples", "tests", "website", "wheels")
 
 
 def pythons_of_pyenv() -> list[str]:
@@ -184,11 +184,51 @@ def run_differential(session: nox.Session, *arguments: str, **environment: str) 
     )
 
 
+def build_site(session: nox.Session, *arguments: str) -> str:
+    """Build the documentation's site into build/site and check its links; any warning is an error. Return the Python used.
+
+    MkDocs has an environment of its own, which reads edgeloop's sources and doesn't import them.
+    """
+    folder = HERE / ".venv" / "docs"
+    python = str(folder / "bin" / "python")
+    ready, wanted = folder / "ready", HERE / "website" / "requirements.txt"
+    if not ready.exists() or ready.read_text() != wanted.read_text():
+        ready.unlink(missing_ok=True)
+        session.run(sys.executable, "-m", "venv", "--clear", str(folder), external=True)
+        session.run(python, "-m", "pip", "install", "-q", "-r", str(wanted), external=True)
+        ready.write_text(wanted.read_text())
+    session.run(
+        *(python, "-m", "mkdocs", "build", "--quiet", "--strict", *arguments),
+        external=True,
+        env={"NO_MKDOCS_2_WARNING": "1"},
+    )
+    session.run(python, "website/links.py", "build/site", external=True)
+    return python
+
+
+@nox.session(python=THIS, venv_backend="none")
+def docs(session: nox.Session) -> None:
+    """Build the documentation's site into build/site; after -- options of mkdocs build."""
+    build_site(session, *session.posargs)
+
+
+@nox.session(name="docs-browser", python=THIS, venv_backend="none")
+def docs_browser(session: nox.Session) -> None:
+    """Look at every page of the site in Chromium, light and dark, narrow and wide; after -- options of website/browser.py."""
+    python = build_site(session)
+    if shutil.which("chromium") is None and os.geteuid() == 0 and shutil.which("apt-get"):
+        session.run("apt-get", "install", "-y", "-qq", "--no-install-recommends", "chromium", external=True)
+    session.run(python, "-m", "pip", "install", "-q", "playwright>=1.50", external=True)
+    session.run(python, "website/browser.py", *(session.posargs or []), "build/site", external=True)
+
+
 @nox.session(name="once", python=NEWEST)
 def tests_once(session: nox.Session) -> None:
     """Run the tests that depend neither on the Python nor on the edition."""
     prepare(session)
     install_tools(session)
+    if not session.posargs:
+        build_site(session)
     # In this order: the benchmarks' own are few and take long, and pytest would begin with the files of many tests.
     run_tests(session, "--no-loadscope-reorder", *(session.posargs or there(ONCE)))
     if not session.posargs:

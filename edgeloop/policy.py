@@ -26,7 +26,8 @@ _expectation: running.Expectation | None = None
 def new_event_loop() -> asyncio.AbstractEventLoop:
     """Return a new EventLoop: a ``loop_factory`` for asyncio.Runner, asyncio.run (3.12+), uvicorn and others.
 
-    With ``EDGELOOP_WATCH=0.1`` in the environment it is watched: edgeloop.watch. ValueError if that says no number above 0.
+    Whoever makes it closes it. With ``EDGELOOP_WATCH=0.1`` (seconds) in the environment it is watched: edgeloop.watch. Raises
+    ValueError if that says no number above 0, OSError if no descriptors are left.
     """
     threshold = _watch_threshold()
     stdlib.logger().debug("Using edgeloop %s, %s edition", __version__, EDITION)
@@ -63,7 +64,12 @@ def _watch_threshold() -> float | None:
 
 
 def run(main: Coroutine[Any, Any, T], *, debug: bool | None = None) -> T:
-    """Run the coroutine on edgeloop, clean up and return its result, as asyncio.run. asyncio doc: Runners."""
+    """Run the coroutine ``main`` on a new loop, clean up and return its result, as asyncio.run. asyncio doc: Runners.
+
+    ``debug`` switches debug mode on or off; with None the environment and Python's options decide. What is left of tasks is
+    cancelled, asynchronous generators and the default executor are shut down. Raises what the coroutine raises;
+    RuntimeError if a loop runs in this thread, ValueError or TypeError (by the version of Python) for what is no coroutine.
+    """
     if stdlib.get_running_loop() is not None:
         raise RuntimeError("edgeloop.run() cannot be called from a running event loop")
     with asyncio.Runner(debug=debug, loop_factory=new_event_loop) as runner:
@@ -98,7 +104,8 @@ def policy_class() -> type[Any]:
 def install() -> None:
     """Make edgeloop the default of asyncio.run, asyncio.Runner and asyncio.new_event_loop in this process.
 
-    A RuntimeWarning comes if another loop runs all the same: servers such as uvicorn choose theirs themselves.
+    A RuntimeWarning comes if another loop runs all the same: servers such as uvicorn choose theirs themselves. May be called
+    again. Loops that exist already stay what they are. It sets an event loop policy where Python has them.
     """
     make_default()
     expect(_warn, is_default)

@@ -281,9 +281,14 @@ class Servers(Resolver):
     ) -> Server:
         """Listen on every address of ``host`` (one name, several, or None for all interfaces), or on a bound ``sock``.
 
-        ``backlog`` is that of listen(2), ``reuse_port`` lets several processes share the port, ``keep_alive``
-        (Python 3.13+) sets SO_KEEPALIVE on the connections. ``limits`` are the fields of ``Limits``: docs/serving.md.
-        Raises OSError.
+        ``protocol_factory`` is called for each connection. With ``port=0`` the kernel chooses. ``family`` and ``flags`` are
+        those of getaddrinfo(3), ``backlog`` that of listen(2). ``reuse_address`` (on by default) binds a port though
+        connections of a former server linger, ``reuse_port`` lets several processes share it, ``keep_alive`` (Python
+        3.13+) sets SO_KEEPALIVE on the connections. ``ssl`` is an SSLContext; ``ssl_handshake_timeout`` (60) and
+        ``ssl_shutdown_timeout`` (30) are in seconds. With ``start_serving=False`` nothing is accepted until
+        ``Server.start_serving``. ``limits`` are the fields of ``Limits``: docs/serving.md.
+
+        Raises OSError if it can't listen there; TypeError and ValueError, which name the argument, for wrong ones.
         """
         wanted = self._default_limits().changed(limits, "create_server")
         stdlib.since((3, 13), "create_server", "keep_alive", keep_alive is not None)
@@ -344,7 +349,8 @@ class Servers(Resolver):
         """Listen on a Unix socket: a file's path, an abstract name (it begins with NUL), or a bound ``sock``.
 
         A socket file that is there already is replaced. ``cleanup_socket`` removes it when the server closes, by
-        default where the running Python's asyncio does (from 3.13 on). ``limits`` as in ``create_server``.
+        default where the running Python's asyncio does (from 3.13 on). The rest is as in ``create_server``, ``limits``
+        and what is raised too.
         """
         wanted = self._default_limits().changed(limits, "create_unix_server")
         _check_tls_context(ssl, ssl_handshake_timeout, ssl_shutdown_timeout)

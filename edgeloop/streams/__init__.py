@@ -167,9 +167,11 @@ class StreamReaderProtocol(ProtocolCore, asyncio.StreamReaderProtocol):
 async def open_connection(
     host: Any = None, port: Any = None, *, limit: int = DEFAULT_LIMIT, **kwds: Any
 ) -> tuple[StreamReader, StreamWriter]:
-    """Connect; return a reader and a writer. asyncio doc: open_connection.
+    """Connect to ``host`` and ``port``; return a reader and a writer. asyncio doc: open_connection.
 
-    ``limit`` is the reader's, in bytes; everything else goes to ``loop.create_connection``.
+    ``limit`` is the reader's, in bytes: it holds up to twice as many, and a line may not be longer. Everything else, ``kwds``,
+    goes to ``loop.create_connection``: ``ssl``, ``server_hostname``, ``sock`` and so on. Raises OSError if nobody answers,
+    ssl.SSLError if the handshake fails, RuntimeError where no loop runs.
     """
     loop = asyncio.get_running_loop()
     reader = StreamReader(limit, loop)
@@ -181,7 +183,10 @@ async def open_connection(
 async def open_unix_connection(
     path: Any = None, *, limit: int = DEFAULT_LIMIT, **kwds: Any
 ) -> tuple[StreamReader, StreamWriter]:
-    """``open_connection`` to a Unix socket. asyncio doc: open_unix_connection."""
+    """``open_connection`` to the Unix socket at ``path``. asyncio doc: open_unix_connection.
+
+    ``limit`` as there; ``kwds`` go to ``loop.create_unix_connection``. Raises OSError.
+    """
     loop = asyncio.get_running_loop()
     reader = StreamReader(limit, loop)
     protocol = StreamReaderProtocol(reader, loop=loop)
@@ -199,8 +204,10 @@ async def start_server(
 ) -> asyncio.Server:
     """Listen, and call ``client_connected_cb(reader, writer)`` for each connection. asyncio doc: start_server.
 
-    A coroutine function runs in a task of its own, a plain function in ``connection_made``. ``limit`` is the readers', in
-    bytes; everything else goes to ``loop.create_server``.
+    A coroutine function runs in a task of its own, a plain function in ``connection_made``. ``host`` is a name, several, or
+    None for all interfaces; with ``port=0`` the kernel chooses. ``limit`` is the readers', in bytes. Everything else,
+    ``kwds``, goes to ``loop.create_server``: ``ssl``, ``backlog``, ``max_connections`` and so on. Raises OSError if it can't
+    listen there, TypeError and ValueError, which name the argument, for a limit that is none.
     """
     loop = asyncio.get_running_loop()
     return await loop.create_server(_factory(client_connected_cb, limit, loop), host, port, **kwds)
@@ -209,7 +216,10 @@ async def start_server(
 async def start_unix_server(
     client_connected_cb: Connected, path: Any = None, *, limit: int = DEFAULT_LIMIT, **kwds: Any
 ) -> asyncio.Server:
-    """``start_server`` on a Unix socket. asyncio doc: start_unix_server."""
+    """``start_server`` on the Unix socket ``path``, for each connection to which it calls ``client_connected_cb``.
+
+    ``limit`` as there; ``kwds`` go to ``loop.create_unix_server``. Raises as there. asyncio doc: start_unix_server.
+    """
     loop = asyncio.get_running_loop()
     return await loop.create_unix_server(_factory(client_connected_cb, limit, loop), path, **kwds)
 

@@ -110,7 +110,7 @@ def started(pid: int) -> int:
 
 
 def share(loop: Any) -> str:
-    """Keep a loop's figures in a file from now on, and return its path. Any thread may call, also again.
+    """Keep the figures of ``loop`` in a file from now on, and return its path. Any thread may call, also again.
 
     Raises TypeError if the loop isn't edgeloop's, RuntimeError if it is closed, OSError if no file can be made.
     """
@@ -166,7 +166,7 @@ def _create(path: str) -> int:
 
 
 def unshare(loop: Any) -> None:
-    """Remove the file of a loop. Do nothing if it has none. Raises TypeError if the loop isn't edgeloop's."""
+    """Remove the file of ``loop``. Do nothing if it has none. Raises TypeError if the loop isn't edgeloop's."""
     figures = figures_of(loop)
     if figures.file is not None:
         figures.file.remove()

@@ -240,7 +240,7 @@ def figures_of(loop: Any) -> Figures:
 
 
 def stats(loop: Any) -> Stats:
-    """Return the figures of a loop at this moment. Any thread may call, also while the loop is blocked or closed.
+    """Return the figures of ``loop`` at this moment. Any thread may call, also while the loop is blocked or closed.
 
     Raises TypeError if the loop isn't edgeloop's. docs/watching.md.
     """
@@ -292,7 +292,7 @@ class Measurement:
 
 
 def measure(loop: Any) -> Measurement:
-    """Have a loop measure delays, and the lengths of turns and callbacks, until the returned object is stopped.
+    """Have ``loop`` measure delays, and the lengths of turns and callbacks, until the returned object is stopped.
 
     That takes a clock reading for each callback. Any thread may call. Raises TypeError if the loop isn't edgeloop's.
     """

@@ -168,7 +168,7 @@ class Watchdog:
 def watch(
     loop: asyncio.AbstractEventLoop, threshold: float = 0.1, *, report: Callable[[Report], object] | None = None
 ) -> Watchdog:
-    """Report each turn and callback of a loop that lasts longer than the threshold, while it lasts.
+    """Report each turn and callback of ``loop`` that lasts longer than the threshold, while it lasts.
 
     ``threshold`` is in seconds. The first report comes when a turn has lasted that long, a second one at ten times of it,
     and one at its end with the total. Each is a record of the logger ``edgeloop.watch``, at level WARNING, whose attributes

@@ -1,4 +1,4 @@
-"""README: its server serves as printed, and its figures are those of the page that it names."""
+"""README: its server serves as printed; its figures, and those of docs/performance.md, are of the page that they name."""
 
 from __future__ import annotations
 
@@ -55,6 +55,21 @@ def test_the_figures_are_those_of_the_page() -> None:
         asyncio, uvloop, ours = (float(figure) for figure in re.findall(r"([\d.]+) ±", line.split("|", 3)[3])[:3])
         (shown,) = re.findall(rf"^\| {re.escape(name)} \| ([\d.]+) \| ([\d.]+) \| 1 \|$", TEXT, re.MULTILINE)
         assert [float(ratio) for ratio in shown] == pytest.approx([asyncio / ours, uvloop / ours], abs=0.006)
-    (means,) = re.findall(r"^\| all 33 cells \| ([\d.]+) \| ([\d.]+) \| 1 \|$", TEXT, re.MULTILINE)
+    means_row = r"^\| all 33 rows, geometric mean \| ([\d.]+) \| ([\d.]+) \| 1 \|$"
+    (means,) = re.findall(means_row, TEXT, re.MULTILINE)
     for loop, ratio in zip(("asyncio", "uvloop"), means, strict=True):
         assert f"| {loop} | {ratio} | 33 |" in lines
+
+
+def test_the_figures_of_where_the_time_goes_are_those_of_the_page() -> None:
+    text = (ROOT / "docs" / "performance.md").read_text()
+    (page,) = re.findall(r"<!-- of \.\./(\S+); a test compares -->", text)
+    measured = {
+        tuple(figure.strip(" *").partition(" ±")[0] for figure in line.split("|")[2:7])
+        for line in (ROOT / page).read_text().splitlines()
+        if " CPU us/" in line
+    }
+    shown = re.findall(r"^\| .* \| (\S+) \| (\S+) \| (\S+) \| (\S+) \| (\S+) \|$", text, re.MULTILINE)
+    rows = [row for row in shown if row[1][0].isdigit()]
+    assert len(rows) == 10
+    assert set(rows) <= measured

@@ -11,6 +11,7 @@ import pytest
 from repository import ROOT
 
 PAGE = ROOT / "docs" / "switching-on.md"
+TESTING = ROOT / "docs" / "testing.md"
 needs_policies = pytest.mark.skipif(sys.version_info >= (3, 16), reason="this Python has no event loop policies")
 
 
@@ -21,8 +22,8 @@ def program(name: str, page: Path = PAGE) -> str:
     return str(found[0])
 
 
-def command(start: str) -> list[str]:
+def command(start: str, page: Path = PAGE) -> list[str]:
     """The command on the page that starts with ``start``, its port replaced by one of the kernel's choice."""
-    found = re.findall(rf"^```sh\n({re.escape(start)}.*)\n```$", PAGE.read_text(), re.MULTILINE)
+    found = re.findall(rf"^```sh\n({re.escape(start)}.*)\n```$", page.read_text(), re.MULTILINE)
     assert len(found) == 1, f"{start} is {len(found)} times on the page"
     return shlex.split(found[0].replace("8080", "0"))

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 from pytest_suites import ON_EDGELOOP, PYTEST_ASYNCIO, WITH_ANYIO, pytest_in
-from switching_on_page import needs_policies, program
+from switching_on_page import TESTING, needs_policies, program
 
 pytestmark = pytest.mark.edgeloop_only
 
@@ -22,7 +22,7 @@ pytestmark = pytest.mark.edgeloop_only
     ],
 )
 def test_pytest_asyncio(request: pytest.FixtureRequest, tmp_path: Path, way: str) -> None:
-    (tmp_path / "conftest.py").write_text(program(f"conftest.py with the {way}"))
+    (tmp_path / "conftest.py").write_text(program(f"conftest.py with the {way}", TESTING))
     (tmp_path / "test_on_edgeloop.py").write_text(ON_EDGELOOP)
     done = pytest_in(tmp_path, request.config)
     # The test that fails shows that assertions in asynchronous tests are looked at.
@@ -38,7 +38,7 @@ def test_without_asking_it_is_not_edgeloop(request: pytest.FixtureRequest, tmp_p
 
 
 def test_anyio_plugin(request: pytest.FixtureRequest, tmp_path: Path) -> None:
-    (tmp_path / "conftest.py").write_text(program("conftest.py for anyio"))
+    (tmp_path / "conftest.py").write_text(program("conftest.py for anyio", TESTING))
     (tmp_path / "test_with_anyio.py").write_text(WITH_ANYIO)
     done = pytest_in(tmp_path, request.config, "-p", "no:asyncio")
     assert "1 passed" in done.stdout, done.stdout + done.stderr

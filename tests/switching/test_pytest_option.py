@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 from pytest_suites import ON_EDGELOOP, PYTEST_ASYNCIO, WITH_ANYIO, Suite, loops, passed, pytest_in, suite_in
-from switching_on_page import command, needs_policies, program
+from switching_on_page import TESTING, command, needs_policies, program
 
 import edgeloop
 
@@ -35,9 +35,9 @@ def test_anyio(request: pytest.FixtureRequest, tmp_path: Path) -> None:
 
 
 def test_as_documented(suite: Suite) -> None:
-    start, option, *rest = command("pytest --edgeloop")
+    start, option, *rest = command("pytest --edgeloop", TESTING)
     assert start == "pytest"
-    output = suite(option, *rest, test_unchanged=program("test_unchanged.py"))
+    output = suite(option, *rest, test_unchanged=program("test_unchanged.py", TESTING))
     assert output.count("<class 'edgeloop.loop.EventLoop'>") == 2
 
 

@@ -18,7 +18,7 @@ from typing import Any
 
 import pytest
 from example_process import environment, eventually
-from switching_on_page import command, needs_policies, program
+from switching_on_page import PAGE, TESTING, command, needs_policies, program
 
 pytestmark = pytest.mark.edgeloop_only
 
@@ -42,9 +42,9 @@ class Programs:
         scripts = os.pathsep.join([str(Path(sys.executable).parent), sysconfig.get_path("scripts"), env["PATH"]])
         self.env = env | {"PATH": scripts, "PYTHONUNBUFFERED": "1"}
 
-    def add(self, *names: str) -> None:
+    def add(self, *names: str, page: Path = PAGE) -> None:
         for name in names:
-            (self.directory / name).write_text(program(name).replace("8080", "0"))
+            (self.directory / name).write_text(program(name, page).replace("8080", "0"))
 
     def output(self, *arguments: str) -> str:
         """What the command prints; it must succeed and have nothing to complain about."""
@@ -111,8 +111,8 @@ def test_program_as_it_is(programs: Programs, loop_class: str) -> None:
 
 @pytest.mark.skipif(sys.version_info < (3, 13), reason="IsolatedAsyncioTestCase.loop_factory came with 3.13")
 def test_unittest(programs: Programs) -> None:
-    programs.add("test_with_unittest.py")
-    done = programs.run(*command("python -m unittest"))
+    programs.add("test_with_unittest.py", page=TESTING)
+    done = programs.run(*command("python -m unittest", TESTING))
     assert done.returncode == 0, done.stderr
     assert "Ran 1 test" in done.stderr
 

@@ -1,0 +1,1 @@
+"""What builds the documentation as a site, and looks at it: make docs, make docs-browser."""
