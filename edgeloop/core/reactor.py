@@ -403,6 +403,7 @@ class Reactor(Counting):
         counts.idle += after - before
         if after > counts.refresh_at:
             self.figures.refresh()
+            self.counts.woken_at = ticks.ticks(counts.by_counter)  # the first callback has no part in that
 
     def dispatch(self) -> None:
         """Call ``on_ready`` of each channel that has an event, then of each deferred one.

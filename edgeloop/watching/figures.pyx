@@ -53,24 +53,29 @@ cdef Counts* new_block() except NULL:
     return <Counts*>block
 
 
-cdef inline void record(Histogram* histogram, long long value) noexcept:
-    cdef int bits
-    cdef int place
-    if value < (1 << 6):
-        place = 0
-        if value < 0:
-            value = 0
-    else:
-        bits = 63 - highest_bit(value)
-        place = BUCKETS - 1 if bits >= 40 else <int>((bits - 6) * 8 + ((value >> (bits - 3)) & 7) + 1)
-    histogram.buckets[place] += 1
-    histogram.sum += value
-    if value > histogram.max:
-        histogram.max = value
-
-
 cdef extern from *:
-    int highest_bit "__builtin_clzll" (unsigned long long value) noexcept nogil
+    """
+    #include <stdint.h>
+    #include <string.h>
+
+    /* The exponent of a double and the first three bits of its fraction are layout.bucket: eight for each power of two. */
+    static inline int edgeloop_bucket(double nanoseconds) {
+        int64_t bits;
+        int place;
+        memcpy(&bits, &nanoseconds, sizeof bits);
+        place = (int)(bits >> 49) - (1023 + 6) * 8 + 1;
+        place = place < 0 ? 0 : place;
+        return place > 273 ? 273 : place;
+    }
+    """
+    int bucket_of "edgeloop_bucket" (double nanoseconds) noexcept nogil
+
+
+cdef inline void record(Histogram* histogram, long long ticks, double scale) noexcept:
+    histogram.buckets[bucket_of(ticks * scale)] += 1
+    histogram.sum += ticks
+    if ticks > histogram.max:
+        histogram.max = ticks
 
 
 cdef Counts nobodys  # of objects that were never initialised
@@ -215,17 +220,18 @@ cdef class Figures:
 
     cdef void turn_begins(self) noexcept:
         cdef Counts* counts = self.counts
-        cdef long long now = clock.ticks(counts.by_counter)
-        cdef long long ended = now
-        if not counts.turn_began:
-            counts.waits_since = now
+        cdef long long began = counts.turn_began
+        cdef long long now, ended
+        if not began:
+            now = counts.waits_since = clock.ticks(counts.by_counter)
         else:
-            if counts.slept_at >= counts.turn_began:
+            if counts.woken_at > began:  # the wait has read the clock
+                now = counts.waits_since = counts.woken_at
                 ended = counts.slept_at
-                counts.waits_since = counts.woken_at
             else:
-                counts.waits_since = counts.turn_began
-            record(&counts.turn, <long long>((ended - counts.turn_began) * counts.ns_per_tick))
+                ended = now = clock.ticks(counts.by_counter)
+                counts.waits_since = began
+            record(&counts.turn, ended - began, counts.ns_per_tick)
         counts.turn_began = counts.began = now
 
     cdef void callback_ended(self, what, bint waited) noexcept:
@@ -233,23 +239,25 @@ cdef class Figures:
         cdef long long now = clock.ticks(counts.by_counter)
         cdef long long began = counts.began
         cdef double scale = counts.ns_per_tick
-        cdef long long length = <long long>((now - began) * scale)
+        cdef long long length = now - began
         counts.began = now
         if waited:
-            record(&counts.delay, <long long>((began - counts.waits_since) * scale))
-        record(&counts.callback, length)
-        if length > counts.longest_ns:
+            record(&counts.delay, began - counts.waits_since, scale)
+        counts.callback.buckets[bucket_of(length * scale)] += 1
+        counts.callback.sum += length
+        if length > counts.callback.max:
+            counts.callback.max = length
             self._note(what, length)
 
     cdef void record_delay(self, double seconds) noexcept:
-        record(&self.counts.delay, <long long>(seconds * 1e9))
+        record(&self.counts.delay, <long long>(seconds * 1e9 / self.counts.ns_per_tick), self.counts.ns_per_tick)
 
     cdef void _note(self, what, long long length) noexcept:
+        # What describes it may run callbacks, and measure a longer one.
         cdef Counts* counts = self.counts
-        counts.longest_ns = length  # first: what describes it may run callbacks
         try:
             self._set_longest(what, length)
-        except Exception:  # MemoryError: then it has no name
+        except Exception:  # MemoryError: then the name is that of the one before
             pass
         counts.began = clock.ticks(counts.by_counter)
 
@@ -258,12 +266,13 @@ cdef class Figures:
         cdef bytes encoded
         cdef Py_ssize_t size
         text = describe(what)
-        if counts.longest_ns != length:
+        if counts.callback.max != length:
             return
         encoded = text.encode("utf-8", "replace")
         size = min(PyBytes_GET_SIZE(encoded), TEXT_SIZE - 1)
-        self.longest = (length * 1e-9, text)
+        self.longest = (length * counts.ns_per_tick * 1e-9, text)
         counts.longest_writes += 1
+        counts.longest_ns = <long long>(length * counts.ns_per_tick)
         memset(counts.longest_text, 0, TEXT_SIZE)
         memcpy(counts.longest_text, PyBytes_AS_STRING(encoded), size)
         counts.longest_writes += 1

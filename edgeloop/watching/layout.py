@@ -13,7 +13,7 @@ import struct
 from typing import Any
 
 MAGIC = 0x504F4F4C45474445  # "EDGELOOP", read as a little-endian number
-VERSION = 1
+VERSION = 2
 
 #: Histograms have eight buckets for each power of two, in nanoseconds: a value is known to an eighth. The first is for all
 #: below 64 ns, the last for all from 2**40 ns (18 minutes) on.
@@ -99,7 +99,7 @@ FIELDS: tuple[tuple[str, int, bool], ...] = (
     ("longest_writes", 1, False),
     ("longest_ns", 1, False),
     ("longest_text", TEXT_SIZE // 8, False),
-    # Histograms
+    # Histograms. The sum and the largest value are in ticks.
     ("delay_sum", 1, False),
     ("delay_max", 1, False),
     ("delay", BUCKETS, False),
@@ -140,7 +140,7 @@ def unpack(data: bytes) -> dict[str, Any]:
 def bucket(nanoseconds: int) -> int:
     """Return the index of the bucket that a value belongs to."""
     bits = nanoseconds.bit_length() - 1
-    if bits < MIN_BITS:
+    if bits < MIN_BITS or nanoseconds < 0:
         return 0
     if bits >= MAX_BITS:
         return BUCKETS - 1
