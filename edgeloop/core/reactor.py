@@ -388,6 +388,8 @@ class Reactor(Counting):
             counts = self.counts  # again: ``share`` may have changed it meanwhile
             pulse.busy_since = ticks.ticks(counts.by_counter) * pulse.tick if pulse.watched else UNTIMED
             counts.events += num_events
+            if not self.iteration & 255 and ticks.ticks(counts.by_counter) > counts.refresh_at:
+                self.figures.refresh()  # a loop that is never idle
             return
         before = ticks.ticks(counts.by_counter)
         counts.slept_at = before

@@ -144,7 +144,9 @@ class Figures:
         counts.refresh_at = NEVER
         self.counts = counts
         self.longest: tuple[float, str] | None = None
-        self.file: Any = None  # shared_file.py: ``refresh`` is called at ``refresh_at``, ``remove`` at the end
+        self.file: Any = (
+            None  # shared_file.py: ``refresh`` is called at ``refresh_at``, ``remove`` and ``detach`` at the end
+        )
         self.shared = False  # the numbers are in a file
 
     def share(self, fd: int) -> None:
@@ -161,8 +163,10 @@ class Figures:
             _copy(self.counts, private)
             self.counts = private
             self.shared = False
-        self.file = None
+        file, self.file = self.file, None
         self.counts.refresh_at = NEVER
+        if file is not None:
+            file.detach()
 
     def raw(self) -> bytes:
         """Return a copy of all, for ``layout.unpack``."""
@@ -182,6 +186,18 @@ class Figures:
     def get(self, place: int) -> int:
         """Return a number."""
         return getattr(self.counts, _NAMES[place])  # type: ignore[no-any-return]
+
+    def count_received(self, count: int) -> None:
+        """A call of ``sock_*`` has received so many bytes."""
+        counts = self.counts
+        counts.recv += 1
+        counts.bytes_in += count
+
+    def count_sent(self, count: int) -> None:
+        """A call of ``sock_*`` has sent so many bytes."""
+        counts = self.counts
+        counts.send += 1
+        counts.bytes_out += count
 
     def set_scale(self) -> None:
         """Measure again how long a tick is, and what time it is."""

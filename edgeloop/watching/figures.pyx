@@ -53,31 +53,6 @@ cdef Counts* new_block() except NULL:
     return <Counts*>block
 
 
-cdef extern from *:
-    """
-    #include <stdint.h>
-    #include <string.h>
-
-    /* The exponent of a double and the first three bits of its fraction are layout.bucket: eight for each power of two. */
-    static inline int edgeloop_bucket(double nanoseconds) {
-        int64_t bits;
-        int place;
-        memcpy(&bits, &nanoseconds, sizeof bits);
-        place = (int)(bits >> 49) - (1023 + 6) * 8 + 1;
-        place = place < 0 ? 0 : place;
-        return place > 273 ? 273 : place;
-    }
-    """
-    int bucket_of "edgeloop_bucket" (double nanoseconds) noexcept nogil
-
-
-cdef inline void record(Histogram* histogram, long long ticks, double scale) noexcept:
-    histogram.buckets[bucket_of(ticks * scale)] += 1
-    histogram.sum += ticks
-    if ticks > histogram.max:
-        histogram.max = ticks
-
-
 cdef Counts nobodys  # of objects that were never initialised
 
 
@@ -145,8 +120,11 @@ cdef class Figures:
             if not self._remap():
                 raise MemoryError
             self.shared = False
+        file = self.file
         self.file = None
         self.counts.refresh_at = LLONG_MAX
+        if file is not None:
+            file.detach()
 
     def raw(self):
         """Return a copy of all, for ``layout.unpack``."""
@@ -170,6 +148,16 @@ cdef class Figures:
     def get(self, Py_ssize_t place):
         """Return a number."""
         return self._at(place)[0]
+
+    cpdef count_received(self, Py_ssize_t count):
+        """A call of ``sock_*`` has received so many bytes."""
+        self.counts.recv += 1
+        self.counts.bytes_in += count
+
+    cpdef count_sent(self, Py_ssize_t count):
+        """A call of ``sock_*`` has sent so many bytes."""
+        self.counts.send += 1
+        self.counts.bytes_out += count
 
     def set_scale(self):
         """Measure again how long a tick is, and what time it is."""
@@ -217,40 +205,6 @@ cdef class Figures:
             counts.turn_began = 0
             counts.began = counts.waits_since = clock.ticks(counts.by_counter)
         counts.measuring += change
-
-    cdef void turn_begins(self) noexcept:
-        cdef Counts* counts = self.counts
-        cdef long long began = counts.turn_began
-        cdef long long now, ended
-        if not began:
-            now = counts.waits_since = clock.ticks(counts.by_counter)
-        else:
-            if counts.woken_at > began:  # the wait has read the clock
-                now = counts.waits_since = counts.woken_at
-                ended = counts.slept_at
-            else:
-                ended = now = clock.ticks(counts.by_counter)
-                counts.waits_since = began
-            record(&counts.turn, ended - began, counts.ns_per_tick)
-        counts.turn_began = counts.began = now
-
-    cdef void callback_ended(self, what, bint waited) noexcept:
-        cdef Counts* counts = self.counts
-        cdef long long now = clock.ticks(counts.by_counter)
-        cdef long long began = counts.began
-        cdef double scale = counts.ns_per_tick
-        cdef long long length = now - began
-        counts.began = now
-        if waited:
-            record(&counts.delay, began - counts.waits_since, scale)
-        counts.callback.buckets[bucket_of(length * scale)] += 1
-        counts.callback.sum += length
-        if length > counts.callback.max:
-            counts.callback.max = length
-            self._note(what, length)
-
-    cdef void record_delay(self, double seconds) noexcept:
-        record(&self.counts.delay, <long long>(seconds * 1e9 / self.counts.ns_per_tick), self.counts.ns_per_tick)
 
     cdef void _note(self, what, long long length) noexcept:
         # What describes it may run callbacks, and measure a longer one.

@@ -54,6 +54,7 @@ FIELDS: tuple[tuple[str, int, bool], ...] = (
     ("ran", 1, False),  # ticks, of the runs that have ended
     ("refresh_at", 1, False),  # ticks: when the loop is to refresh what it does not count
     ("refreshed_at", 1, False),
+    ("wanted_until", 1, False),  # ns of CLOCK_MONOTONIC: a reader of the file has this loop measure until then
     # Measured on demand
     ("measuring", 1, False),  # how many have asked for it
     ("began", 1, False),  # ticks: when the callback under way began, or the last one ended
