@@ -22,6 +22,9 @@ from typing import Any
 # What the server of ``accept`` keeps to, as JSON: for what limits cost.
 LIMITS: dict[str, Any] = json.loads(os.environ.get("SCENARIO_LIMITS", "{}"))
 
+# What is switched on for an edgeloop, by the names of edgeloop's functions: "measure share watch" for what watching costs.
+WATCHING = os.environ.get("SCENARIO_WATCHING", "").split()
+
 
 class Server(asyncio.Protocol):
     """Sends back what it receives."""
@@ -355,6 +358,11 @@ def main() -> None:
         datagram.DELIVER_SECONDS = 1.0
         listener.ACCEPT_SECONDS = 1.0
     with asyncio.Runner(loop_factory=factory) as runner:
+        if WATCHING:
+            import edgeloop
+
+            for name in WATCHING:
+                getattr(edgeloop, name)(runner.get_loop())
         runner.run(SCENARIOS[scenario](int(count)))
 
 

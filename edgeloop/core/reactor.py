@@ -388,6 +388,8 @@ class Reactor(Counting):
             counts = self.counts  # again: ``share`` may have changed it meanwhile
             pulse.busy_since = ticks.ticks(counts.by_counter) * pulse.tick if pulse.watched else UNTIMED
             counts.events += num_events
+            if not self.iteration & 255 and ticks.ticks(counts.by_counter) > counts.refresh_at:
+                self.figures.refresh()  # a loop that is never idle
             return
         before = ticks.ticks(counts.by_counter)
         counts.slept_at = before
@@ -403,6 +405,7 @@ class Reactor(Counting):
         counts.idle += after - before
         if after > counts.refresh_at:
             self.figures.refresh()
+            self.counts.woken_at = ticks.ticks(counts.by_counter)  # the first callback has no part in that
 
     def dispatch(self) -> None:
         """Call ``on_ready`` of each channel that has an event, then of each deferred one.

@@ -17,10 +17,14 @@ from typing import Any, TypeVar
 
 from ..core.reactor import Channel
 from ..kernel import sockets
+from ..watching.layout import PLACES
 from .resolver import Resolver
-from .watch import UNKNOWN, Watch
+from .watch import NO_BYTES, UNKNOWN, Watch, byte_count
 
 T = TypeVar("T")
+
+_ACCEPT = PLACES["accept"]
+_ACCEPTS = PLACES["accepts"]
 
 # The pause before connect(2) to a Unix socket with a full backlog is tried again; doubled each time up to the maximum.
 BACKLOG_SECONDS = 0.001
@@ -173,9 +177,15 @@ class SocketCalls(Resolver):
         watch = self.reactor.find(sock.fileno())
         if not isinstance(watch, Watch) or not watch.is_empty(sock):
             try:
-                return call(*args)
+                result = call(*args)
             except (BlockingIOError, InterruptedError):
+                if full != NO_BYTES:
+                    self.reactor.figures.count_received(0)
                 watch = self._socket_watch(sock)
+            else:
+                if full != NO_BYTES:
+                    self.reactor.figures.count_received(byte_count(result))
+                return result
         done: asyncio.Future[T] = watch.receive(sock, call, args, full, message)
         try:
             return await done
@@ -225,9 +235,9 @@ class SocketCalls(Resolver):
             sent = sock.send(data)
         except (BlockingIOError, InterruptedError):
             sent = 0
-        else:
-            if type(data) is bytes and sent == len(data):
-                return
+        self.reactor.figures.count_sent(sent)
+        if type(data) is bytes and sent == len(data):
+            return
         view = memoryview(data)
         if sent == view.nbytes:
             return
@@ -235,7 +245,9 @@ class SocketCalls(Resolver):
 
         def send_on() -> None:
             nonlocal sent
-            sent += sock.send(view[sent:])
+            count = sock.send(view[sent:])
+            self.reactor.figures.count_sent(count)
+            sent += count
             if sent < len(view):
                 raise BlockingIOError(errno.EAGAIN, os.strerror(errno.EAGAIN))
 
@@ -245,10 +257,16 @@ class SocketCalls(Resolver):
         """Send a datagram; return the number of bytes."""
         self._check_socket(sock)
         self.reactor.request_poll()
+
+        def send() -> int:
+            count = sock.sendto(data, address)
+            self.reactor.figures.count_sent(count)
+            return count
+
         try:
-            return sock.sendto(data, address)
+            return send()
         except (BlockingIOError, InterruptedError):
-            return await self._until_writable(sock, lambda: sock.sendto(data, address))
+            return await self._until_writable(sock, send)
 
     async def sock_connect(self, sock: socket.socket, address: Any) -> None:
         """Connect to an address; a host name is looked up first. Raises OSError.
@@ -312,14 +330,17 @@ class SocketCalls(Resolver):
         """Accept a connection on a listening socket; return a non-blocking socket and the peer's address."""
         self._check_socket(sock)
         accepted: list[socket.socket] = []
+        figures = self.reactor.figures
 
         def accept() -> tuple[socket.socket, Any]:
+            figures.add(_ACCEPT)
             conn, address = sock.accept()
+            figures.add(_ACCEPTS)
             accepted.append(conn)
             return conn, address
 
         try:
-            conn, address = await self._receive(sock, accept, ())
+            conn, address = await self._receive(sock, accept, (), NO_BYTES)
             conn.setblocking(False)
         except BaseException:
             for conn in accepted:

@@ -7,6 +7,9 @@ from edgeloop.core.schedule cimport Scheduler
 from edgeloop.loop.registration cimport Registration
 
 
+cpdef Py_ssize_t byte_count(result) except -1
+
+
 cdef class Watch(Registration):
     cdef public object fileobj
     cdef readonly Handle reader
@@ -30,7 +33,7 @@ cdef class Watch(Registration):
     cdef _received(self, done)
     cdef _sent(self, done)
     cdef on_closed(self)
-    @cython.locals(count=Py_ssize_t, conclusive=bint)
+    @cython.locals(count=Py_ssize_t, full=Py_ssize_t, conclusive=bint, reactor=Reactor)
     cdef _receive_again(self)
     cdef _receive_message(self)
     cdef _send_again(self)

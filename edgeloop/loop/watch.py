@@ -23,8 +23,16 @@ from ..kernel import calls
 from ..kernel.short_reads import ALL, FLAGGED
 from .registration import MAX_UNVERIFIED_TURNS, TURNS_KEPT, Registration
 
-# ``receive``'s ``full`` where the number of bytes does not say whether more is waiting.
+# ``receive``'s ``full`` where the number of bytes does not say whether more is waiting, and for accept(2).
 UNKNOWN = -1
+NO_BYTES = -2
+
+
+def byte_count(result: Any) -> int:
+    """Return how many bytes a call has received, from what it returns: them or their number, with an address or without."""
+    if type(result) is tuple:
+        result = result[0]
+    return result if type(result) is int else len(result)
 
 
 class Watch(Registration):
@@ -156,7 +164,9 @@ class Watch(Registration):
         """Return a future of what ``call(*args)`` returns or raises once it would not block; it was tried, or ``is_empty``.
 
         ``full``: the number of bytes with which more may be waiting; with fewer the stream is empty. ``UNKNOWN``: the number
-        says nothing. ``message``: recvmsg or recvmsg_into, which do the same and return flags, where only these tell; or "".
+        says nothing. ``NO_BYTES``: accept(2), which counts itself. ``message``: recvmsg or recvmsg_into, which do the same and
+        return flags, where only these tell; or "".
+
         Replaces the callback or the call that waited, as asyncio does.
         """
         done = self._loop.create_future()
@@ -228,7 +238,11 @@ class Watch(Registration):
         done = self._receiving
         if done is None or done.done():
             return
-        conclusive = self._full != UNKNOWN and self._short_reads == ALL
+        reactor = self._loop.reactor
+        full = self._full
+        conclusive = full >= 0 and self._short_reads == ALL
+        if full != NO_BYTES:
+            reactor.counts.recv += 1
         try:
             if self._message and self._short_reads == FLAGGED:
                 result, conclusive = self._receive_message()
@@ -251,11 +265,12 @@ class Watch(Registration):
                 done.set_exception(exc)
         else:
             dropped = self._received(done)
-            if conclusive and not self.hangup:
-                count = result if type(result) is int else len(result)
-                if count < self._full:
+            if full != NO_BYTES:
+                count = byte_count(result)
+                reactor.counts.bytes_in += count
+                if conclusive and not self.hangup and count < full:
                     self.readable = False
-                    self._drained_in = self._loop.reactor.iteration
+                    self._drained_in = reactor.iteration
             if not done.done():
                 done.set_result(result)
         # A traceback that the task keeps of its exception refers to this frame: it must not lead back to the future.

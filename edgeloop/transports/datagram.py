@@ -224,7 +224,9 @@ class DatagramTransport(WriteHalf):
                 together = []
                 last = min(len(arrived), done + 2 * self._batch_limit)
                 while done < last and type(arrived[done]) is bytes:
-                    together.append((arrived[done], arrived[done + 1]))
+                    data = arrived[done]
+                    self._reactor.counts.bytes_in += len(data)
+                    together.append((data, arrived[done + 1]))
                     done += 2
                 try:
                     if together:
@@ -353,10 +355,11 @@ class DatagramTransport(WriteHalf):
             if calls.now() - self._gathered_at > reactor.LONG_SECONDS:
                 self.credit = FORFEITED
             self._gathered_at = 0.0
-        done = 0
+        done = refused = 0
         try:
             if self._is_closed_by_owner():
                 done = len(self._write_buffer)
+                refused = self._write_buffer_size - done * _HEADER_SIZE
             while done < len(self._write_buffer):
                 self._reactor.counts.send += 1
                 done, error = self._send_messages(done)
@@ -365,10 +368,11 @@ class DatagramTransport(WriteHalf):
                         self._wait_writable()
                     break
                 raise_interruption(error)
+                refused += len(self._write_buffer[done][0])
                 done += 1  # that one alone; the others go on
                 self._refused(error)
         finally:
-            self._drop_messages(done)
+            self._drop_messages(done, refused)
 
     def _send_messages(self, first: int) -> tuple[int, BaseException | None]:
         if self._gso:
@@ -384,7 +388,7 @@ class DatagramTransport(WriteHalf):
             return True
         return False
 
-    def _drop_messages(self, count: int) -> None:
+    def _drop_messages(self, count: int, refused: int) -> None:
         # The list is neither copied nor replaced: to make another may run a collection, and a destructor that sends. What
         # that sends is behind the first ``count``, as long as ``_sending`` keeps it from leaving before they are dropped.
         if count:
@@ -400,7 +404,7 @@ class DatagramTransport(WriteHalf):
                 size += len(data) + _HEADER_SIZE
         if self._state < base.LOST:  # else it was aborted meanwhile, and has nothing any more
             self._write_buffer_size -= size
-            self._reactor.counts.bytes_out += size - count * _HEADER_SIZE
+            self._reactor.counts.bytes_out += size - count * _HEADER_SIZE - refused
         interpreter.drop_first(self._write_buffer, count)
 
     def _wait_writable(self) -> None:

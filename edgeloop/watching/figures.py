@@ -31,7 +31,7 @@ _numbers = itertools.count(1)
 
 
 class Histogram:
-    """A sum, the largest value, and how many there were in each bucket of layout.py."""
+    """A sum, the largest value, both in ticks, and how many there were in each bucket of layout.py."""
 
     __slots__ = ("buckets", "max", "sum")
 
@@ -117,12 +117,11 @@ def _copy(source: Any, target: Any) -> None:
             setattr(target, name, value)
 
 
-def _record(histogram: Any, value: int) -> None:
-    value = max(value, 0)
-    histogram.buckets[layout.bucket(value)] += 1
-    histogram.sum += value
-    if value > histogram.max:
-        histogram.max = value
+def _record(histogram: Any, ticks: int) -> None:
+    histogram.buckets[layout.bucket(ticks)] += 1  # a tick is a nanosecond here
+    histogram.sum += ticks
+    if ticks > histogram.max:
+        histogram.max = ticks
 
 
 class Counting:
@@ -145,7 +144,9 @@ class Figures:
         counts.refresh_at = NEVER
         self.counts = counts
         self.longest: tuple[float, str] | None = None
-        self.file: Any = None  # shared_file.py: ``refresh`` is called at ``refresh_at``, ``remove`` at the end
+        self.file: Any = (
+            None  # shared_file.py: ``refresh`` is called at ``refresh_at``, ``remove`` and ``detach`` at the end
+        )
         self.shared = False  # the numbers are in a file
 
     def share(self, fd: int) -> None:
@@ -162,8 +163,10 @@ class Figures:
             _copy(self.counts, private)
             self.counts = private
             self.shared = False
-        self.file = None
+        file, self.file = self.file, None
         self.counts.refresh_at = NEVER
+        if file is not None:
+            file.detach()
 
     def raw(self) -> bytes:
         """Return a copy of all, for ``layout.unpack``."""
@@ -183,6 +186,18 @@ class Figures:
     def get(self, place: int) -> int:
         """Return a number."""
         return getattr(self.counts, _NAMES[place])  # type: ignore[no-any-return]
+
+    def count_received(self, count: int) -> None:
+        """A call of ``sock_*`` has received so many bytes."""
+        counts = self.counts
+        counts.recv += 1
+        counts.bytes_in += count
+
+    def count_sent(self, count: int) -> None:
+        """A call of ``sock_*`` has sent so many bytes."""
+        counts = self.counts
+        counts.send += 1
+        counts.bytes_out += count
 
     def set_scale(self) -> None:
         """Measure again how long a tick is, and what time it is."""
@@ -231,17 +246,18 @@ class Figures:
     def turn_begins(self) -> None:
         """The wait of a turn has ended: record the length of the last turn."""
         counts = self.counts
-        now = clock.read(counts.by_counter)
-        ended = now
-        if not counts.turn_began:
-            counts.waits_since = now
+        began = counts.turn_began
+        if not began:
+            now = counts.waits_since = clock.read(counts.by_counter)
         else:
-            if counts.slept_at >= counts.turn_began:
+            now = counts.woken_at
+            if now > began:  # the wait has read the clock
+                counts.waits_since = now
                 ended = counts.slept_at
-                counts.waits_since = counts.woken_at
             else:
-                counts.waits_since = counts.turn_began
-            _record(counts.turn, int((ended - counts.turn_began) * counts.ns_per_tick))
+                now = ended = clock.read(counts.by_counter)
+                counts.waits_since = began
+            _record(counts.turn, ended - began)
         counts.turn_began = counts.began = now
 
     def callback_ended(self, what: Any, waited: bool) -> None:
@@ -251,15 +267,17 @@ class Figures:
         """
         counts = self.counts
         now = clock.read(counts.by_counter)
-        length = int((now - counts.began) * counts.ns_per_tick)
-        if waited:
-            _record(counts.delay, int((counts.began - counts.waits_since) * counts.ns_per_tick))
-        _record(counts.callback, length)
+        began = counts.began
         counts.began = now
-        if length > counts.longest_ns:
+        if waited:
+            _record(counts.delay, began - counts.waits_since)
+        length = now - began
+        is_longest = length > counts.callback.max
+        _record(counts.callback, length)
+        if is_longest:
             try:
                 self._note(what, length)
-            except Exception:  # MemoryError: then it has no name
+            except Exception:  # MemoryError: then the name is that of the one before
                 pass
             counts.began = clock.read(counts.by_counter)
 
@@ -268,13 +286,14 @@ class Figures:
         _record(self.counts.delay, int(seconds * 1e9))
 
     def _note(self, what: Any, length: int) -> None:
+        # What describes it may run callbacks, and measure a longer one.
         counts = self.counts
-        counts.longest_ns = length  # first: what describes it may run callbacks
         text = describe(what)
-        if counts.longest_ns != length:
+        if counts.callback.max != length:
             return
         self.longest = (length * 1e-9, text)
         counts.longest_writes += 1
+        counts.longest_ns = length
         counts.longest_text = text.encode("utf-8", "replace")[: layout.TEXT_SIZE - 1]
         counts.longest_writes += 1
 

@@ -53,26 +53,6 @@ cdef Counts* new_block() except NULL:
     return <Counts*>block
 
 
-cdef inline void record(Histogram* histogram, long long value) noexcept:
-    cdef int bits
-    cdef int place
-    if value < (1 << 6):
-        place = 0
-        if value < 0:
-            value = 0
-    else:
-        bits = 63 - highest_bit(value)
-        place = BUCKETS - 1 if bits >= 40 else <int>((bits - 6) * 8 + ((value >> (bits - 3)) & 7) + 1)
-    histogram.buckets[place] += 1
-    histogram.sum += value
-    if value > histogram.max:
-        histogram.max = value
-
-
-cdef extern from *:
-    int highest_bit "__builtin_clzll" (unsigned long long value) noexcept nogil
-
-
 cdef Counts nobodys  # of objects that were never initialised
 
 
@@ -140,8 +120,11 @@ cdef class Figures:
             if not self._remap():
                 raise MemoryError
             self.shared = False
+        file = self.file
         self.file = None
         self.counts.refresh_at = LLONG_MAX
+        if file is not None:
+            file.detach()
 
     def raw(self):
         """Return a copy of all, for ``layout.unpack``."""
@@ -165,6 +148,16 @@ cdef class Figures:
     def get(self, Py_ssize_t place):
         """Return a number."""
         return self._at(place)[0]
+
+    cpdef count_received(self, Py_ssize_t count):
+        """A call of ``sock_*`` has received so many bytes."""
+        self.counts.recv += 1
+        self.counts.bytes_in += count
+
+    cpdef count_sent(self, Py_ssize_t count):
+        """A call of ``sock_*`` has sent so many bytes."""
+        self.counts.send += 1
+        self.counts.bytes_out += count
 
     def set_scale(self):
         """Measure again how long a tick is, and what time it is."""
@@ -213,43 +206,12 @@ cdef class Figures:
             counts.began = counts.waits_since = clock.ticks(counts.by_counter)
         counts.measuring += change
 
-    cdef void turn_begins(self) noexcept:
-        cdef Counts* counts = self.counts
-        cdef long long now = clock.ticks(counts.by_counter)
-        cdef long long ended = now
-        if not counts.turn_began:
-            counts.waits_since = now
-        else:
-            if counts.slept_at >= counts.turn_began:
-                ended = counts.slept_at
-                counts.waits_since = counts.woken_at
-            else:
-                counts.waits_since = counts.turn_began
-            record(&counts.turn, <long long>((ended - counts.turn_began) * counts.ns_per_tick))
-        counts.turn_began = counts.began = now
-
-    cdef void callback_ended(self, what, bint waited) noexcept:
-        cdef Counts* counts = self.counts
-        cdef long long now = clock.ticks(counts.by_counter)
-        cdef long long began = counts.began
-        cdef double scale = counts.ns_per_tick
-        cdef long long length = <long long>((now - began) * scale)
-        counts.began = now
-        if waited:
-            record(&counts.delay, <long long>((began - counts.waits_since) * scale))
-        record(&counts.callback, length)
-        if length > counts.longest_ns:
-            self._note(what, length)
-
-    cdef void record_delay(self, double seconds) noexcept:
-        record(&self.counts.delay, <long long>(seconds * 1e9))
-
     cdef void _note(self, what, long long length) noexcept:
+        # What describes it may run callbacks, and measure a longer one.
         cdef Counts* counts = self.counts
-        counts.longest_ns = length  # first: what describes it may run callbacks
         try:
             self._set_longest(what, length)
-        except Exception:  # MemoryError: then it has no name
+        except Exception:  # MemoryError: then the name is that of the one before
             pass
         counts.began = clock.ticks(counts.by_counter)
 
@@ -258,12 +220,13 @@ cdef class Figures:
         cdef bytes encoded
         cdef Py_ssize_t size
         text = describe(what)
-        if counts.longest_ns != length:
+        if counts.callback.max != length:
             return
         encoded = text.encode("utf-8", "replace")
         size = min(PyBytes_GET_SIZE(encoded), TEXT_SIZE - 1)
-        self.longest = (length * 1e-9, text)
+        self.longest = (length * counts.ns_per_tick * 1e-9, text)
         counts.longest_writes += 1
+        counts.longest_ns = <long long>(length * counts.ns_per_tick)
         memset(counts.longest_text, 0, TEXT_SIZE)
         memcpy(counts.longest_text, PyBytes_AS_STRING(encoded), size)
         counts.longest_writes += 1

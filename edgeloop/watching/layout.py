@@ -13,7 +13,7 @@ import struct
 from typing import Any
 
 MAGIC = 0x504F4F4C45474445  # "EDGELOOP", read as a little-endian number
-VERSION = 1
+VERSION = 2
 
 #: Histograms have eight buckets for each power of two, in nanoseconds: a value is known to an eighth. The first is for all
 #: below 64 ns, the last for all from 2**40 ns (18 minutes) on.
@@ -54,6 +54,7 @@ FIELDS: tuple[tuple[str, int, bool], ...] = (
     ("ran", 1, False),  # ticks, of the runs that have ended
     ("refresh_at", 1, False),  # ticks: when the loop is to refresh what it does not count
     ("refreshed_at", 1, False),
+    ("wanted_until", 1, False),  # ns of CLOCK_MONOTONIC: a reader of the file has this loop measure until then
     # Measured on demand
     ("measuring", 1, False),  # how many have asked for it
     ("began", 1, False),  # ticks: when the callback under way began, or the last one ended
@@ -99,7 +100,7 @@ FIELDS: tuple[tuple[str, int, bool], ...] = (
     ("longest_writes", 1, False),
     ("longest_ns", 1, False),
     ("longest_text", TEXT_SIZE // 8, False),
-    # Histograms
+    # Histograms. The sum and the largest value are in ticks.
     ("delay_sum", 1, False),
     ("delay_max", 1, False),
     ("delay", BUCKETS, False),
@@ -140,7 +141,7 @@ def unpack(data: bytes) -> dict[str, Any]:
 def bucket(nanoseconds: int) -> int:
     """Return the index of the bucket that a value belongs to."""
     bits = nanoseconds.bit_length() - 1
-    if bits < MIN_BITS:
+    if bits < MIN_BITS or nanoseconds < 0:
         return 0
     if bits >= MAX_BITS:
         return BUCKETS - 1

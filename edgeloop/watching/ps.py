@@ -145,7 +145,7 @@ def details(row: Row) -> list[str]:
 
 def _histogram(histogram: Any, measuring: bool) -> str:
     if not histogram.count:
-        return "-" if measuring else "not measured: edgeloop.measure(loop)"
+        return "-" if measuring else "not measured yet: that begins when the loop wakes up"
     shown = ", ".join(f"p{percent} {seconds(histogram.percentile(percent))}" for percent in (50, 90, 99))
     return f"{shown}, max {seconds(histogram.max)}"
 

@@ -289,5 +289,8 @@ def _task(loop: asyncio.AbstractEventLoop | None) -> str | None:
     if loop is None:
         return None
     task: Any = asyncio.current_task(loop)
-    name = getattr(task, "get_name", None)
-    return str(name()) if name is not None else None
+    try:
+        name = getattr(task, "get_name", None)
+        return str(name()) if name is not None else None
+    except Exception:  # of a class of the program's
+        return type(task).__name__

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import os
 import time
 from collections.abc import Iterator
 from typing import Any
 
-from .shared_file import SharedLoop, loops
+from .shared_file import SharedLoop, has_files, is_suspended, loops
 from .snapshot import Stats
 
 # A loop that has been awake for this long, and in the same turn all the time, is called blocked.
@@ -29,7 +30,7 @@ class Row:
     """What has happened in between; rates are per second of ``change.seconds``."""
     command: str
     state: str
-    """idle, busy, blocked or stopped, the last for a loop that no thread runs."""
+    """idle, busy, blocked; stopped: no thread runs the loop; suspended: the kernel runs no thread of its process."""
 
     def rate(self, count: int) -> float:
         """Return how often a second, for a count of ``change``."""
@@ -63,10 +64,14 @@ class Row:
 
 
 class Sampler:
-    """Looks at all shared loops, or at those of one process, each time that ``rows`` is called."""
+    """Looks at all shared loops, or at those of one process, each time that ``rows`` is called.
 
-    def __init__(self, pid: int | None = None) -> None:
+    From the first look on it has them measure delays and lengths, until ``seconds`` after the last one.
+    """
+
+    def __init__(self, pid: int | None = None, seconds: float = 10.0) -> None:
         self._pid = pid
+        self._seconds = seconds
         self._before: dict[str, Stats] = {}
 
     def rows(self) -> list[Row]:
@@ -79,13 +84,16 @@ class Sampler:
 
     def _look(self) -> Iterator[Row]:
         for shared in loops(self._pid):
+            with contextlib.suppress(OSError, ValueError):
+                shared.measure(self._seconds)
             try:
                 stats = shared.read()
             except (OSError, ValueError):
                 continue  # it has ended since
             before = self._before.get(shared.path)
             change = stats if before is None else stats - before
-            yield Row(shared, stats, change, command_of(shared.pid), state_of(stats, change, before is not None))
+            state = "suspended" if is_suspended(shared.pid) else state_of(stats, change, before is not None)
+            yield Row(shared, stats, change, command_of(shared.pid), state)
 
 
 def pause_and_look(sampler: Sampler, seconds: float) -> list[Row]:
@@ -127,6 +135,8 @@ def why_not(pid: int) -> str:
         return f"no process has the number {pid}"
     if owner != os.geteuid() and os.geteuid() != 0:
         return f"process {pid} belongs to the user {owner}: ask as that user, or as root"
+    if has_files(pid):
+        return f"process {pid} has figures that no loop keeps now (after execve), or of another version of edgeloop"
     return (
         f"process {pid} shares no loop: it has to call edgeloop.share(loop), or to be started with EDGELOOP_WATCH=0.1"
     )

@@ -43,12 +43,17 @@ class SharedFile:
         self.path = path
         self._loop = weakref.ref(loop, self._on_loop_gone)  # a loop that nobody has closed shall go all the same
         self._figures = figures
+        self._measures = False  # because a reader wants it
         self._pid = os.getpid()
 
     def refresh(self) -> None:
         """Bring up to date what is not counted. The loop calls this when it wakes up, a few times a second at most."""
         figures, loop = self._figures, self._loop()
         figures.set_scale()
+        wanted = figures.get(PLACES["wanted_until"]) > time.clock_gettime_ns(time.CLOCK_MONOTONIC)
+        if wanted is not self._measures:
+            self._measures = wanted
+            figures.measure(1 if wanted else -1)
         threads, queued = stdlib.threads_of(getattr(loop, "_default_executor", None))
         more_threads, more_queued = stdlib.threads_of(getattr(getattr(loop, "_resolver", None), "_pool", None))
         figures.set(PLACES["threads"], threads + more_threads)
@@ -57,6 +62,12 @@ class SharedFile:
         now = ticks.read(by_counter)
         figures.set(PLACES["refreshed_at"], now)
         figures.set(PLACES["refresh_at"], now + int(REFRESH_SECONDS * 1e9 / ticks.scale(by_counter)[2]))
+
+    def detach(self) -> None:
+        """The loop no longer counts in this file, and no reader can want anything of it."""
+        if self._measures:
+            self._measures = False
+            self._figures.measure(-1)
 
     def _on_loop_gone(self, reference: object) -> None:
         self.remove()
@@ -102,11 +113,34 @@ def namespace() -> int:
 
 def started(pid: int) -> int:
     """Return when a process has started, in the kernel's unit; 0 if there is none. proc_pid_stat(5)."""
+    words = _status_of(pid)
+    # A zombie has ended, but for one whose first thread has, and others go on.
+    return 0 if words[0] in (b"Z", b"X") and int(words[17]) <= 1 else int(words[19])
+
+
+def is_suspended(pid: int) -> bool:
+    """Return True if SIGSTOP or a debugger has stopped a process."""
+    return _status_of(pid)[0] in (b"T", b"t")
+
+
+def _status_of(pid: int) -> list[bytes]:
+    # From the third field on.
     try:
         with open(f"/proc/{pid}/stat", "rb") as file:
-            return int(file.read().rpartition(b")")[2].split()[19])
-    except (OSError, ValueError, IndexError):
-        return 0
+            words = file.read().rpartition(b")")[2].split()
+    except OSError:
+        words = []
+    return words if len(words) > 19 else [b"X"] + [b"0"] * 19
+
+
+def _has_mapped(pid: int, path: str) -> bool:
+    # A process that has called execve(2) is the same one, and counts there no more. True if the kernel doesn't say.
+    # By the last part of the path: another container may have the folder at another place.
+    try:
+        with open(f"/proc/{pid}/maps", "rb") as file:
+            return f"/{os.path.basename(path)}\n".encode() in file.read()
+    except OSError:
+        return True
 
 
 def share(loop: Any) -> str:
@@ -190,6 +224,19 @@ class SharedLoop:
         """Return its figures; raises as ``read``."""
         return read(self.path)
 
+    def measure(self, seconds: float = 10.0) -> None:
+        """Have the loop measure delays and lengths for so long, as ``edgeloop.measure`` does; it begins when it wakes up.
+
+        Raises as ``read``.
+        """
+        fd = _open(self.path, os.O_RDWR)
+        try:
+            _checked(fd, self.path)
+            until = time.clock_gettime_ns(time.CLOCK_MONOTONIC) + int(seconds * 1e9)
+            os.pwrite(fd, struct.pack("=q", until), 8 * PLACES["wanted_until"])
+        finally:
+            os.close(fd)
+
 
 def loops(pid: int | None = None) -> list[SharedLoop]:
     """Return the loops of this machine that are shared and that this user may read, or those of one process.
@@ -199,7 +246,13 @@ def loops(pid: int | None = None) -> list[SharedLoop]:
     return sorted(_found(pid), key=lambda found: (found.pid, found.number))
 
 
-def _found(only: int | None) -> Iterator[SharedLoop]:
+def has_files(pid: int) -> bool:
+    """Return True if there is a file of a process, whoever may read it."""
+    return any(other == pid for _, other, _ in _files_there())
+
+
+def _files_there() -> Iterator[tuple[str, int, int]]:
+    # Path, process and loop, of this container's processes.
     here = namespace()
     for folder in folders():
         try:
@@ -208,21 +261,23 @@ def _found(only: int | None) -> Iterator[SharedLoop]:
             continue
         for name in names:
             parts = _NAME.fullmatch(name)
-            if parts is None:
-                continue
-            _, spaces, pid, number = map(int, parts.groups())
-            if spaces != here or (only is not None and pid != only):
-                continue
-            path = os.path.join(folder, name)
-            try:
-                raw = layout.unpack(_data_of(path))
-            except ProcessLookupError:
-                _remove_stale(path)
-            except (OSError, ValueError):
-                continue  # somebody else's, or not complete yet
-            else:
-                if not raw["closed"]:
-                    yield SharedLoop(path, pid, number)
+            if parts is not None and int(parts[2]) == here:
+                yield os.path.join(folder, name), int(parts[3]), int(parts[4])
+
+
+def _found(only: int | None) -> Iterator[SharedLoop]:
+    for path, pid, number in _files_there():
+        if only is not None and pid != only:
+            continue
+        try:
+            raw = layout.unpack(_data_of(path))
+        except ProcessLookupError:
+            _remove_stale(path)
+        except (OSError, ValueError):
+            continue  # somebody else's, or not complete yet
+        else:
+            if not raw["closed"] and _has_mapped(pid, path):
+                yield SharedLoop(path, pid, number)
 
 
 def _remove_stale(path: str) -> None:
@@ -257,15 +312,24 @@ _LONGEST = slice(8 * PLACES["longest_writes"], 8 * PLACES["delay_sum"])
 
 
 def _data_of(path: str) -> bytes:
-    # O_NONBLOCK: somebody may have put a FIFO there. Not mapped: whoever owns it may cut it off.
-    fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK)
+    fd = _open(path, os.O_RDONLY)
     try:
-        status = os.fstat(fd)
-        if status.st_uid != os.geteuid() and os.geteuid() != 0:
-            raise PermissionError(errno.EPERM, "this file of figures belongs to another user", path)
-        data = os.pread(fd, layout.SIZE, 0) if stat.S_ISREG(status.st_mode) else b""
+        return _checked(fd, path)
     finally:
         os.close(fd)
+
+
+def _open(path: str, access: int) -> int:
+    # O_NONBLOCK: somebody may have put a FIFO there. Not mapped: whoever owns it may cut it off.
+    return os.open(path, access | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK)
+
+
+def _checked(fd: int, path: str) -> bytes:
+    # The figures in a file that is open, once it is certain whose they are.
+    status = os.fstat(fd)
+    if status.st_uid != os.geteuid() and os.geteuid() != 0:
+        raise PermissionError(errno.EPERM, "this file of figures belongs to another user", path)
+    data = os.pread(fd, layout.SIZE, 0) if stat.S_ISREG(status.st_mode) else b""
     pid = _pid_of(path, data)
     begun = struct.unpack_from("=q", data, 8 * PLACES["process_started"])[0] if len(data) == layout.SIZE else None
     now = started(pid)

@@ -220,7 +220,7 @@ def from_raw(data: bytes, now: float, descriptors: int, **others: Any) -> Stats:
         "longest": longest if raw["longest_ns"] else None,
     }
     for name in ("delay", "turn", "callback"):
-        figures[name] = Histogram.of(raw[name], raw[f"{name}_sum"], raw[f"{name}_max"])
+        figures[name] = Histogram(raw[name], raw[f"{name}_sum"] * per_tick, raw[f"{name}_max"] * per_tick)
     for field in dataclasses.fields(Stats):
         if field.name not in figures:
             figures[field.name] = raw[field.name]

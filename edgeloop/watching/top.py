@@ -114,7 +114,7 @@ def main(args: Sequence[str]) -> int:
 
 
 def _print_on(options: Options) -> int:
-    sampler = Sampler(options.pid)
+    sampler = Sampler(options.pid, 10 * options.seconds)
     sampler.rows()
     left = options.count
     while left is None or left > 0:
@@ -142,7 +142,7 @@ class Screen:
             ) from None
         self._console = self._rich["console"].Console()
         self._options = options
-        self._sampler = Sampler(options.pid)
+        self._sampler = Sampler(options.pid, 10 * options.seconds)
         self._rows: list[Row] = []
         self._order = "l"
         self._selected: str | None = None  # the path of a loop's file: the rows change their places
@@ -231,7 +231,7 @@ class Screen:
                 ratio=1 if column == "COMMAND" else None,
             )
         for each in self._rows:
-            colour = {"blocked": "red", "busy": "yellow", "idle": "", "stopped": "dim"}[each.state]
+            colour = {"blocked": "red", "busy": "yellow", "idle": "", "stopped": "dim", "suspended": "dim"}[each.state]
             chosen = " reverse" if each.shared.path == self._selected else ""
             cells = dict(zip(ps.COLUMNS, ps.cells(each), strict=True))
             table.add_row(*[text(cells[column]) for column in columns], style=(colour + chosen).strip())

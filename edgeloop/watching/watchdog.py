@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import atexit
+import contextlib
 import gc
 import logging
 import math
@@ -102,7 +103,7 @@ class Watchdog:
         try:
             self._watch()
         except BaseException:  # nobody would see it
-            LOGGER.exception("the watchdog of an event loop has ended")
+            _log_failure("the watchdog of an event loop has ended")
         finally:
             self.stop()
             if self._ticket is not None:
@@ -162,7 +163,7 @@ class Watchdog:
         except BaseException:
             if not self._has_failed:
                 self._has_failed = True
-                LOGGER.exception("the receiver of a watchdog's reports has failed; this is logged once")
+                _log_failure("the receiver of a watchdog's reports has failed; this is logged once")
 
 
 def watch(
@@ -207,6 +208,12 @@ def watch_by_default(loop: asyncio.AbstractEventLoop, threshold: float) -> None:
         watch(loop, threshold)
     except RuntimeError as exc:  # a subinterpreter without daemon threads; a process that ends
         LOGGER.warning("the event loop is not watched: %s", exc)
+
+
+def _log_failure(text: str) -> None:
+    # The exception that is being handled.
+    with contextlib.suppress(BaseException):  # the logger may be what fails
+        LOGGER.exception(text)
 
 
 def _remember(watchdog: Watchdog) -> None:

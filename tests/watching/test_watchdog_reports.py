@@ -83,6 +83,54 @@ def test_a_receiver_that_raises_is_logged_once(
     assert failures[0].exc_info is not None
 
 
+@pytest.mark.parametrize("where", ["a filter", "a handler"])
+def test_a_logger_that_raises_ends_neither_the_watch_nor_the_loop(loop: asyncio.AbstractEventLoop, where: str) -> None:
+    begun = threading.Semaphore(0)
+
+    class Raising(logging.Handler):
+        def filter(self, record: logging.LogRecord) -> bool:
+            if where == "a filter":
+                self.fail(record)
+            return True
+
+        def emit(self, record: logging.LogRecord) -> None:
+            self.fail(record)
+
+        def fail(self, record: logging.LogRecord) -> None:
+            if getattr(record, "phase", "") == "begun":
+                begun.release()
+            raise SystemExit("of the logger")
+
+    async def block() -> None:
+        begun.acquire()
+
+    raising = Raising()
+    logger = logging.getLogger("edgeloop.watch")
+    logger.addHandler(raising)
+    try:
+        with edgeloop.watch(loop, 0.02):
+            for _ in range(3):
+                loop.run_until_complete(block())
+    finally:
+        logger.removeHandler(raising)
+
+
+def test_a_task_without_a_name_is_told_by_its_class(loop: asyncio.AbstractEventLoop) -> None:
+    class Nameless(asyncio.Task[None]):
+        def get_name(self) -> str:
+            raise ValueError
+
+    reported = threading.Event()
+    reports = Reports(reported.set)
+
+    async def block() -> None:
+        reported.wait(60)
+
+    with edgeloop.watch(loop, 0.02, report=reports):
+        loop.run_until_complete(Nameless(block(), loop=loop))
+        assert reports.next().task == "Nameless"
+
+
 def test_the_receiver_is_called_in_the_watching_thread_and_may_end_the_watch(loop: asyncio.AbstractEventLoop) -> None:
     called_in: list[str] = []
     stopped = threading.Event()

@@ -278,6 +278,7 @@ ENDINGS = {
     "by sys.exit in a block": "loop.call_soon(block_and_exit); loop.run_forever()",
     "by os._exit in a block": "lasts.wait(0.1); os._exit(0)",
     "with a receiver that does not return": "watch(threading.Event().wait); loop.run_until_complete(block())",
+    "without standard error": "os.close(2); sys.stderr.close(); watch(fail); loop.run_until_complete(block())",
     "with a daemon thread that runs the loop": "threading.Thread(target=loop.run_forever, daemon=True).start()",
 }
 
@@ -291,6 +292,9 @@ def watch(block=lambda: None):
         lasts.set()
         block()
     edgeloop.watch(loop, 0.02, report=receive)
+
+def fail():
+    raise ValueError  # which is logged
 
 async def block():
     lasts.wait(60)
