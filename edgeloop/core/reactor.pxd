@@ -81,6 +81,7 @@ cdef class Reactor(Counting):
     cdef bint is_overdue(self, Channel channel)
     cdef _forfeit(self, Channel channel)
     cdef bint may_send(self)
+    @cython.locals(appended=bint)
     cpdef schedule_flush(self, Channel channel)
     @cython.locals(channel=Channel, now=double, elapsed=double, waited=double)
     cdef callback_ended(self)

@@ -222,8 +222,8 @@ class Reactor(Counting):
     def defer(self, channel: Channel) -> None:
         """Put a channel on the deferred list. The next turn dispatches it, and does not sleep before that (rule 3)."""
         if not channel.deferred:
+            self.deferred.append(channel)  # first: without memory for it the channel would never be put there again
             channel.deferred = True
-            self.deferred.append(channel)
 
     def may_gather(self, channel: Channel) -> bool:
         """Return True if a write may be gathered: the channel has earned it, and the loop's thread writes (rule 5)."""
@@ -255,14 +255,20 @@ class Reactor(Counting):
         if not channel.flush_queued:
             if not self.flush_queue:
                 self.flush_queued_at = calls.now()
-            channel.flush_queued = True
-            self.flush_queue.append(channel)
+            channel.flush_queued = True  # before it is in the queue: the loop's thread may flush it at once
+            appended = False
+            try:
+                self.flush_queue.append(channel)
+                appended = True
+            finally:
+                if not appended:  # MemoryError
+                    channel.flush_queued = False
 
     def schedule_rearm(self, channel: Channel) -> None:
         """Have ``after_callbacks`` called when the callbacks of this turn have run (rule 10)."""
         if not channel.rearm_queued:
+            self.rearm_queue.append(channel)  # as in ``defer``
             channel.rearm_queued = True
-            self.rearm_queue.append(channel)
 
     def wake(self) -> None:
         """End the wait that is under way, or the next one: the last step of the wake-up protocol (schedule.py).
@@ -270,8 +276,8 @@ class Reactor(Counting):
         Any thread and any signal handler may call.
         """
         if not self.woken and not self.forked:  # in a forked child it would wake the parent: _take_over wakes
+            self.counts.wake += 1  # first: there may be no memory for a large number
             self.woken = True
-            self.counts.wake += 1
             self.poller.wake()
 
     def callback_ended(self) -> None:

@@ -55,14 +55,14 @@ cdef class Scheduler(HandleSource):
     cdef bint _any_is_due(self, double now) except -1
     @cython.locals(timer=TimerHandle, timers=TimerHeap, counts=CountsPointer)
     cdef _collect_due(self, double now)
-    @cython.locals(timer=TimerHandle, new_timers=list, place=Py_ssize_t)
+    @cython.locals(timer=TimerHandle, new_timers=list, size=Py_ssize_t, done=Py_ssize_t, following=Py_ssize_t)
     cdef _sort_new_timers(self)
     cdef _collect_inbox(self)
     cdef _report_within(self, context, details)
     @cython.locals(handle=Handle, counts=CountsPointer)
     cdef _run_only(self)
     @cython.locals(handle=Handle, batch=list, following=list, size=Py_ssize_t,
-                   done=Py_ssize_t, counts=CountsPointer)
+                   done=Py_ssize_t, place=Py_ssize_t, counts=CountsPointer)
     cdef _run_batch(self, bint fired)
     cdef _warn_if_slow(self, Handle handle, double elapsed)
     @cython.locals(reactor=Reactor, due=bint, now=double, counts=CountsPointer)

@@ -419,26 +419,36 @@ class Scheduler(HandleSource):
     def _collect_inbox(self) -> None:
         self._inbox_dirty = False  # before the inbox is read: the wake-up protocol
         while self._inbox:
-            self._ready.append(self._inbox.popleft())
+            handle = self._inbox.popleft()
+            try:
+                self._ready.append(handle)
+            except MemoryError:
+                self._inbox.appendleft(handle)  # the deque still has the place
+                self._inbox_dirty = True
+                raise
 
     def _sort_new_timers(self) -> None:
         new_timers: list[Any] = self._new_timers
+        size = len(new_timers)
         self._new_timers = []
-        place = 0
+        done = 0
         try:
-            for place in range(len(new_timers)):
-                timer = new_timers[place]
+            while done < size:
+                following = done + 1  # no memory is asked for between a change and its note: this number may need some
+                timer = new_timers[done]
                 if timer._cancelled:
+                    done = following
+                    new_timers[done - 1] = None
                     timer._scheduled = False
                     self._cancelled_timers -= 1
-                    new_timers[place] = None
                     if interpreter.unshared(timer):
                         self._keep(timer)
                 else:
                     self._timers.push(timer._when, timer)
-        except MemoryError:
-            self._new_timers[:0] = new_timers[place:]  # those that the heap has no room for wait on
-            raise
+                    done = following
+        finally:
+            if done < size:
+                self._new_timers[:0] = new_timers[done:]  # those that the heap has no room for wait on
 
     def _any_is_due(self, now: float) -> bool:
         if self._new_timers:
@@ -455,12 +465,14 @@ class Scheduler(HandleSource):
         # The new timers of this turn are not in the heap yet. ``not ... >``: with a NaN clock all are due, as on asyncio.
         timers = self._timers
         while timers.size and not timers.first_when() > now:
-            timer = timers.pop()
-            timer._scheduled = False
+            timer = timers.first()
             if timer._cancelled:
+                timers.pop()
+                timer._scheduled = False
                 self._cancelled_timers -= 1
             else:
-                self._fired.append(timer)
+                timers.pop_into(self._fired)
+                timer._scheduled = False
                 counts = self.reactor.counts
                 counts.timers += 1
                 if counts.measuring and not self._own_clock:
@@ -490,22 +502,23 @@ class Scheduler(HandleSource):
 
     def _run_batch(self, fired: bool) -> None:
         batch: list[Any] = self._fired if fired else self._ready
+        size = len(batch)  # before the list is taken: there may be no memory for a large number
         following = [] if self._spare_list is None else self._spare_list
         self._spare_list = None
         if fired:
             self._fired = following
         else:
             self._ready = following
-        size = len(batch)
-        if not fired:
-            self.reactor.counts.ready = size
-        done = 0
+        done = place = 0
         handle: Any = None
         try:
+            if not fired:
+                self.reactor.counts.ready = size
             while done < size:
-                handle = batch[done]
-                batch[done] = None  # its task may end before the batch does
-                done += 1
+                place = done
+                done += 1  # first, as above
+                handle = batch[place]
+                batch[place] = None  # its task may end before the batch does
                 if handle._cancelled:
                     continue
                 if self._debug or self._observer is not None:

@@ -9,6 +9,7 @@ cdef class TimerHeap:
     cpdef first(self)
     cpdef double first_when(self) except? -1
     cpdef pop(self)
+    cpdef pop_into(self, list items)
     cpdef list timers(self)
     cpdef list purge(self)
     cpdef clear(self)

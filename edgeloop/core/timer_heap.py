@@ -23,9 +23,10 @@ class TimerHeap:
 
     def push(self, when: float, timer: Any) -> None:
         """Add a timer that is due at ``when``, in seconds of the loop's clock."""
-        heapq.heappush(self._entries, (when, self._count + 1, timer))
-        self._count += 1  # and this at the end: there may have been no memory
-        self.size += 1
+        count, size = self._count + 1, self.size + 1  # first: there may be no memory for large numbers
+        heapq.heappush(self._entries, (when, count, timer))
+        self._count = count
+        self.size = size
 
     def first(self) -> Any:
         """Return the timer that is due first."""
@@ -39,8 +40,19 @@ class TimerHeap:
         """Remove the timer that is due first, and return it."""
         if not self._entries:
             raise IndexError("no timer waits")
+        size = self.size - 1  # first, as in ``push``
         timer = heapq.heappop(self._entries)[2]
-        self.size -= 1
+        self.size = size
+        return timer
+
+    def pop_into(self, items: list[Any]) -> Any:
+        """``pop``, and append the timer to a list. If there is no memory for that, it stays in the heap."""
+        if not self._entries:
+            raise IndexError("no timer waits")
+        size = self.size - 1
+        items.append(self._entries[0][2])
+        timer = heapq.heappop(self._entries)[2]
+        self.size = size
         return timer
 
     def timers(self) -> list[Any]:
@@ -50,9 +62,11 @@ class TimerHeap:
     def purge(self) -> list[Any]:
         """Remove the timers that are cancelled (``_cancelled``), and return them."""
         cancelled = [entry[2] for entry in self._entries if entry[2]._cancelled]
-        self._entries = [entry for entry in self._entries if not entry[2]._cancelled]
-        heapq.heapify(self._entries)
-        self.size = len(self._entries)
+        entries = [entry for entry in self._entries if not entry[2]._cancelled]
+        heapq.heapify(entries)
+        size = len(entries)
+        self._entries = entries
+        self.size = size
         return cancelled
 
     def clear(self) -> None:

@@ -48,6 +48,12 @@ cdef class TimerHeap:
             raise IndexError("no timer waits")
         return self._whens[0]
 
+    cpdef pop_into(self, list items):
+        if self.size == 0:
+            raise IndexError("no timer waits")
+        items.append(self._timers[0])  # first: there may be no memory for it
+        return self.pop()
+
     cpdef pop(self):
         cdef Py_ssize_t last = self.size - 1
         cdef PyObject** items = (<PyListObject*>self._timers).ob_item

@@ -43,8 +43,9 @@ class _Waker:
     number could be another file's by then. The call of ``wake`` holds a reference.
     """
 
-    def __init__(self, fd: int) -> None:
-        self.fd = fd
+    def __init__(self) -> None:
+        self.fd = -1  # until there is an object that closes it
+        self.fd = os_calls.new_eventfd()
 
     def wake(self) -> None:
         try:
@@ -53,7 +54,8 @@ class _Waker:
             pass
 
     def __del__(self, close: Callable[[int], None] = os.close) -> None:  # ``os`` may be gone when the interpreter ends
-        close(self.fd)
+        if self.fd >= 0:
+            close(self.fd)
 
 
 class Poller:
@@ -65,9 +67,11 @@ class Poller:
 
     def __init__(self) -> None:
         self._epoll = select.epoll()
+        self._interests: dict[int, int] = {}  # the mask of each descriptor; some may be closed
+        self._lost = False  # the events of a wait may be lost, which the kernel does not report again by itself
         self._waker: _Waker | None = None
         try:
-            self._waker = _Waker(os_calls.new_eventfd())
+            self._waker = _Waker()
             self._epoll.register(self._waker.fd, calls.INTEREST_READ | calls.EPOLL_EDGE)
         except BaseException:
             self.close()  # now: the traceback refers to this frame, and may keep the object alive
@@ -81,6 +85,7 @@ class Poller:
 
     def add(self, fd: int, mask: int) -> None:
         """Register a descriptor; modify it if the set has this file under this number already, closed and dup'ed back."""
+        self._interests[fd] = mask
         try:
             self._epoll.register(fd, mask)
         except FileExistsError:
@@ -88,6 +93,7 @@ class Poller:
 
     def adopt(self, fd: int, mask: int) -> bool:
         """Register a descriptor of another set. Return False if its owner has closed it since."""
+        self._interests[fd] = mask
         try:
             self._epoll.register(fd, mask)
         except OSError as exc:
@@ -98,6 +104,7 @@ class Poller:
 
     def modify(self, fd: int, mask: int) -> None:
         """Modify a descriptor; register it if its owner has closed it without a word, and the number names another file."""
+        self._interests[fd] = mask
         try:
             self._epoll.modify(fd, mask)
         except FileNotFoundError:
@@ -105,6 +112,7 @@ class Poller:
 
     def refresh(self, fd: int, mask: int) -> None:
         """``modify`` a descriptor that its owner may have closed; then do nothing."""
+        self._interests[fd] = mask
         try:
             self._epoll.modify(fd, mask)
         except OSError as exc:
@@ -113,6 +121,7 @@ class Poller:
 
     def remove(self, fd: int) -> None:
         """Take a descriptor out, EPOLL_CTL_DEL; do nothing if its owner has closed it."""
+        self._interests.pop(fd, None)
         try:
             self._epoll.unregister(fd)
         except OSError as exc:
@@ -128,11 +137,21 @@ class Poller:
         # anyway, because the signal has written to its wake-up descriptor.
         if timeout > 86400:
             timeout = 86400  # like the stdlib: one wake-up a day, and no overflow of a time field
+        if self._lost:
+            self._report_again()
+        self._lost = True
         events = self._epoll.poll(timeout, MAX_EVENTS)
         if events:
             self.fds = [event[0] for event in events]
             self.masks = [event[1] for event in events]
-        return len(events)
+        count = len(events)
+        self._lost = False
+        return count
+
+    def _report_again(self) -> None:
+        # The last wait has raised, for want of memory or by a signal handler. EPOLL_CTL_MOD reports what is ready (rule 4).
+        for fd, mask in list(self._interests.items()):
+            self.refresh(fd, mask)
 
     def wake(self) -> None:
         """End the wait that is under way, or the next one. Do nothing if the set is closed.

@@ -28,7 +28,16 @@ def run(handle: Any, context: contextvars.Context, callback: Callable[..., Any],
     Raise SystemExit and KeyboardInterrupt.
     """
     try:
-        context.run(callback, *args)
+        # Most callbacks need no memory to be called, which the call with a ``*`` does, and takes longer for.
+        count = len(args)
+        if not count:
+            context.run(callback)
+        elif count == 1:
+            context.run(callback, args[0])
+        elif count == 2:
+            context.run(callback, args[0], args[1])
+        else:
+            context.run(callback, *args)
     except (SystemExit, KeyboardInterrupt):
         raise
     except BaseException as exc:

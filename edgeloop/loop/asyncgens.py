@@ -26,14 +26,15 @@ class AsyncGenerators:
 
     def set_hooks(self, loop: Tasks) -> None:
         """Have the interpreter report this thread's generators here."""
-        self._outer_hooks = sys.get_asyncgen_hooks()
+        if self._outer_hooks is None:  # else there was no memory to restore them after the last run
+            self._outer_hooks = sys.get_asyncgen_hooks()
         sys.set_asyncgen_hooks(firstiter=self._on_begun, finalizer=functools.partial(self._on_dropped, loop))
 
     def restore_hooks(self) -> None:
         """Undo ``set_hooks``, if it was called."""
-        hooks, self._outer_hooks = self._outer_hooks, None
-        if hooks is not None:
-            sys.set_asyncgen_hooks(*hooks)
+        if self._outer_hooks is not None:
+            sys.set_asyncgen_hooks(*self._outer_hooks)
+            self._outer_hooks = None
 
     def _on_begun(self, generator: AsyncGenerator[Any, Any]) -> None:
         if self._shut_down:

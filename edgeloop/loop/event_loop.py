@@ -116,8 +116,6 @@ class EventLoop(  # type: ignore[misc]
         self._stopping = False
         self._thread_id = None
         self.reactor.thread = 0
-        self.reactor.pulse.end_run()
-        self.reactor.figures.run_ends()
         # All steps are made, whatever one raises. An ExitStack would need memory, and a run may end for want of it.
         try:
             self._signals.end_wakeups()
@@ -128,7 +126,13 @@ class EventLoop(  # type: ignore[misc]
                 try:
                     self._track_origins(False)
                 finally:
-                    self._asyncgens.restore_hooks()
+                    try:
+                        self._asyncgens.restore_hooks()
+                    finally:
+                        try:
+                            self.reactor.pulse.end_run()
+                        finally:
+                            self.reactor.figures.run_ends()
 
     def run_until_complete(self, future: Generator[Any, None, T] | Awaitable[T]) -> T:
         """Run until the future is done and return its result or raise its exception; a coroutine becomes a task.

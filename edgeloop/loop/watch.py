@@ -56,16 +56,17 @@ class Watch(Registration):
         """Queue the callbacks of the directions that are ready, and look again when they have run; repeat what waits."""
         if self.readable:
             if self.reader is not None:
-                self.readable = False
-                self._loop._fired.append(self.reader)
+                # In this order: where there is no memory for one of these, the next turn tries again.
                 self._loop.reactor.schedule_rearm(self)
+                self._loop._fired.append(self.reader)
+                self.readable = False
             elif self._receiving is not None:
                 self._receive_again()
         if self.writable:
             if self.writer is not None:
-                self.writable = False
-                self._loop._fired.append(self.writer)
                 self._loop.reactor.schedule_rearm(self)
+                self._loop._fired.append(self.writer)
+                self.writable = False
             elif self._sending is not None:
                 self._send_again()
 

@@ -6,6 +6,7 @@ from edgeloop.core.schedule cimport Scheduler
 from edgeloop.serving.admission cimport Admission
 from edgeloop.serving.deadlines cimport Deadlines
 from edgeloop.transports.stream cimport StreamTransport
+from edgeloop.watching.figures cimport CountsPointer
 
 cdef int LISTENER
 
@@ -42,7 +43,7 @@ cdef class Listener(Channel):
     cdef object _retry
     cdef _have_accepted(self)
     cdef on_ready(self)
-    @cython.locals(end=double, asked=bint, again=bint, admission=Admission)
+    @cython.locals(end=double, asked=bint, again=bint, admission=Admission, counts=CountsPointer, accepts=cython.longlong)
     cdef _drain(self)
     @cython.locals(transport=StreamTransport)
     cdef _on_accepted(self, int fd, peername, protocol_factory, server)

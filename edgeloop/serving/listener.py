@@ -182,7 +182,9 @@ class Listener(Channel):
                 self.full = True
                 self._server._on_full()  # the end of a connection has this go on
                 return
-            self._loop.reactor.counts.accept += 1
+            counts = self._loop.reactor.counts
+            counts.accept += 1
+            accepts = counts.accepts + 1  # now: where there is no memory for a number, a descriptor would have no owner
             try:
                 accepted = sockets.accept(self.sock)
             except OSError as exc:
@@ -198,7 +200,7 @@ class Listener(Channel):
                 if self._accepts_left:
                     self._server._on_backlog_taken(self)
                 return
-            self._loop.reactor.counts.accepts += 1
+            counts.accepts = accepts
             asked = self._counts_peers or len(self._connections) >= self._limit
             admission = self._admission if asked else None
             if admission is None or admission.admit(self, accepted[0], accepted[1]):

@@ -188,10 +188,10 @@ class DatagramTransport(WriteHalf):
         self._arrived = []
         done = 0
         end = 0.0
-        if len(arrived) > 2:
-            self._answering = True  # what is sent in answer leaves together: not even the first at once
-            end = calls.now() + DELIVER_SECONDS
         try:
+            if len(arrived) > 2:
+                self._answering = True  # what is sent in answer leaves together: not even the first at once
+                end = calls.now() + DELIVER_SECONDS
             while done < len(arrived):
                 data = arrived[done]
                 address = arrived[done + 1]
@@ -216,10 +216,10 @@ class DatagramTransport(WriteHalf):
         arrived = self._arrived
         self._arrived = []
         done = 0
-        began = calls.now()
-        end = began + DELIVER_SECONDS
-        self._answering = len(arrived) > 2
         try:
+            began = calls.now()
+            end = began + DELIVER_SECONDS
+            self._answering = len(arrived) > 2
             while done < len(arrived):
                 together = []
                 last = min(len(arrived), done + 2 * self._batch_limit)

@@ -171,10 +171,18 @@ class ReadPipeTransport(BaseTransport):
         try:
             data = pipes.read(self._number(), self._file.device)
             emptied = data is None or self._is_emptied_by(len(data))
+            self._reactor.counts.read += 1
+            if data:
+                # Here, for there may be no memory for the method: nothing may be delivered after a gap.
+                data_received = getattr(self._protocol, "data_received", None)
+                self._reactor.counts.bytes_in += len(data)
+                if emptied:
+                    self.readable = False
+                else:
+                    self._reactor.defer(self)
         except BaseException as exc:
             self._fatal_error(exc, "Fatal read error on pipe transport")
             return
-        self._reactor.counts.read += 1
         if data is None:
             self.readable = False
             self.hangup = False
@@ -189,13 +197,10 @@ class ReadPipeTransport(BaseTransport):
             finally:
                 self._force_close(None)
             return
-        self._reactor.counts.bytes_in += len(data)
-        if emptied:
-            self.readable = False
-        else:
-            self._reactor.defer(self)
         try:
-            interpreter.call_one(self._context, self._protocol.data_received, data)
+            if data_received is None:
+                data_received = self._protocol.data_received  # AttributeError, reported
+            interpreter.call_one(self._context, data_received, data)
         except BaseException as exc:
             self._report(exc, "Exception in a callback of the pipe protocol")
 

@@ -91,8 +91,8 @@ class Rates(Member):
         else:
             self.allowed = self._reading.fill(self._limits.read, self._limits.now())
             if not self.allowed:
+                self._limits.held.add(self)  # first: without memory for it nobody would let the connection go on
                 self.read_held = True
-                self._limits.held.add(self)
         return self.allowed > 0
 
     def may_write(self, size: int) -> int:
@@ -103,8 +103,8 @@ class Rates(Member):
             return 0
         count = self._writing.fill(self._limits.write, self._limits.now())
         if not count:
-            self.write_held = True
             self._limits.held.add(self)
+            self.write_held = True
         return min(count, size)
 
     def has_read(self, count: int) -> None:

@@ -128,25 +128,25 @@ class StreamTransport(StreamWriteHalf):
         except BaseException as exc:  # MemoryError too: what was read is lost, and nothing may be delivered after a gap
             self._fatal_error(exc, "Fatal read error on socket transport")
             return
-        counts = self._reactor.counts
-        counts.recv += 1
-        if data is None:
-            self._read_all()
-            return
-        if not data:
-            interpreter.call_one(self._context, _END_OF_STREAM, self)
-            return
-        size = len(data)
-        self.bytes_received += size
-        counts.bytes_in += size
-        if self._rates is not None:
-            self._rates.has_read(size)
-        self._large_read = size >= LARGE_READ
-        if self.hangup or more or size == calls.READ_SIZE:
-            self._read_on()
-        else:
-            self.readable = False
-        try:
+        try:  # the counts too: there may be no memory for a large number, and nothing may be delivered after a gap
+            counts = self._reactor.counts
+            counts.recv += 1
+            if data is None:
+                self._read_all()
+                return
+            if not data:
+                interpreter.call_one(self._context, _END_OF_STREAM, self)
+                return
+            size = len(data)
+            self.bytes_received += size
+            counts.bytes_in += size
+            if self._rates is not None:
+                self._rates.has_read(size)
+            self._large_read = size >= LARGE_READ
+            if self.hangup or more or size == calls.READ_SIZE:
+                self._read_on()
+            else:
+                self.readable = False
             interpreter.call_method(self._context, self._protocol, "data_received", data)
         except BaseException as exc:
             self._fatal_error(exc, "Fatal error: protocol.data_received() call failed.")
@@ -221,23 +221,23 @@ class StreamTransport(StreamWriteHalf):
         except BaseException as exc:
             self._fatal_error(exc, "Fatal read error on socket transport")
             return
-        counts = self._reactor.counts
-        counts.recv += 1
-        if count < 0:
-            self._read_all()
-            return
-        if count == 0:
-            self._end_of_stream()
-            return
-        self.bytes_received += count
-        counts.bytes_in += count
-        if self._rates is not None:
-            self._rates.has_read(count)
-        if self.hangup or more or count >= size:
-            self._read_on()
-        else:
-            self.readable = False
-        try:
+        try:  # as in ``_read``
+            counts = self._reactor.counts
+            counts.recv += 1
+            if count < 0:
+                self._read_all()
+                return
+            if count == 0:
+                self._end_of_stream()
+                return
+            self.bytes_received += count
+            counts.bytes_in += count
+            if self._rates is not None:
+                self._rates.has_read(count)
+            if self.hangup or more or count >= size:
+                self._read_on()
+            else:
+                self.readable = False
             self._protocol.buffer_updated(count)
         except BaseException as exc:
             self._fatal_error(exc, "Fatal error: protocol.buffer_updated() call failed.")

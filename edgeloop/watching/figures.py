@@ -215,14 +215,15 @@ class Figures:
     def run_ends(self) -> None:
         """It has ended, perhaps by an exception from a wait."""
         counts = self.counts
-        now = clock.read(counts.by_counter)
-        if not counts.running_since:
+        since = counts.running_since
+        if not since:
             return
+        counts.running_since = counts.thread = counts.turn_began = 0  # first: there may be no memory for a number
+        now = clock.read(counts.by_counter)
         if counts.slept_at > counts.woken_at:
             counts.idle += now - counts.slept_at
             counts.woken_at = now
-        counts.ran += now - counts.running_since
-        counts.running_since = counts.thread = counts.turn_began = 0
+        counts.ran += now - since
 
     def close(self) -> None:
         """The loop is closed: remove the file, if there is one."""

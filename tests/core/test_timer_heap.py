@@ -108,3 +108,17 @@ def test_timers_are_let_go() -> None:
     del heap
     gc.collect()
     assert seen[3]() is None
+
+
+def test_what_is_popped_into_a_list_is_the_first() -> None:
+    heap = TimerHeap()
+    timers = [Timer(when, number) for number, when in enumerate((3.0, 1.0, 2.0))]
+    for timer in timers:
+        heap.push(timer.order[0], timer)
+    items: list[object] = ["before"]
+    assert heap.pop_into(items) is timers[1]
+    assert items == ["before", timers[1]]
+    assert drained(heap) == [(2.0, 2), (3.0, 0)]
+    with pytest.raises(IndexError):
+        heap.pop_into(items)
+    assert items == ["before", timers[1]]

@@ -29,21 +29,37 @@ static long count, fail_from, failed;
 static int traceback_fd = -1, traceback_signal;
 static char package[512], interpreter_loop[] = "_PyEval_EvalFrameDefault", where[4096];
 
-/* What does not survive it itself: asyncio's tasks and futures forget what they were about when call_soon() raises, and the
- * interpreter gives up a reference that it does not own. */
+/* What does not survive it itself, and can't be mended here (numbers are of CPython 3.13.0's runs in the pure edition):
+ *
+ * - _asyncio: tasks and futures forget what they were about when call_soon() raises (Frame: Task.__step, Future.set_result).
+ * - PyFunction_NewWithQualName: the interpreter gives up a reference that it does not own. (Frame: MAKE_FUNCTION.)
+ * - _socket's sock_accept, called by kernel/sockets.py, accept: it has the new descriptor, and does not close it where there is
+ *   no memory for the peer's address. (Allocations 36 to 42 of the run of test_a_connection_that_there_is_no_memory_for_...)
+ */
+static int in_socket_module;
+
 static int is_spared(const Dl_info *found) {
     return (found->dli_fname && strstr(found->dli_fname, "/_asyncio."))
            || (found->dli_sname && !strcmp(found->dli_sname, "PyFunction_NewWithQualName"));
+}
+
+static int leaks_descriptor(const char *file) {
+    static const char function[] = " in accept";
+    const char *end = strchr(file, '\n');
+    return in_socket_module && end && end - file > (long)strlen(function)
+           && !strncmp(end - strlen(function), function, strlen(function));
 }
 
 /* What called for memory: 1 the package's compiled code, 2 the interpreter's evaluation of a Python function, 0 another. */
 static int caller(void) {
     void *frames[MAX_DEPTH];
     int i, n = backtrace(frames, MAX_DEPTH), from = 0;
+    in_socket_module = 0;
     for (i = 0; i < n; i++) {
         Dl_info found;
         if (!dladdr(frames[i], &found)) continue;
         if (is_spared(&found)) return 0;
+        if (found.dli_fname && strstr(found.dli_fname, "/_socket.")) in_socket_module = 1;
         if (found.dli_fname && !strncmp(found.dli_fname, package, strlen(package))) from = 1;
         if (found.dli_sname && !strcmp(found.dli_sname, interpreter_loop)) return from ? from : 2;
     }
@@ -70,7 +86,8 @@ static int in_function_of_package(void) {
     long size = real_syscall(SYS_pread64, traceback_fd, (long)where, sizeof(where) - 1, 0, 0, 0);
     where[size > 0 ? size : 0] = 0;
     file = strstr(where, "File \"");
-    return file && !strncmp(file + 6, package, strlen(package)) && !strstr(where, " in call_soon\n");
+    return file && !strncmp(file + 6, package, strlen(package)) && !strstr(where, " in call_soon\n")
+           && !leaks_descriptor(file);
 }
 
 /* On stderr, for a run that crashes or hangs has no other way to say what has failed. */

@@ -35,8 +35,9 @@ REPORTS = re.compile(
     "warned: (ResourceWarning: unclosed|RuntimeWarning: coroutine .* was never awaited)|reported: Task was destroyed"
     "|SystemError..error return without exception set"
 )
-#: What follows where a callback could not be called, for which the memory was missing: that is reported, as by asyncio.
-NOT_CALLED = re.compile("reported: Exception in callback .*MemoryError")
+#: What follows where a callback could not be called, for which the memory was missing: that is reported, as by asyncio. And
+#: concurrent.futures logs what call_soon_threadsafe raises, where it was to pass on a result.
+NOT_CALLED = re.compile("reported: Exception in callback .*MemoryError|exception calling callback for <Future")
 FOLLOWS = re.compile("hangs|connection_lost does not come|connection_made 1 times, connection_lost 0 times")
 
 

@@ -33,10 +33,10 @@ def threads(stage: Stage) -> None:
     async def play() -> None:
         loop = asyncio.get_running_loop()
         for _ in range(3):
-            came = loop.create_future()
-            thread = threading.Thread(target=loop.call_soon_threadsafe, args=(came.set_result, None))
+            came = asyncio.Event()  # a future could be cancelled by then, and could not be set
+            thread = threading.Thread(target=loop.call_soon_threadsafe, args=(came.set,))
             thread.start()
-            await came
+            await came.wait()
             thread.join()
         if await loop.run_in_executor(None, len, b"four") != 4:
             stage.wrong("the executor's result is another's")

@@ -214,6 +214,9 @@ class Stage:
                 ending = loop.create_task(end())
             loop.run_until_complete(ending)  # the one fault fell here, and the rest is to be orderly all the same
             raise
+        except RuntimeError:
+            # The last run has ended by an exception, and what it was to stop by was in the queue already: as on asyncio.
+            loop.run_until_complete(ending)
         loop.run_until_complete(loop.shutdown_asyncgens())
         loop.run_until_complete(loop.shutdown_default_executor())
 
