@@ -364,8 +364,10 @@ class Scheduler(HandleSource):
     def _run_turns(self) -> None:
         """Run turns until ``stop`` is called."""
         self.reactor.flush()  # what was written while the loop did not run
-        if not self._fired:
-            self._rearm()  # KeyboardInterrupt from a reader's callback has ended the last turn before that
+        if not (self._ready or self._fired):
+            # KeyboardInterrupt from a reader's callback has ended the last turn before that. If there are callbacks to run,
+            # readers may be among them: this turn does not sleep, and re-arms at its end.
+            self._rearm()
         self.reactor.request_poll()
         while True:
             if self._replaced or interpreter.is_changed(self, self._version, self._handle_version):
@@ -537,9 +539,7 @@ class Scheduler(HandleSource):
             if done == size:
                 interpreter.empty(batch)
                 self._spare_list = batch
-            elif fired:  # SystemExit or KeyboardInterrupt: the others run later, in their order
-                self._fired[:0] = batch[done:]
-            else:
+            else:  # SystemExit or KeyboardInterrupt: the others run first in the next turn, as on asyncio
                 self._ready[:0] = batch[done:]
             del batch, handle  # as in interpreter.run
 

@@ -55,6 +55,58 @@ def test_what_is_deferred_is_read_though_an_event_before_it_was_interrupted(loop
     assert protocol.came == b"abc"
 
 
+@pytest.mark.parametrize("kind", ["timers", "readers", "soon"])
+def test_what_was_due_runs_before_what_was_scheduled_meanwhile(loop: Loop, kind: str) -> None:
+    order: list[str] = []
+    pairs = [socket.socketpair() for _ in range(3)]
+
+    def run(number: int) -> None:
+        loop.remove_reader(pairs[number][0])
+        if not order:
+            loop.call_soon(order.append, "meanwhile")
+            order.append("interrupted")
+            raise KeyboardInterrupt
+        order.append("due")
+
+    for number, (ours, theirs) in enumerate(pairs):
+        if kind == "timers":
+            loop.call_at(loop.time() - 1, run, number)
+        elif kind == "readers":
+            loop.add_reader(ours, run, number)
+            theirs.send(b"x")
+        else:
+            loop.call_soon(run, number)
+    with pytest.raises(KeyboardInterrupt):
+        turn(loop, 3)
+    turn(loop, 3)
+    for ours, theirs in pairs:
+        ours.close()
+        theirs.close()
+    assert order == ["interrupted", "due", "due", "meanwhile"]
+
+
+def test_an_interrupted_reader_is_called_again_though_nothing_else_wakes_the_loop(loop: Loop, pair: Pair) -> None:
+    """What it has left unread is there still."""
+    ours, theirs = pair
+    calls: list[int] = []
+
+    def read() -> None:
+        calls.append(1)
+        if len(calls) == 1:
+            raise KeyboardInterrupt
+        loop.stop()
+
+    loop.add_reader(ours, read)
+    theirs.send(b"x")
+    with pytest.raises(KeyboardInterrupt):
+        loop.run_forever()
+    limit = loop.call_later(30, loop.stop)
+    loop.run_forever()
+    limit.cancel()
+    loop.remove_reader(ours)
+    assert len(calls) == 2
+
+
 class InterruptedAtLast(OneByteAtATime):
     """Its third byte comes in a turn without events, and raises KeyboardInterrupt."""
 

@@ -168,6 +168,23 @@ def test_who_yields_twice_finds_what_was_due_done(run: Run, before: int) -> None
 
 
 @pytest.mark.parametrize("before", [0, 1, 2, 3])
+def test_who_yields_twice_finds_a_timer_done_that_was_due(run: Run, before: int) -> None:
+    """Also where nothing makes the loop ask the kernel in the turn between."""
+
+    async def main() -> list[str]:
+        loop = asyncio.get_running_loop()
+        calls: list[str] = []
+        for _ in range(before):
+            await asyncio.sleep(0)
+        loop.call_at(loop.time() - 1, calls.append, "due")
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        return calls
+
+    assert run(main()) == ["due"]
+
+
+@pytest.mark.parametrize("before", [0, 1, 2, 3])
 def test_a_chain_of_callbacks_takes_one_turn_each(run: Run, before: int) -> None:
     """What a callback schedules runs in the next turn, no matter what brought the callback."""
 

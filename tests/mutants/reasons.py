@@ -10,7 +10,71 @@ from collections import Counter
 
 KINDS = ("equivalent", "cost", "figures", "wording")
 
-REASONS: dict[str, dict[str, str]] = {}
+REASONS: dict[str, dict[str, str]] = {
+    "core/reactor": {
+        "module: LONG_SECONDS = 1e-3": "cost: bytes are held for longer before a channel loses its credit",
+        "module: CAUTIOUS_CALLBACKS = 16": "cost: a number that was chosen by measuring",
+        "Channel.__init__: self.interest = 0": "equivalent: add sets it before anything reads it",
+        "Channel.__init__: self.registered_in = 0": "equivalent: add sets it before an event can come",
+        "Channel.__init__: self.credit = 0 => 0 -> -1": "cost: five short callbacks earn gathering, not four",
+        "Reactor.__init__: self.iteration = 1": "equivalent: it is only compared with itself",
+        "Reactor.close: self.flush_queue = []": "cost: what the queue refers to is freed with the loop",
+        "Reactor.is_overdue: return elapsed >= SHORT_SECONDS => >= -> >": "equivalent: but for one value of a float",
+        "Reactor.schedule_flush: self.needs_poll = True": "equivalent: every flush sends by _send, which sets it",
+        "Reactor.flush: if len(self.flush_queue) == 1: => len(self.flush_queue) == 1 -> False": (
+            "cost: the way for several does the same"
+        ),
+        "Reactor.flush: index += 1 => left out": "cost: who has flushed is asked again, and has nothing left",
+        "Reactor.process_rearm_queue: if done < len(rearm_queue): => < -> <=": "equivalent: it puts back an empty list",
+        "Reactor.may_skip: return True => True -> False": "cost: a wait in each turn",
+        "Reactor.wait: self.iteration = self.iteration + 1 => + -> -": (
+            "cost: is_empty is true for longer, so a recv waits for the event that has come"
+        ),
+        "Reactor.wait: if timeout == 0.0: => 0.0 -> 1.0": "cost: it reads the clock twice more, and verifies sooner",
+        "Reactor.wait: self.idle = False => left out": "cost: a registration is verified sooner",
+        "Reactor.dispatch: if mask & calls.EPOLL_WRITE:": "cost: a send that says EAGAIN; HUP and ERR are hints (rule 8)",
+        "Reactor._take_over: self.next_event = self.num_events = 0": (
+            "equivalent: events of the parent's are hints, and those of the new set come all the same"
+        ),
+    },
+    "core/schedule": {
+        "module: _HANDLES_ARE_SHARED = sys.version_info >= (3, 14) => >= -> >": "equivalent: 3.14.0 is above (3, 14)",
+        "Scheduler.__init__: self._version = -1": "equivalent: no class has 0 either, and -1 is set where it is unknown",
+        "Scheduler.__init__: self._own_clock = False": "equivalent: _find_overrides sets it before anything reads it",
+        "Scheduler.__init__: self._own_call_at = False": "equivalent: _find_overrides sets it before anything reads it",
+        "Scheduler._find_handle_run: if function is self._handle_run: => function is self._handle_run -> False": (
+            "cost: the same function is taken again"
+        ),
+        "Scheduler.call_soon: if self._closed: => self._closed -> True": "cost: _check_closed asks again",
+        "Scheduler.call_soon_threadsafe: if _HANDLES_ARE_SHARED: => _HANDLES_ARE_SHARED -> False": (
+            "equivalent: before Python 3.14 it is false"
+        ),
+        "Scheduler.call_at: if when is None: => when is None -> False": "wording: None + 0.0 raises TypeError too",
+        "Scheduler.call_at: timer = self._timer(when + 0.0, callback, args, context) => + -> -": (
+            "equivalent: but for -0.0"
+        ),
+        "Scheduler._turn: if due: => due -> True": "cost: it looks once more whether a timer is due at 0.0",
+        "Scheduler._wait_time: timer._scheduled = False": "equivalent: a cancelled timer is not cancelled again",
+        "Scheduler._sort_new_timers: place = 0": "equivalent: where there is no timer nothing can fail",
+        "Scheduler._sort_new_timers: new_timers[place] = None": "cost: the timer is not kept for the next one",
+        "Scheduler._any_is_due: if self._cancelled_timers > MIN_CANCELLED_TIMERS"
+        " and self._cancelled_timers * 2 > timers.size:": "cost: the heap is rebuilt sooner or later",
+        "Scheduler._collect_due: self._cancelled_timers -= 1": "cost: the heap is rebuilt sooner",
+        "Scheduler._warn_if_slow: if isinstance(owner, SharedHandle): => isinstance(owner, SharedHandle) -> False": (
+            "equivalent: before Python 3.14 there is none"
+        ),
+    },
+    "serving/listener": {
+        "SpareDescriptor.give_up: return False": "equivalent: only its truth is asked for",
+        "SpareDescriptor.take: fd = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)": (
+            "equivalent: os.open sets O_CLOEXEC by itself (PEP 446)"
+        ),
+        "Listener.__init__: self._limit = sys.maxsize": "equivalent: the server sets it before the first event",
+        "Listener.__init__: self._counts_peers = False": "equivalent: the server sets it before the first event",
+        "Listener._drain: end = calls.now() + ACCEPT_SECONDS => + -> -": "cost: one accept in each turn",
+        "Listener._exhausted: return False => return None": "equivalent: only its truth is asked for",
+    },
+}
 
 
 def reason(module: str, name: str) -> str:

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from recording import Run, record_errors
+from recording import Run, record_errors, until
 
 
 class Noting(asyncio.Protocol):
@@ -76,6 +76,27 @@ def test_clients_that_are_closed_before_they_heard_of_themselves(run: Run) -> No
         return Noting(order)
 
     assert run(accepted(factory, order)) == ["made", "lost"]
+
+
+@pytest.mark.edgeloop_only  # some versions of asyncio assert that the server is open
+async def test_a_factory_that_closes_the_server_has_nothing_reported_of_those_who_wait() -> None:
+    loop = asyncio.get_running_loop()
+    errors = record_errors(loop)
+    order: list[str] = []
+
+    def factory() -> Noting:
+        order.append("factory")
+        server.close()
+        return Noting(order)
+
+    server = await loop.create_server(factory, "127.0.0.1", 0)
+    clients = [socket.create_connection(server.sockets[0].getsockname()) for _ in range(3)]
+    await until(lambda: "made" in order)
+    for client in clients:
+        client.close()
+    await until(lambda: "lost" in order)
+    assert order.count("factory") == 1
+    assert not errors
 
 
 @pytest.mark.edgeloop_only  # asyncio leaves the socket of a factory that failed to the garbage collector
