@@ -22,6 +22,7 @@ TLSTransport: Any = asyncio.sslproto._SSLProtocolTransport
 def mend() -> None:
     """Replace what has been mended since, or leaves a transport busy for ever."""
     SocketTransport.close = mended_socket_close(SocketTransport.close)
+    SocketTransport.write = mended_write(SocketTransport.write)
     SocketTransport.writelines = mended_writelines(SocketTransport.writelines)
     WritePipe.abort = mended_abort(WritePipe.abort)
     WritePipe._call_connection_lost = mended_end_of_pipe(WritePipe._call_connection_lost)
@@ -29,6 +30,15 @@ def mend() -> None:
     DatagramTransport.sendto = mended_sendto(DatagramTransport.sendto)
     Server._start_serving = mended_start_serving(Server._start_serving)
     SelectorTransport._call_connection_lost = mended_call_connection_lost(SelectorTransport._call_connection_lost)
+
+
+def mended_write(original: Any) -> Any:
+    """Of a memoryview whose items are no bytes, the rest that the kernel did not take is counted in items: IndexError."""
+
+    def write(self: Any, data: Any) -> None:
+        original(self, data.cast("B") if isinstance(data, memoryview) and data.nbytes else data)
+
+    return write
 
 
 def mended_writelines(original: Any) -> Any:
