@@ -45,6 +45,7 @@ def mended_writelines(original: Any) -> Any:
     """writelines that pauses the protocol, and knows of transports that close or are lost.
 
     3.12.1 and 3.13.0 don't pause, and raise AttributeError or TypeError then. An empty last part stays in the buffer for good.
+    From 3.12 on it tries to send though something waits, as write never does: an error comes earlier.
     """
 
     def writelines(self: Any, list_of_data: Iterable[Any]) -> None:
@@ -58,7 +59,7 @@ def mended_writelines(original: Any) -> Any:
             self._conn_lost += 1
         elif not parts:
             return
-        elif getattr(self, "_write_ready", None) is None:  # set to None by close
+        elif self._buffer or getattr(self, "_write_ready", None) is None:  # set to None by close
             self._buffer.extend(parts)
             self._maybe_pause_protocol()
         else:
