@@ -22,6 +22,7 @@ TLSTransport: Any = asyncio.sslproto._SSLProtocolTransport
 def mend() -> None:
     """Replace what has been mended since, or leaves a transport busy for ever."""
     SocketTransport.close = mended_socket_close(SocketTransport.close)
+    SocketTransport.write = mended_write(SocketTransport.write)
     SocketTransport.writelines = mended_writelines(SocketTransport.writelines)
     WritePipe.abort = mended_abort(WritePipe.abort)
     WritePipe._call_connection_lost = mended_end_of_pipe(WritePipe._call_connection_lost)
@@ -31,10 +32,20 @@ def mend() -> None:
     SelectorTransport._call_connection_lost = mended_call_connection_lost(SelectorTransport._call_connection_lost)
 
 
+def mended_write(original: Any) -> Any:
+    """Of a memoryview whose items are no bytes, the rest that the kernel did not take is counted in items: IndexError."""
+
+    def write(self: Any, data: Any) -> None:
+        original(self, data.cast("B") if isinstance(data, memoryview) and data.nbytes else data)
+
+    return write
+
+
 def mended_writelines(original: Any) -> Any:
     """writelines that pauses the protocol, and knows of transports that close or are lost.
 
     3.12.1 and 3.13.0 don't pause, and raise AttributeError or TypeError then. An empty last part stays in the buffer for good.
+    From 3.12 on it tries to send though something waits, as write never does: an error comes earlier.
     """
 
     def writelines(self: Any, list_of_data: Iterable[Any]) -> None:
@@ -48,7 +59,7 @@ def mended_writelines(original: Any) -> Any:
             self._conn_lost += 1
         elif not parts:
             return
-        elif getattr(self, "_write_ready", None) is None:  # set to None by close
+        elif self._buffer or getattr(self, "_write_ready", None) is None:  # set to None by close
             self._buffer.extend(parts)
             self._maybe_pause_protocol()
         else:

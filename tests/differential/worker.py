@@ -61,7 +61,8 @@ def play(program: dict[str, Any], factory: Factory) -> list[Any]:
         signal.setitimer(signal.ITIMER_REAL, 0)
         trace.note("program", "hung", traceback.format_exc().splitlines()[-3:])
     except BaseException as exc:
-        trace.note("program", "ended by", exc, "".join(traceback.format_exception(exc)))
+        trace.note("program", "ended by", exc)  # the traceback has the names of each loop's files
+        traceback.print_exception(exc)
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
         gc.collect(0)

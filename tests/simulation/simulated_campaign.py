@@ -27,7 +27,7 @@ from simulated_coverage import Coverage  # noqa: E402
 from tape import Tape, shortest  # noqa: E402
 
 #: Whose lines a campaign must have run.
-COVERED = ("kernel/*.py", "core/*.py", "transports/stream.py", "transports/flow.py", "transports/base.py")
+COVERED = ("kernel/*.py", "core/*.py", "transports/stream*.py", "transports/flow.py", "transports/base.py")
 
 
 class Campaign:
