@@ -18,13 +18,14 @@ from importlib.machinery import EXTENSION_SUFFIXES, ExtensionFileLoader, ModuleS
 from types import ModuleType
 
 from . import _choice
+from ._version import __version__
 
 HOME = os.path.dirname(__file__)
 SHARED_OBJECT = f"{__package__}._compiled"
 SHARED_CODE = f"{__package__}._cyutility"  # Cython's own, not made from a source of this package
 
 # Of the import system, and needed to decide: they stay when an import of the compiled edition has failed.
-_KEPT = {__name__, _choice.__name__}
+_KEPT = {__name__, _choice.__name__, f"{__package__}._version"}
 
 
 class CompiledFinder:
@@ -69,11 +70,16 @@ def _why_there_is_none() -> str:
     return f"nothing is compiled in {HOME}"
 
 
-def _why_it_does_not_fit(modules: set[str]) -> str | None:
+def _why_it_does_not_fit(modules: set[str], version: str) -> str | None:
     """Return how ``modules`` differ from those that are to be compiled here, None if they don't.
 
-    All or none: they call their neighbours through C.
+    All or none: they call their neighbours through C. A wheel brings no .pxd and no .pyx, and is of one piece if it is of one
+    version.
     """
+    if version != __version__:
+        return f"it is that of edgeloop {version}, and this is {__version__}"
+    if not os.path.exists(os.path.join(HOME, "__init__.pxd")):
+        return None
     sources = {f"{__package__}.{module}" for module in _choice.compiled_modules(HOME)}
     if missing := sorted(sources - modules):
         return f"{len(missing)} of its {len(sources)} modules are not compiled, {missing[0]} is one"
@@ -109,7 +115,8 @@ def _why_not_compiled(finder: CompiledFinder) -> str | None:
         reason = "the compiled one can't be loaded in a subinterpreter: use a process, or a thread of the main one"
     else:
         finder.modules.update(shared_object.MODULES.split())
-        if (difference := _why_it_does_not_fit(finder.modules)) is None:
+        version = vars(shared_object).get("VERSION", "0.1.0")  # which had none
+        if (difference := _why_it_does_not_fit(finder.modules, version)) is None:
             return None
         reason = f"{difference}; {_remedy()}"
     _forget(finder)

@@ -108,6 +108,20 @@ def test_a_module_that_is_compiled_no_longer_is_named(site: Path) -> None:
 
 
 @needs_the_build
+def test_a_shared_object_of_another_version_is_named(site: Path) -> None:
+    (site / "edgeloop" / "_version.py").write_text('__version__ = "9.8.7"\n')
+    assert f"it is that of edgeloop {edgeloop.__version__}, and this is 9.8.7" in pure_with_a_warning(site)
+
+
+@needs_the_build
+def test_an_installation_without_the_compilers_files_is_compiled(site: Path) -> None:
+    for file in [*(site / "edgeloop").rglob("*.pxd"), *(site / "edgeloop").rglob("*.pyx")]:
+        file.unlink()
+    done = python("-W", "error", "-c", WHICH, directory=site, path=site)
+    assert (done.stdout.split()[0], done.stderr) == ("compiled", "")
+
+
+@needs_the_build
 def test_modules_of_another_python_are_named(site: Path) -> None:
     for file in compiled_files(site):
         file.rename(file.with_name(file.name.replace(EXTENSION_SUFFIXES[0], ".cpython-38-x86_64-linux-gnu.so")))
