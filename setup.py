@@ -238,4 +238,34 @@ def extensions() -> list[Extension]:
     return [Extension("edgeloop._compiled", [], extra_compile_args=compiling, extra_link_args=linking)]
 
 
-setup(ext_modules=extensions(), cmdclass={"build_ext": BuildIfThereIsACompiler})
+def description_and_urls() -> tuple[str, dict[str, str]]:
+    """Return README and the project's addresses, as the package index shows them.
+
+    ``EDGELOOP_REPOSITORY=https://github.com/owner/name`` in the environment of a release's build makes README's links, which
+    are relative in the repository, lead to that version's files there. Without it they stay, and there are no addresses.
+    """
+    text = Path("README.md").read_text()
+    repository = os.environ.get("EDGELOOP_REPOSITORY", "").rstrip("/")
+    if not repository:
+        return text, {}
+    version = runpy.run_path(str(PACKAGE / "_version.py"))["__version__"]
+
+    def absolute(found: re.Match[str]) -> str:
+        kind = "raw" if found[2].endswith(".svg") else "blob"
+        return f"{found[1]}{repository}/{kind}/v{version}/{found[2]}"
+
+    text = re.sub(r"""(\]\(|src="|srcset=")(?![a-z]+:|#)([^)"\s]+)""", absolute, text)
+    places = {"Documentation": "docs/guides.md", "Changelog": "CHANGELOG.md"}
+    urls = {name: f"{repository}/blob/v{version}/{path}" for name, path in places.items()}
+    return text, {"Homepage": repository, **urls, "Issues": f"{repository}/issues"}
+
+
+DESCRIPTION, URLS = description_and_urls()
+
+setup(
+    ext_modules=extensions(),
+    cmdclass={"build_ext": BuildIfThereIsACompiler},
+    long_description=DESCRIPTION,
+    long_description_content_type="text/markdown",
+    project_urls=URLS,
+)

@@ -1,6 +1,7 @@
 """Charts of a comparison: for each figure one SVG for light pages and one for dark ones, as README can show them.
 
-A bar for each loop, shortest on top is best; a thin line from the smallest to the largest round; the axis begins at 0.
+A bar for each loop, shortest on top is best; a thin line from the smallest to the largest round; the axis begins at 0. The
+figures stand in a column of their own, where no line crosses them.
 """
 
 from __future__ import annotations
@@ -16,7 +17,8 @@ from benchmarks.report import OURS, Document, interpreter, mean_ratio, rows
 
 WIDTH = 720
 LABELS = 150
-VALUES = 70
+VALUES = 110
+EDGE = 12
 BAR = 16
 STEP = 24
 TOP = 56
@@ -26,6 +28,7 @@ NOTE = 16
 
 @dataclass(frozen=True)
 class Colours:
+    ground: str
     text: str
     faint: str
     grid: str
@@ -35,8 +38,8 @@ class Colours:
 
 
 THEMES = {
-    "light": Colours("#1f2328", "#59636e", "#d8dee4", "#0a7d55", "#9aa7b5", "#d0d7de"),
-    "dark": Colours("#e6edf3", "#9198a1", "#30363d", "#3fb984", "#5b6673", "#3d444d"),
+    "light": Colours("#ffffff", "#1f2328", "#59636e", "#d8dee4", "#0a7d55", "#9aa7b5", "#d0d7de"),
+    "dark": Colours("#161b22", "#e6edf3", "#9198a1", "#30363d", "#3fb984", "#5b6673", "#3d444d"),
 }
 
 
@@ -48,6 +51,7 @@ class Bar:
     value: float
     least: float
     most: float
+    remark: str = ""
 
 
 #: The figures that have a chart, by the name of its file: cell, column, title, unit.
@@ -84,8 +88,9 @@ def draw(document: Document, folder: Path) -> list[Path]:
     folder.mkdir(parents=True, exist_ok=True)
     written = []
     foot = f"{document['date'][:10]}, {interpreter(document)}, {document['machine']}"
+    rounds = "bar: median of the rounds; thin line: from the smallest to the largest"
     for name, title, unit, bars in figures(document):
-        notes = [*failed(document, name), foot]
+        notes = [*failed(document, name), *([rounds] if any(bar.most > bar.least for bar in bars) else []), foot]
         for theme, colours in THEMES.items():
             path = folder / f"{name}-{theme}.svg"
             path.write_text("\n".join(svg(title, unit, notes, bars, colours)) + "\n")
@@ -102,14 +107,20 @@ def failed(document: Document, name: str) -> list[str]:
 
 def figures(document: Document) -> Iterator[tuple[str, str, str, list[Bar]]]:
     found = list(rows(document))
-    means = [Bar(loop, mean, mean, mean) for loop in document["loops"] if (mean := mean_ratio(found, loop, OURS)[0])]
+    ratios = {loop: mean_ratio(found, loop, OURS) for loop in document["loops"]}
+    whole = max(count for _, count in ratios.values())
+    means = [
+        Bar(loop, mean, mean, mean, f" ({count} of {whole})" if count < whole else "")
+        for loop, (mean, count) in ratios.items()
+        if mean
+    ]
     if len(means) > 1:
         # Without the limit, which only few of the cells have, the loops are compared in much the same cells.
         means = [bar for bar in means if bar.loop != LIMIT]
         yield (
             SUMMARY,
-            "CPU time in all cells together, geometric mean",
-            "times edgeloop's, in the cells that both finished",
+            "CPU time, geometric mean of all rows",
+            "times edgeloop's, in the rows that both finished",
             ordered(means),
         )
     by_figure = {(row.cell, row.key): row for row in found}
@@ -147,10 +158,12 @@ def svg(title: str, unit: str, notes: Sequence[str], bars: Sequence[Bar], colour
 
     spoken = "; ".join(f"{bar.loop} {number(bar.value)}" for bar in bars)
     yield (
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {height}" width="{WIDTH}" height="{height}"'
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="-{EDGE} -{EDGE} {WIDTH + 2 * EDGE} {height + 2 * EDGE}"'
+        f' width="{WIDTH + 2 * EDGE}" height="{height + 2 * EDGE}"'
         f' role="img" font-family="system-ui, sans-serif" font-size="13" fill="{colours.text}">'
     )
     yield f"<title>{escape(title)}, {escape(unit)}: {escape(spoken)}</title>"
+    yield f'<rect x="-{EDGE}" y="-{EDGE}" width="100%" height="100%" rx="6" fill="{colours.ground}"/>'
     yield f'<text x="0" y="18" font-size="16" font-weight="600">{escape(title)}</text>'
     yield f'<text x="0" y="38" fill="{colours.faint}">{escape(unit)}; less is better</text>'
     for mark in marks:
@@ -178,9 +191,13 @@ def drawn(bar: Bar, top: int, x: Callable[[float], str], colours: Colours) -> It
     faint = ' opacity="0.6"' if ours and bar.loop != OURS else ""
     yield f'<rect x="{LABELS}" y="{top}" width="{width:.1f}" height="{BAR}" rx="2" fill="{colour}"{faint}/>'
     if bar.most > bar.least:
-        yield f'<line x1="{x(bar.least)}" x2="{x(bar.most)}" y1="{middle:g}" y2="{middle:g}" stroke="{colours.text}"/>'
-    end = float(x(max(bar.value, bar.most))) + 6
-    yield f'<text x="{end:.1f}" y="{middle + 4.5:g}"{weight}>{number(bar.value)}</text>'
+        yield f'<line x1="{x(bar.least)}" x2="{x(bar.most)}" y1="{middle:g}" y2="{middle:g}" stroke="{colours.faint}"/>'
+    yield f'<text x="{WIDTH - VALUES + 58}" y="{middle + 4.5:g}" text-anchor="end"{weight}>{number(bar.value)}</text>'
+    if bar.remark:
+        yield (
+            f'<text x="{WIDTH - VALUES + 58}" y="{middle + 4.5:g}" font-size="11" fill="{colours.faint}">'
+            f"{escape(bar.remark)}</text>"
+        )
 
 
 def number(value: float) -> str:

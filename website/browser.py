@@ -67,7 +67,13 @@ def look(browser: Any, address: str, names: list[str], shots: Path | None) -> li
             said: list[str] = []
             page.on("console", lambda message: said.append(message.text) if message.type == "error" else None)  # noqa: B023
             page.on("pageerror", lambda error: said.append(str(error)))  # noqa: B023
-            page.on("requestfailed", lambda request: said.append(f"failed: {request.url}"))  # noqa: B023
+            # What the page before had not loaded yet is given up: net::ERR_ABORTED.
+            page.on(
+                "requestfailed",
+                lambda request: (
+                    None if request.failure == "net::ERR_ABORTED" else said.append(f"failed: {request.url}")  # noqa: B023
+                ),
+            )
             page.on(
                 "request",
                 lambda request: (
