@@ -12,6 +12,8 @@ from pathlib import Path
 import pytest
 from repository import ROOT
 
+import edgeloop
+
 pytestmark = pytest.mark.edgeloop_only
 
 WHICH = "import edgeloop; print(edgeloop.EDITION, edgeloop.EventLoop.create_task)"

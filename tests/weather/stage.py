@@ -216,6 +216,7 @@ class Stage:
             raise
         except RuntimeError:
             # The last run has ended by an exception, and what it was to stop by was in the queue already: as on asyncio.
+            assert ending is not None
             loop.run_until_complete(ending)
         loop.run_until_complete(loop.shutdown_asyncgens())
         loop.run_until_complete(loop.shutdown_default_executor())
