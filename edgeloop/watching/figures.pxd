@@ -139,11 +139,11 @@ cdef class Figures:
             now = counts.waits_since = clock.ticks(counts.by_counter)
         else:
             if counts.woken_at > began:  # the wait has read the clock
-                now = counts.waits_since = counts.woken_at
+                now = counts.woken_at
                 ended = counts.slept_at
             else:
                 ended = now = clock.ticks(counts.by_counter)
-                counts.waits_since = began
+            counts.waits_since = began if (now - ended) * 8 < ended - began else now
             record(&counts.turn, ended - began, counts.ns_per_tick)
         counts.turn_began = counts.began = now
 

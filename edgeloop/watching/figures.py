@@ -253,11 +253,11 @@ class Figures:
         else:
             now = counts.woken_at
             if now > began:  # the wait has read the clock
-                counts.waits_since = now
                 ended = counts.slept_at
             else:
                 now = ended = clock.read(counts.by_counter)
-                counts.waits_since = began
+            # After a wait that was short beside the turn, its events may have come while that ran.
+            counts.waits_since = began if (now - ended) * 8 < ended - began else now
             _record(counts.turn, ended - began)
         counts.turn_began = counts.began = now
 

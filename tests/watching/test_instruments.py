@@ -229,6 +229,30 @@ def test_an_instrument_may_remove_itself_and_add_another(loop: Any) -> None:
 
 
 @pytest.mark.parametrize("name", METHODS)
+def test_an_instrument_may_remove_another_that_would_be_told_next(loop: Any, name: str) -> None:
+    before, after = Recorded(name), Recorded(name)
+    removed = Recorded()
+    done: list[bool] = []
+
+    def remove(*args: Any) -> None:
+        if not done:
+            done.append(True)
+            loop.remove_instrument(removed)
+
+    removing = type("Removing", (), {name: staticmethod(remove)})()
+    for instrument in (before, removing, removed, after):
+        loop.add_instrument(instrument)
+    loop.call_soon(int)
+    turn(loop)
+    loop.call_soon(int)
+    turn(loop)
+    assert name not in removed.names()
+    assert len(before.calls) == len(after.calls) >= 2
+    with pytest.raises(KeyError):
+        loop.remove_instrument(removed)
+
+
+@pytest.mark.parametrize("name", METHODS)
 def test_an_instrument_that_raises_is_removed_and_reported_once(loop: Any, name: str) -> None:
     errors = record_errors(loop)
     other = Recorded(name)

@@ -121,7 +121,13 @@ def test_ten_times_the_threshold_and_the_end_are_reported_too(loop: asyncio.Abst
 
 def test_a_turn_of_many_short_callbacks_is_reported(loop: asyncio.AbstractEventLoop) -> None:
     reported = threading.Event()
-    reports = Reports(reported.set)
+
+    class OfTheBatch(Reports):
+        def __call__(self, report: Any) -> None:
+            if report.task is None:  # on a busy machine the turn before it, of the task, may be too long as well
+                super().__call__(report)
+
+    reports = OfTheBatch(reported.set)
 
     def short() -> None:
         reported.wait(0.02)
