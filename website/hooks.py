@@ -78,6 +78,13 @@ def on_page_markdown(markdown: str, *, page: Any, config: MkDocsConfig, files: F
     return "\n".join(lines)
 
 
+def on_page_content(html: str, *, page: Any, config: MkDocsConfig, files: Files) -> str:
+    """Make links of the pages that docstrings name: docs/serving.md."""
+    if not page.file.src_uri.startswith("reference/"):
+        return html
+    return re.sub(r"(?<=[ (])docs/([\w-]+)\.md", r'<a href="../\1.html">docs/\1.md</a>', html)
+
+
 def _in_repository(here: str) -> str:
     return ELSEWHERE.get(here, f"docs/{here}")
 
