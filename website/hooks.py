@@ -82,7 +82,7 @@ def on_page_content(html: str, *, page: Any, config: MkDocsConfig, files: Files)
     """Make links of the pages that docstrings name: docs/serving.md."""
     if not page.file.src_uri.startswith("reference/"):
         return html
-    return re.sub(r"(?<=[ (])docs/([\w-]+)\.md", r'<a href="../\1.html">docs/\1.md</a>', html)
+    return re.sub(r"(?<=[\s(])docs/([\w-]+)\.md", r'<a href="../\1.html">docs/\1.md</a>', html)
 
 
 def _in_repository(here: str) -> str:
