@@ -56,7 +56,7 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
         there = _in_repository(file.src_uri)
         for _, link in LINK.findall(_without_code((ROOT / there).read_text())):
             path = _target(there, link)[0]
-            if path and path not in PLACES and not path.startswith("docs/") and (ROOT / path).exists():
+            if path and path not in PLACES and not _is_on_site(path) and (ROOT / path).exists():
                 linked.add(path)
     for path in sorted(linked):
         files.append(File.generated(config, _source_page(path), content=_source(path)))
@@ -78,6 +78,13 @@ def on_page_markdown(markdown: str, *, page: Any, config: MkDocsConfig, files: F
     return "\n".join(lines)
 
 
+def on_page_content(html: str, *, page: Any, config: MkDocsConfig, files: Files) -> str:
+    """Make links of the pages that docstrings name: docs/serving.md."""
+    if not page.file.src_uri.startswith("reference/"):
+        return html
+    return re.sub(r"(?<=[\s(])docs/([\w-]+)\.md", r'<a href="../\1.html">docs/\1.md</a>', html)
+
+
 def _in_repository(here: str) -> str:
     return ELSEWHERE.get(here, f"docs/{here}")
 
@@ -96,7 +103,7 @@ def _link(here: str, there: str, link: str) -> str:
         return link
     if path in PLACES:
         place = PLACES[path]
-    elif path.startswith("docs/"):
+    elif _is_on_site(path):
         place = path.removeprefix("docs/")
     elif (ROOT / path).exists():
         place = _source_page(path)
@@ -105,8 +112,13 @@ def _link(here: str, there: str, link: str) -> str:
     return posixpath.relpath(place, posixpath.dirname(here) or ".") + anchor
 
 
+def _is_on_site(path: str) -> bool:
+    # The programs that draw the pictures stand beside them, and mkdocs.yml leaves them out.
+    return path.startswith("docs/") and not path.endswith((".py", ".dot"))
+
+
 def _source_page(path: str) -> str:
-    return f"source/{path.replace('/', '-')}.md"
+    return f"source/{path.lstrip('.').replace('/', '-')}.md"  # MkDocs leaves out what begins with a dot
 
 
 def _source(path: str) -> str:

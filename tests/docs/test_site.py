@@ -48,6 +48,8 @@ def test_an_item_after_a_deeper_list_begins_a_paragraph() -> None:
         ("projects/redis.md", "../../examples/redis_app.py", "../source/examples-redis_app.py.md"),
         ("compatibility.md", "../docs/tls.md", "tls.md"),
         ("results/2026-11-29-3.13.0.md", "../README.md", "../measuring.md"),
+        ("top.md", "diagrams/draw.py", "source/docs-diagrams-draw.py.md"),
+        ("security.md", ".github/workflows/ci.yml", "source/github-workflows-ci.yml.md"),
         ("start.md", "https://example.com/a.md", "https://example.com/a.md"),
         ("start.md", "#here", "#here"),
         ("start.md", "nowhere.md", "nowhere.md"),
