@@ -12,6 +12,7 @@
 # make sanitize  the tests on a build that AddressSanitizer and UndefinedBehaviorSanitizer watch; what CI runs: make sanitize WHAT=short
 # make leaks     scenarios are played until they leave no object, no reference and no memory behind
 # make memcheck  the same scenarios under valgrind
+# make tlsfuzzer tlsfuzzer's scripts against a TLS server on edgeloop, an hour or more; some: make tlsfuzzer WHAT="test-ccs test-sig-algs"
 # make coverage  which lines and branches of the pure edition no test reaches
 # make mutants   what share of the changes of a line their tests notice; ten minutes of it: make mutants WHAT="--minutes 10 core/schedule"
 # make bench     every loop compared in every cell, three quarters of an hour, with a page and charts; some: make bench WHAT="echo streams"
@@ -35,7 +36,7 @@ VERSION = $(or $(filter 3.%,$(patsubst python%,%,$(notdir $(PYTHON)))),$(shell $
 # of a session: its name, or with the Pythons that are asked for
 on = $(if $(VERSIONS),$(VERSIONS:%=$1-%),$1)
 
-.PHONY: example develop test check compat projects weather differential soak simulate crowd sanitize leaks memcheck coverage mutants wheels docs docs-browser bench clean
+.PHONY: example develop test check compat projects weather differential soak simulate crowd sanitize leaks memcheck tlsfuzzer coverage mutants wheels docs docs-browser bench clean
 
 example: develop
 	.venv/$(VERSION)/bin/python examples/aiohttp_app.py
@@ -75,6 +76,9 @@ sanitize: $(NOX)
 
 leaks: $(NOX)
 	$(NOX) -s leaks-$(VERSION)
+
+tlsfuzzer: $(NOX)
+	$(NOX) -s tlsfuzzer -- $(WHAT)
 
 memcheck coverage mutants: $(NOX)
 	$(NOX) -s $@-$(VERSION) -- $(WHAT)

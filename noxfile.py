@@ -375,6 +375,28 @@ def sanitize(session: nox.Session) -> None:
         session.error("\n\n".join(path.read_text() for path in found))  # of processes whose end no test looked at
 
 
+#: Is not on PyPI, and fetched; or TLSFUZZER in the environment names a folder that has it.
+TLSFUZZER = "https://github.com/tlsfuzzer/tlsfuzzer"
+TLSFUZZER_COMMIT = "14555fe211456c46deccc4b2d94751dbd894aece"  # 2026-01-09
+TLSLITE = "tlslite-ng==0.9.0b2"
+
+
+@nox.session(python=THIS)
+def tlsfuzzer(session: nox.Session) -> None:
+    """Have tlsfuzzer's scripts talk to a TLS server on edgeloop, an hour or more; after -- some scripts, or --record."""
+    prepare(session)
+    apart = Path(session.virtualenv.location, "tlsfuzzer").resolve()
+    if not Path(apart, "tlslite").exists():
+        session.run("python", "-m", "pip", "install", "-q", "--target", str(apart), TLSLITE)
+    scripts = Path(os.environ.get("TLSFUZZER") or apart / "source").absolute()
+    if not Path(scripts, "scripts").exists():
+        git = ("git", "-C", str(scripts))
+        session.run("git", "init", "-q", str(scripts), external=True)
+        session.run(*git, "fetch", "-q", "--depth", "1", TLSFUZZER, TLSFUZZER_COMMIT, external=True)
+        session.run(*git, "checkout", "-q", TLSFUZZER_COMMIT, "--", "scripts", "tlsfuzzer", external=True)
+    session.run("python", "tests/hostile/fuzz_tls.py", str(scripts), *session.posargs, env={"PYTHONPATH": str(apart)})
+
+
 @nox.session(python=PYTHONS)
 def differential(session: nox.Session) -> None:
     """Play random programs on asyncio, both editions and uvloop; after -- how many of each kind."""
