@@ -148,7 +148,11 @@ class Campaign:
             chosen = [mutant for mutant in chosen if self.options.only in mutant.name]
         known = self.outcomes.of(module, source)
         if self.options.survivors:
-            chosen = [mutant for mutant in chosen if known.get(mutant.name, {}).get("how") == "passed"]
+            chosen = [
+                mutant
+                for mutant in chosen
+                if known.get(mutant.name, {}).get("how") == "passed" and not reason(module, mutant.name)
+            ]
         else:
             chosen = [mutant for mutant in chosen if mutant.name not in known]
         if self.options.sample:
@@ -259,7 +263,7 @@ def main() -> None:
     parser.add_argument("--minutes", type=float, default=0.0, help="after which it ends; 0: when all is done")
     parser.add_argument("--module-minutes", type=float, default=0.0, help="the same for each module")
     parser.add_argument("--only", default="", help="mutants in whose name this stands")
-    parser.add_argument("--survivors", action="store_true", help="those that survived last time")
+    parser.add_argument("--survivors", action="store_true", help="those that survived last time and have no reason")
     parser.add_argument("--programs", action="store_true", help="also tests that start programs, which takes longer")
     parser.add_argument("--keep", type=Path, help="the results.json to write")
     parser.add_argument("--tests", help="folders and files in tests, instead of those of the modules' packages")

@@ -20,7 +20,6 @@ REASONS: dict[str, dict[str, str]] = {
         "Reactor.__init__: self.iteration = 1": "equivalent: it is only compared with itself",
         "Reactor.close: self.flush_queue = []": "cost: what the queue refers to is freed with the loop",
         "Reactor.is_overdue: return elapsed >= SHORT_SECONDS => >= -> >": "equivalent: but for one value of a float",
-        "Reactor.schedule_flush: self.needs_poll = True": "equivalent: every flush sends by _send, which sets it",
         "Reactor.flush: if len(self.flush_queue) == 1: => len(self.flush_queue) == 1 -> False": (
             "cost: the way for several does the same"
         ),
@@ -60,6 +59,10 @@ REASONS: dict[str, dict[str, str]] = {
         "Scheduler._any_is_due: if self._cancelled_timers > MIN_CANCELLED_TIMERS"
         " and self._cancelled_timers * 2 > timers.size:": "cost: the heap is rebuilt sooner or later",
         "Scheduler._collect_due: self._cancelled_timers -= 1": "cost: the heap is rebuilt sooner",
+        "Scheduler._any_is_due: return timers.size > 0 and not timers.first_when() > now => > -> >=": (
+            "cost: a timer that is due at this very moment runs in the next turn; a clock seldom says the same twice"
+        ),
+        "Scheduler._run_batch: self._spare_list = batch": "cost: the next batch makes a list",
         "Scheduler._warn_if_slow: if isinstance(owner, SharedHandle): => isinstance(owner, SharedHandle) -> False": (
             "equivalent: before Python 3.14 there is none"
         ),
@@ -69,6 +72,13 @@ REASONS: dict[str, dict[str, str]] = {
         "SpareDescriptor.take: fd = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)": (
             "equivalent: os.open sets O_CLOEXEC by itself (PEP 446)"
         ),
+        "module: ACCEPTS_PER_TURN = 256": "cost: a number that was chosen by measuring",
+        "SpareDescriptor.take: if self._fd < 0: => < -> <=": "cost: descriptor 0 would be opened twice, where stdin is closed",
+        "SpareDescriptor.__init__: self._fd = -1 => 1 -> 2": "equivalent: every number below 0 says that it is not open",
+        "Listener.__init__: self._admission: Admission | None = None": "equivalent: the server sets it before the first event",
+        "Listener._on_accepted: transport = StreamTransport(self._loop, -1, None, protocol, context, peername, server)"
+        " => 1 -> 2": "equivalent: every number below 0 says that it has none yet",
+        "Listener._report_seldom: if now >= self._silent_until: => >= -> >": "equivalent: but for one value of a float",
         "Listener.__init__: self._limit = sys.maxsize": "equivalent: the server sets it before the first event",
         "Listener.__init__: self._counts_peers = False": "equivalent: the server sets it before the first event",
         "Listener._drain: end = calls.now() + ACCEPT_SECONDS => + -> -": "cost: one accept in each turn",
