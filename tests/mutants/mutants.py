@@ -32,7 +32,8 @@ HERE = Path(__file__).parent
 RESULTS = HERE / "results.json"
 MODULES = (
     "kernel/epoll kernel/calls kernel/short_reads kernel/sockets kernel/pulse kernel/pipes kernel/datagrams"
-    " kernel/connection_socket core/reactor core/schedule serving/listener transports/stream transports/flow"
+    " kernel/connection_socket core/reactor core/schedule serving/listener transports/stream transports/stream_writing"
+    " transports/flow"
 ).split()
 #: What may kill a mutant of a package: folders and files of tests, those first that say most about it.
 TESTS = {
@@ -58,7 +59,8 @@ class Campaign:
         self.end = time.monotonic() + options.minutes * 60 if options.minutes else float("inf")
         self.out = os.fdopen(os.dup(1), "w")  # pytest takes the other one
         self.reached = Reached(options.programs)
-        self.results: dict[str, Any] = json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
+        before = options.keep if options.keep and options.keep.exists() else RESULTS
+        self.results: dict[str, Any] = json.loads(before.read_text()) if before.exists() else {}
         self.items: dict[str, pytest.Item] = {}
         self.outcomes = Outcomes()
         self.random = random.Random(options.seed)

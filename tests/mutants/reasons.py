@@ -6,6 +6,7 @@ what no test asserts; "figures" changes a number that is only approximate; "word
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 
 KINDS = ("equivalent", "cost", "figures", "wording")
@@ -90,6 +91,7 @@ REASONS: dict[str, dict[str, str]] = {
 def reason(module: str, name: str) -> str:
     """Return why this mutant may live, or nothing."""
     reasons = REASONS.get(module, {})
+    name = re.sub(r" \(\d+\)$", "", name)
     return reasons.get(name) or reasons.get(name.partition(" => ")[0], "")
 
 
