@@ -13,7 +13,7 @@
 # make leaks     scenarios are played until they leave no object, no reference and no memory behind
 # make memcheck  the same scenarios under valgrind
 # make coverage  which lines and branches of the pure edition no test reaches
-# make mutants   what share of the changes of a line their tests notice; ten minutes of it: make mutants WHAT="--minutes 10 core/schedule"
+# make mutants   what share of the changes of a line their tests notice; a sample in ten minutes: make mutants WHAT="--minutes 8 core/schedule"
 # make bench     every loop compared in every cell, three quarters of an hour, with a page and charts; some: make bench WHAT="echo streams"
 # make wheels    the source distribution and a wheel for each Python and platform, in dist: make wheels WHAT="--platform x86_64-gnu"
 #
