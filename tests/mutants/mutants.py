@@ -38,7 +38,8 @@ MODULES = (
 #: What may kill a mutant of a package: folders and files of tests, those first that say most about it.
 TESTS = {
     "kernel": "kernel transports/test_short_reads.py core loop transports",
-    "core": "core/test_turns_per_event.py core/test_interrupted_turns.py loop/test_loop_turns.py watching/test_figures.py"
+    "core": "core/test_turns_per_event.py core/test_interrupted_turns.py watching/test_measured_callbacks.py"
+    " transports/test_transport_attributes.py loop/test_loop_turns.py loop/test_what_close_drops.py watching/test_figures.py"
     " transports/test_when_bytes_leave.py watching/test_replaced_handle_run.py core watching/test_instruments.py loop",
     "serving": "serving/test_suspending.py serving/test_max_connections.py serving/test_accept_order.py"
     " serving/test_server_status.py serving",
