@@ -33,6 +33,12 @@ REASONS: dict[str, dict[str, str]] = {
         "Reactor.wait: if timeout == 0.0: => 0.0 -> 1.0": "cost: it reads the clock twice more, and verifies sooner",
         "Reactor.wait: self.idle = False => left out": "cost: a registration is verified sooner",
         "Reactor.dispatch: if mask & calls.EPOLL_WRITE:": "cost: a send that says EAGAIN; HUP and ERR are hints (rule 8)",
+        "Reactor.dispatch: if channel is not None and channel.added: => without and channel is not None": (
+            "equivalent: but for a signal handler that raises before the first channel of a turn"
+        ),
+        "Reactor._take_over: channel.added = False": (
+            "figures: in a child that has closed the descriptor the channel is counted as gone twice"
+        ),
         "Reactor._take_over: self.next_event = self.num_events = 0": (
             "equivalent: events of the parent's are hints, and those of the new set come all the same"
         ),
@@ -74,6 +80,10 @@ REASONS: dict[str, dict[str, str]] = {
             "equivalent: os.open sets O_CLOEXEC by itself (PEP 446)"
         ),
         "module: ACCEPTS_PER_TURN = 256": "cost: a number that was chosen by measuring",
+        "module: REPORT_SECONDS = 5.0": "cost: it reports less often",
+        "Listener.stop: if self._retry is not None: => self._retry is not None -> False": (
+            "cost: the timer runs, and finds nothing to do"
+        ),
         "SpareDescriptor.take: if self._fd < 0: => < -> <=": "cost: descriptor 0 would be opened twice, where stdin is closed",
         "SpareDescriptor.__init__: self._fd = -1 => 1 -> 2": "equivalent: every number below 0 says that it is not open",
         "Listener.__init__: self._admission: Admission | None = None": "equivalent: the server sets it before the first event",
