@@ -95,6 +95,44 @@ REASONS: dict[str, dict[str, str]] = {
         "Listener._drain: end = calls.now() + ACCEPT_SECONDS => + -> -": "cost: one accept in each turn",
         "Listener._exhausted: return False => return None": "equivalent: only its truth is asked for",
     },
+    "transports/stream": {
+        "StreamTransport.__init__: Channel.__init__(self, -1)": "equivalent: every number below 0 says that it has none yet",
+        "StreamTransport.__init__: self._buffered = False": "equivalent: set_protocol sets it before anything reads it",
+        "StreamTransport._read: more = False": "equivalent: each branch gives it another value",
+        "StreamTransport._read_on: if self.urgent: => self.urgent -> True": "cost: a MOD where the next turn would do",
+        "StreamTransport._read_all: self.hangup = False => False -> True": "cost: the next short read is followed by another",
+        "StreamTransport._read_into: if self._rates is not None and self._rates.allowed < size: => < -> <=": (
+            "equivalent: the limit is the size"
+        ),
+        'StreamTransport._end_of_stream: stdlib.logger().debug("%r received EOF", self)': "wording: a message of debug mode",
+        "StreamTransport.get_extra_info: self._sock.close()": "equivalent: the pure edition has an object from the start",
+        "StreamTransport.__repr__: if self.fd < 0:": "wording",
+        "StreamTransport.__repr__: if self.fd >= 0:": "wording",
+    },
+    "transports/stream_writing": {
+        "StreamWriteHalf.open_socket: sock = new_socket(-1, -1, -1, self.fd)": (
+            "equivalent: the pure edition has a socket object from the start"
+        ),
+        "module: SEND_AT_ONCE = 65536": "cost: a number that was chosen by measuring",
+        "StreamWriteHalf.write: and self._write_buffer_size <= SEND_AT_ONCE": "cost: a byte more or less is gathered",
+        "StreamWriteHalf.write: and not (self.flush_queued and self._reactor.is_overdue(self))"
+        " => without and self.flush_queued": "cost: what is written first in a callback is sent at once",
+        "StreamWriteHalf._leave: or self._write_buffer_size >= SEND_AT_ONCE": "cost: a byte more or less is gathered",
+        "StreamWriteHalf._leave: elif self._reactor.may_gather(self)"
+        " and not (self.flush_queued and self._reactor.is_overdue(self)): => without and self.flush_queued": (
+            "cost: what is written first in a callback is sent at once"
+        ),
+        "StreamWriteHalf._send_write_buffer: if count < 0"
+        " or self._drop_sent(count, chunks) < min(chunks, calls.MAX_CHUNKS): => < -> <= (2)": (
+            "cost: a MOD where there is room still"
+        ),
+    },
+    "transports/flow": {
+        "WriteHalf._drop_sent: if self._write_buffer_size == 0 and len(self._write_buffer) == chunks: => 0 -> 1": (
+            "cost: the general way does the same"
+        ),
+        "WriteHalf.flush: self.credit = min(self.credit, 0)": "cost: one short callback more until writes are gathered",
+    },
 }
 
 
