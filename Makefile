@@ -14,7 +14,7 @@
 # make memcheck  the same scenarios under valgrind
 # make tlsfuzzer tlsfuzzer's scripts against a TLS server on edgeloop, an hour or more; some: make tlsfuzzer WHAT="test-ccs test-sig-algs"
 # make coverage  which lines and branches of the pure edition no test reaches
-# make mutants   what share of the changes of a line their tests notice; ten minutes of it: make mutants WHAT="--minutes 10 core/schedule"
+# make mutants   what share of the changes of a line their tests notice; a sample in ten minutes: make mutants WHAT="--minutes 8 core/schedule"
 # make bench     every loop compared in every cell, three quarters of an hour, with a page and charts; some: make bench WHAT="echo streams"
 # make docs     the documentation as a site, in build/site; make docs-browser looks at every page of it in Chromium
 # make wheels    the source distribution and a wheel for each Python and platform, in dist: make wheels WHAT="--platform x86_64-gnu"

@@ -251,7 +251,6 @@ class Reactor(Counting):
 
     def schedule_flush(self, channel: Channel) -> None:
         """Have ``flush`` called, before the next wait at the latest, and judge the callback when it ends (rule 5)."""
-        self.needs_poll = True
         if not channel.flush_queued:
             if not self.flush_queue:
                 self.flush_queued_at = calls.now()

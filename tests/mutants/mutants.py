@@ -32,12 +32,14 @@ HERE = Path(__file__).parent
 RESULTS = HERE / "results.json"
 MODULES = (
     "kernel/epoll kernel/calls kernel/short_reads kernel/sockets kernel/pulse kernel/pipes kernel/datagrams"
-    " kernel/connection_socket core/reactor core/schedule serving/listener transports/stream transports/flow"
+    " kernel/connection_socket core/reactor core/schedule serving/listener transports/stream transports/stream_writing"
+    " transports/flow"
 ).split()
 #: What may kill a mutant of a package: folders and files of tests, those first that say most about it.
 TESTS = {
     "kernel": "kernel transports/test_short_reads.py core loop transports",
-    "core": "core/test_turns_per_event.py core/test_interrupted_turns.py loop/test_loop_turns.py watching/test_figures.py"
+    "core": "core/test_turns_per_event.py core/test_interrupted_turns.py watching/test_measured_callbacks.py"
+    " transports/test_transport_attributes.py loop/test_loop_turns.py loop/test_what_close_drops.py watching/test_figures.py"
     " transports/test_when_bytes_leave.py watching/test_replaced_handle_run.py core watching/test_instruments.py loop",
     "serving": "serving/test_suspending.py serving/test_max_connections.py serving/test_accept_order.py"
     " serving/test_server_status.py serving",
@@ -58,7 +60,8 @@ class Campaign:
         self.end = time.monotonic() + options.minutes * 60 if options.minutes else float("inf")
         self.out = os.fdopen(os.dup(1), "w")  # pytest takes the other one
         self.reached = Reached(options.programs)
-        self.results: dict[str, Any] = json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
+        before = options.keep if options.keep and options.keep.exists() else RESULTS
+        self.results: dict[str, Any] = json.loads(before.read_text()) if before.exists() else {}
         self.items: dict[str, pytest.Item] = {}
         self.outcomes = Outcomes()
         self.random = random.Random(options.seed)
@@ -148,7 +151,11 @@ class Campaign:
             chosen = [mutant for mutant in chosen if self.options.only in mutant.name]
         known = self.outcomes.of(module, source)
         if self.options.survivors:
-            chosen = [mutant for mutant in chosen if known.get(mutant.name, {}).get("how") == "passed"]
+            chosen = [
+                mutant
+                for mutant in chosen
+                if known.get(mutant.name, {}).get("how") == "passed" and not reason(module, mutant.name)
+            ]
         else:
             chosen = [mutant for mutant in chosen if mutant.name not in known]
         if self.options.sample:
@@ -259,7 +266,7 @@ def main() -> None:
     parser.add_argument("--minutes", type=float, default=0.0, help="after which it ends; 0: when all is done")
     parser.add_argument("--module-minutes", type=float, default=0.0, help="the same for each module")
     parser.add_argument("--only", default="", help="mutants in whose name this stands")
-    parser.add_argument("--survivors", action="store_true", help="those that survived last time")
+    parser.add_argument("--survivors", action="store_true", help="those that survived last time and have no reason")
     parser.add_argument("--programs", action="store_true", help="also tests that start programs, which takes longer")
     parser.add_argument("--keep", type=Path, help="the results.json to write")
     parser.add_argument("--tests", help="folders and files in tests, instead of those of the modules' packages")

@@ -6,6 +6,7 @@ what no test asserts; "figures" changes a number that is only approximate; "word
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 
 KINDS = ("equivalent", "cost", "figures", "wording")
@@ -20,7 +21,6 @@ REASONS: dict[str, dict[str, str]] = {
         "Reactor.__init__: self.iteration = 1": "equivalent: it is only compared with itself",
         "Reactor.close: self.flush_queue = []": "cost: what the queue refers to is freed with the loop",
         "Reactor.is_overdue: return elapsed >= SHORT_SECONDS => >= -> >": "equivalent: but for one value of a float",
-        "Reactor.schedule_flush: self.needs_poll = True": "equivalent: every flush sends by _send, which sets it",
         "Reactor.flush: if len(self.flush_queue) == 1: => len(self.flush_queue) == 1 -> False": (
             "cost: the way for several does the same"
         ),
@@ -33,6 +33,12 @@ REASONS: dict[str, dict[str, str]] = {
         "Reactor.wait: if timeout == 0.0: => 0.0 -> 1.0": "cost: it reads the clock twice more, and verifies sooner",
         "Reactor.wait: self.idle = False => left out": "cost: a registration is verified sooner",
         "Reactor.dispatch: if mask & calls.EPOLL_WRITE:": "cost: a send that says EAGAIN; HUP and ERR are hints (rule 8)",
+        "Reactor.dispatch: if channel is not None and channel.added: => without and channel is not None": (
+            "equivalent: but for a signal handler that raises before the first channel of a turn"
+        ),
+        "Reactor._take_over: channel.added = False": (
+            "figures: in a child that has closed the descriptor the channel is counted as gone twice"
+        ),
         "Reactor._take_over: self.next_event = self.num_events = 0": (
             "equivalent: events of the parent's are hints, and those of the new set come all the same"
         ),
@@ -60,6 +66,10 @@ REASONS: dict[str, dict[str, str]] = {
         "Scheduler._any_is_due: if self._cancelled_timers > MIN_CANCELLED_TIMERS"
         " and self._cancelled_timers * 2 > timers.size:": "cost: the heap is rebuilt sooner or later",
         "Scheduler._collect_due: self._cancelled_timers -= 1": "cost: the heap is rebuilt sooner",
+        "Scheduler._any_is_due: return timers.size > 0 and not timers.first_when() > now => > -> >=": (
+            "cost: a timer that is due at this very moment runs in the next turn; a clock seldom says the same twice"
+        ),
+        "Scheduler._run_batch: self._spare_list = batch": "cost: the next batch makes a list",
         "Scheduler._warn_if_slow: if isinstance(owner, SharedHandle): => isinstance(owner, SharedHandle) -> False": (
             "equivalent: before Python 3.14 there is none"
         ),
@@ -69,10 +79,59 @@ REASONS: dict[str, dict[str, str]] = {
         "SpareDescriptor.take: fd = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)": (
             "equivalent: os.open sets O_CLOEXEC by itself (PEP 446)"
         ),
+        "module: ACCEPTS_PER_TURN = 256": "cost: a number that was chosen by measuring",
+        "module: REPORT_SECONDS = 5.0": "cost: it reports less often",
+        "Listener.stop: if self._retry is not None: => self._retry is not None -> False": (
+            "cost: the timer runs, and finds nothing to do"
+        ),
+        "SpareDescriptor.take: if self._fd < 0: => < -> <=": "cost: descriptor 0 would be opened twice, where stdin is closed",
+        "SpareDescriptor.__init__: self._fd = -1 => 1 -> 2": "equivalent: every number below 0 says that it is not open",
+        "Listener.__init__: self._admission: Admission | None = None": "equivalent: the server sets it before the first event",
+        "Listener._on_accepted: transport = StreamTransport(self._loop, -1, None, protocol, context, peername, server)"
+        " => 1 -> 2": "equivalent: every number below 0 says that it has none yet",
+        "Listener._report_seldom: if now >= self._silent_until: => >= -> >": "equivalent: but for one value of a float",
         "Listener.__init__: self._limit = sys.maxsize": "equivalent: the server sets it before the first event",
         "Listener.__init__: self._counts_peers = False": "equivalent: the server sets it before the first event",
         "Listener._drain: end = calls.now() + ACCEPT_SECONDS => + -> -": "cost: one accept in each turn",
         "Listener._exhausted: return False => return None": "equivalent: only its truth is asked for",
+    },
+    "transports/stream": {
+        "StreamTransport.__init__: Channel.__init__(self, -1)": "equivalent: every number below 0 says that it has none yet",
+        "StreamTransport.__init__: self._buffered = False": "equivalent: set_protocol sets it before anything reads it",
+        "StreamTransport._read: more = False": "equivalent: each branch gives it another value",
+        "StreamTransport._read_on: if self.urgent: => self.urgent -> True": "cost: a MOD where the next turn would do",
+        "StreamTransport._read_all: self.hangup = False => False -> True": "cost: the next short read is followed by another",
+        "StreamTransport._read_into: if self._rates is not None and self._rates.allowed < size: => < -> <=": (
+            "equivalent: the limit is the size"
+        ),
+        'StreamTransport._end_of_stream: stdlib.logger().debug("%r received EOF", self)': "wording: a message of debug mode",
+        "StreamTransport.get_extra_info: self._sock.close()": "equivalent: the pure edition has an object from the start",
+        "StreamTransport.__repr__: if self.fd < 0:": "wording",
+        "StreamTransport.__repr__: if self.fd >= 0:": "wording",
+    },
+    "transports/stream_writing": {
+        "StreamWriteHalf.open_socket: sock = new_socket(-1, -1, -1, self.fd)": (
+            "equivalent: the pure edition has a socket object from the start"
+        ),
+        "module: SEND_AT_ONCE = 65536": "cost: a number that was chosen by measuring",
+        "StreamWriteHalf.write: and self._write_buffer_size <= SEND_AT_ONCE": "cost: a byte more or less is gathered",
+        "StreamWriteHalf.write: and not (self.flush_queued and self._reactor.is_overdue(self))"
+        " => without and self.flush_queued": "cost: what is written first in a callback is sent at once",
+        "StreamWriteHalf._leave: or self._write_buffer_size >= SEND_AT_ONCE": "cost: a byte more or less is gathered",
+        "StreamWriteHalf._leave: elif self._reactor.may_gather(self)"
+        " and not (self.flush_queued and self._reactor.is_overdue(self)): => without and self.flush_queued": (
+            "cost: what is written first in a callback is sent at once"
+        ),
+        "StreamWriteHalf._send_write_buffer: if count < 0"
+        " or self._drop_sent(count, chunks) < min(chunks, calls.MAX_CHUNKS): => < -> <= (2)": (
+            "cost: a MOD where there is room still"
+        ),
+    },
+    "transports/flow": {
+        "WriteHalf._drop_sent: if self._write_buffer_size == 0 and len(self._write_buffer) == chunks: => 0 -> 1": (
+            "cost: the general way does the same"
+        ),
+        "WriteHalf.flush: self.credit = min(self.credit, 0)": "cost: one short callback more until writes are gathered",
     },
 }
 
@@ -80,6 +139,7 @@ REASONS: dict[str, dict[str, str]] = {
 def reason(module: str, name: str) -> str:
     """Return why this mutant may live, or nothing."""
     reasons = REASONS.get(module, {})
+    name = re.sub(r" \(\d+\)$", "", name)
     return reasons.get(name) or reasons.get(name.partition(" => ")[0], "")
 
 

@@ -13,6 +13,7 @@ def changes(source: str) -> dict[str, str]:
     source = textwrap.dedent(source)
     found = {}
     for mutant in mutants(source):
+        compile(mutant.source, mutant.name, "exec", dont_inherit=True)
         assert mutant.source.count("\n") == source.count("\n"), mutant.change
         found[mutant.change] = mutant.source.splitlines()[mutant.line - 1].strip()
     return found

@@ -96,6 +96,44 @@ def test_recovery_as_soon_as_descriptors_come_free(loop_factory: Callable[[], as
         finish(child)
 
 
+WITHOUT_A_SPARE_ONE = """
+import socket
+
+async def main():
+    sock = socket.create_server(("127.0.0.1", 0))
+    held = [os.open(os.devnull, os.O_RDONLY) for _ in range(8)]
+    limit_to(1)
+    while True:  # numbers between those in use
+        try:
+            held.append(os.open(os.devnull, os.O_RDONLY))
+        except OSError:
+            break
+    async with await asyncio.get_running_loop().create_server(Hello, sock=sock) as server:
+        print(sock.getsockname()[1], flush=True)
+        await until(lambda: reports)
+        for fd in held:
+            os.close(fd)
+        await asyncio.get_running_loop().run_in_executor(None, input)
+        await until(lambda: len(lost) == len(connections))
+run(main)
+"""
+
+
+def test_a_listener_that_has_no_spare_descriptor_tries_again(
+    loop_factory: Callable[[], asyncio.AbstractEventLoop],
+) -> None:
+    """No event comes when a descriptor is free again."""
+    child = start(loop_factory, WITHOUT_A_SPARE_ONE)
+    with child:
+        assert child.stdout is not None
+        clients = Clients(int(child.stdout.readline()), 1)
+        try:
+            assert clients.answer(0) == b"hello"
+        finally:
+            clients.close()
+        finish(child)
+
+
 @pytest.mark.skipif(shutil.which("strace") is None, reason="counts system calls with strace")
 def test_no_busy_loop_while_exhausted(loop_factory: Callable[[], asyncio.AbstractEventLoop], tmp_path: Path) -> None:
     """Half a second without descriptors and without new clients must not cost thousands of system calls."""

@@ -6,13 +6,14 @@ import asyncio
 import contextlib
 import gc
 import os
+import socket
 import weakref
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager
 from typing import Any
 
 import pytest
-from recording import Run
+from recording import Run, attach
 from tls_certificates import client_context, server_context
 
 
@@ -86,6 +87,24 @@ def test_a_transport_that_holds_itself_is_collected(run: Run) -> None:
     run(main())
     gc.collect()
     assert [ref() for ref in alive] == [None, None, None]
+
+
+def test_a_closed_transport_is_freed_though_nothing_takes_its_number(run: Run) -> None:
+    async def main() -> weakref.ref[Any]:
+        ours, theirs = socket.socketpair()
+        with theirs:
+            transport = await attach(ours, asyncio.Protocol())
+            number = transport.get_extra_info("socket").fileno()
+            transport.abort()
+            await asyncio.sleep(0)
+            await asyncio.sleep(0)
+            with pytest.raises(OSError, match="Bad file descriptor"):
+                os.fstat(number)
+            return weakref.ref(transport)
+
+    closed = run(main())
+    gc.collect()
+    assert closed() is None
 
 
 @pytest.mark.parametrize("method", ["connect_read_pipe", "connect_write_pipe"])

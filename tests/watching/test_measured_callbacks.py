@@ -59,7 +59,9 @@ async def test_what_a_connection_does_is_measured_whether_it_comes_by_an_event_o
         transport.close()
 
 
-async def test_waits_and_events_are_counted_by_ones() -> None:
+@pytest.mark.parametrize("busy", [False, True])
+async def test_waits_and_events_are_counted_by_ones(busy: bool) -> None:
+    """Where the loop sleeps, and where it only looks because there are callbacks to run."""
     loop = asyncio.get_running_loop()
     ours, theirs = socket.socketpair()
     with theirs:
@@ -68,6 +70,8 @@ async def test_waits_and_events_are_counted_by_ones() -> None:
         await asyncio.sleep(0.001)
         before = edgeloop.stats(loop)
         theirs.send(b"x")
+        while busy and not protocol.received:
+            await asyncio.sleep(0)
         await protocol.bytes_in(1)
         after = edgeloop.stats(loop)
         assert after.events == before.events + 1
