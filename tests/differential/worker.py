@@ -52,9 +52,8 @@ def play(program: dict[str, Any], factory: Factory) -> list[Any]:
     log = LogTrace(trace)
     logger = logging.getLogger("asyncio")
     logger.addHandler(log)
-    signal.setitimer(
-        signal.ITIMER_REAL, LIMIT_SECONDS, 1.0
-    )  # again: a loop reports what its callback raises, and goes on
+    limit = LIMIT_SECONDS * (1 + program.get("patience", 0))
+    signal.setitimer(signal.ITIMER_REAL, limit, 1.0)  # again: a loop reports what its callback raises, and goes on
     try:
         player.play(program, factory, trace)
     except Hung:
