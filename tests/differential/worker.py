@@ -30,6 +30,7 @@ Factory = Callable[[], asyncio.AbstractEventLoop]
 
 def factory_of(name: str) -> Factory:
     """What makes a loop of that name."""
+    reference_loop.mend_streams()
     if name == "asyncio":
         reference_loop.mend()
         return asyncio.SelectorEventLoop
