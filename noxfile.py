@@ -44,9 +44,6 @@ TRIES = 3
 SEARCHES = ("tests/weather/", "tests/simulation/")
 CACHE = HERE / ".pytest_cache/v"
 
-#: The differential campaign in CI: new programs of nine kinds, for five seconds each.
-DIFFERENTIAL_IN_SHORT = {"DIFFERENTIAL_EXAMPLES": "200", "DIFFERENTIAL_SECONDS": "5", "DIFFERENTIAL_SHRINK": "0"}
-
 TYPED = ("edgeloop", "pytest_edgeloop.py", "benchmarks", "compat", "examples", "tests", "wheels")
 
 
@@ -191,8 +188,6 @@ def tests_once(session: nox.Session) -> None:
     install_tools(session)
     # In this order: the benchmarks' own are few and take long, and pytest would begin with the files of many tests.
     run_tests(session, "--no-loadscope-reorder", *(session.posargs or there(ONCE)))
-    if not session.posargs:
-        run_differential(session, **DIFFERENTIAL_IN_SHORT)
 
 
 @nox.session(python=PYTHONS)
