@@ -32,6 +32,26 @@ def mend() -> None:
     SelectorTransport._call_connection_lost = mended_call_connection_lost(SelectorTransport._call_connection_lost)
 
 
+def mend_streams() -> None:
+    """Of asyncio's streams on any loop: who is woken forgets who has begun to wait meanwhile, and that one waits for ever."""
+
+    async def wait_for_data(self: Any, name: str) -> None:
+        if self._waiter is not None:
+            raise RuntimeError(f"{name}() called while another coroutine is already waiting for incoming data")
+        if self._paused:
+            self._paused = False
+            self._transport.resume_reading()
+        waiter = self._waiter = self._loop.create_future()
+        try:
+            await waiter
+        finally:
+            if self._waiter is waiter:
+                self._waiter = None
+
+    StreamReader: Any = asyncio.StreamReader
+    StreamReader._wait_for_data = wait_for_data
+
+
 def mended_write(original: Any) -> Any:
     """Of a memoryview whose items are no bytes, the rest that the kernel did not take is counted in items: IndexError."""
 

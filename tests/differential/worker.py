@@ -30,6 +30,7 @@ Factory = Callable[[], asyncio.AbstractEventLoop]
 
 def factory_of(name: str) -> Factory:
     """What makes a loop of that name."""
+    reference_loop.mend_streams()
     if name == "asyncio":
         reference_loop.mend()
         return asyncio.SelectorEventLoop
@@ -52,9 +53,8 @@ def play(program: dict[str, Any], factory: Factory) -> list[Any]:
     log = LogTrace(trace)
     logger = logging.getLogger("asyncio")
     logger.addHandler(log)
-    signal.setitimer(
-        signal.ITIMER_REAL, LIMIT_SECONDS, 1.0
-    )  # again: a loop reports what its callback raises, and goes on
+    limit = LIMIT_SECONDS * (1 + program.get("patience", 0))
+    signal.setitimer(signal.ITIMER_REAL, limit, 1.0)  # again: a loop reports what its callback raises, and goes on
     try:
         player.play(program, factory, trace)
     except Hung:

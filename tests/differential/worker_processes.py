@@ -14,7 +14,7 @@ from typing import Any
 from repository import ROOT, SUPPORT
 
 HERE = Path(__file__).parent
-ANSWER_SECONDS = 60
+ANSWER_SECONDS = 180  # more than a patient program may take
 
 
 class Worker:

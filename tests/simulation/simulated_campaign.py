@@ -29,12 +29,16 @@ from tape import Tape, shortest  # noqa: E402
 #: Whose lines a campaign must have run.
 COVERED = ("kernel/*.py", "core/*.py", "transports/stream*.py", "transports/flow.py", "transports/base.py")
 
+#: Runs in which branches are noted too. They take three times as long.
+BRANCH_RUNS = 300
+
 
 class Campaign:
     """Plays runs, one after the other, in this process."""
 
-    def __init__(self) -> None:
+    def __init__(self, branch_runs: int = BRANCH_RUNS) -> None:
         edgeloop = simulated_modules.load()
+        self.branch_runs = branch_runs
         self.new_loop: Callable[[], Any] = edgeloop.new_event_loop
         self.seen: Counter[str] = Counter()
         logging.getLogger("asyncio").setLevel(logging.CRITICAL + 1)
@@ -64,6 +68,8 @@ class Campaign:
         run.play(self.new_loop, self._scenes)
         failures, digest = list(run.failures), run.kernel.digest & (2**64 - 1)
         self.played += 1
+        if self.played == self.branch_runs:
+            self.coverage.ignore_branches()
         if failures or not self.played % 200:
             del run
             gc.collect()  # what it has left open belongs to its kernel
@@ -111,12 +117,13 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--schedules", type=int, default=1000)
     parser.add_argument("--seconds", type=float, default=1e9, help="stop after that time")
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--branches", type=int, default=BRANCH_RUNS, help="runs in which branches are noted")
     parser.add_argument("--replay", type=int)
     parser.add_argument("--tape")
     parser.add_argument("--breaks", action="store_true")
     parser.add_argument("--digests", action="store_true")
     options = parser.parse_args(arguments)
-    campaign = Campaign()
+    campaign = Campaign(options.branches)
     seeds = range(options.seed, options.seed + options.schedules)
     if options.replay is not None or options.tape is not None:
         log: list[str] = []

@@ -180,7 +180,7 @@ SELDOM = {
     *("cancelled in create_connection", "cancelled in create_unix_connection", "cancelled in create_unix_server"),
 }
 
-#: What a campaign of 15,000 runs must have met: faults, kinds of programs, and what these do.
+#: What a campaign of 12,000 runs must have met: faults, kinds of programs, and what these do.
 SOMETIMES = {
     *(name_of(call, fault) for call, faults in FAULTS.items() for fault in faults),
     "another process acts between two calls",

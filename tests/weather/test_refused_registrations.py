@@ -93,7 +93,7 @@ FORKED = textwrap.dedent(
         loop.call_soon(loop.stop)
         loop.run_forever()
 
-    for nth in range(1, 40):
+    for nth in range(1, 20):
         child = os.fork()
         if not child:
             calls.arm(nth, 0)
