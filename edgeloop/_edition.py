@@ -77,7 +77,7 @@ def _why_it_does_not_fit(modules: set[str], version: str) -> str | None:
     version.
     """
     if version != __version__:
-        return f"it is that of edgeloop {version}, and this is {__version__}"
+        return f"its shared object is that of edgeloop {version}, and this is {__version__}"
     if not os.path.exists(os.path.join(HOME, "__init__.pxd")):
         return None
     sources = {f"{__package__}.{module}" for module in _choice.compiled_modules(HOME)}

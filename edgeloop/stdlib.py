@@ -18,7 +18,6 @@ import asyncio.staggered
 import asyncio.tasks
 import inspect
 import logging
-import runpy
 import sys
 import traceback
 from asyncio.trsock import TransportSocket
@@ -61,14 +60,17 @@ tasks = asyncio.tasks
 LOG_THRESHOLD_FOR_CONNLOST_WRITES = 5
 """How many writes after the end of a connection are not logged; the number of asyncio.constants."""
 
-run_module_as_main: Callable[[str, bool], object] = runpy._run_module_as_main  # type: ignore[attr-defined]
-"""What ``python -m`` calls: runs a module as ``__main__``; the bool says whether its file goes into ``sys.argv[0]``."""
-
-
 handle_class = asyncio.events.Handle
 """The class whose ``_run`` tools put a function of their own around, to measure callbacks: aiodebug, logfire, livekit."""
 
 _HANDLE_FILE: str | None = getattr(getattr(handle_class.__init__, "__code__", None), "co_filename", None)
+
+
+def run_module_as_main(name: str, alters_argv: bool) -> object:
+    """Run a module as ``__main__``, as ``python -m`` does; the bool says whether its file goes into ``sys.argv[0]``."""
+    import runpy  # which few programs need
+
+    return runpy._run_module_as_main(name, alters_argv)  # type: ignore[attr-defined]
 
 
 def is_replaced_run(function: object) -> bool:

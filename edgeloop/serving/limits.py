@@ -5,12 +5,11 @@ One object holds what was asked for, and is never changed: ``changed`` makes the
 
 from __future__ import annotations
 
-import dataclasses
 import inspect
 import math
 import os
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any, TypedDict
+from typing import Any, NamedTuple, Self, TypedDict
 
 Overload = Callable[[Any], object]
 
@@ -32,21 +31,12 @@ class ServerLimits(TypedDict, total=False):
 
 COUNTS = ("max_connections", "max_connections_per_peer")
 SECONDS = ("idle_timeout", "first_byte_timeout", "write_timeout", "max_lifetime")
+TIMED_OUT_KINDS = ("idle", "first_byte", "write", "lifetime")
 RATES = ("read_rate", "write_rate")
 OVERLOADS = ("wait", "refuse")
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
-class Limits:
-    """What one server keeps to; None is no limit.
-
-    ``max_connections`` and ``max_connections_per_peer`` count open connections, from accept(2) on. ``overload`` says what
-    happens at the first of them: "wait" (None too), "refuse", or a callable that gets the transport. At the second they are
-    refused, or the callable is called. The timeouts are in
-    seconds, the rates in bytes a second and connection. ``proxy_protocol`` lists the addresses and networks that are trusted
-    to say whom they speak for. Raises TypeError and ValueError, which name the argument.
-    """
-
+class _Fields(NamedTuple):
     max_connections: int | None = None
     overload: str | Overload | None = None
     max_connections_per_peer: int | None = None
@@ -58,7 +48,26 @@ class Limits:
     write_rate: float | None = None
     proxy_protocol: tuple[str, ...] | None = None
 
-    def __post_init__(self) -> None:
+
+class Limits(_Fields):
+    """What one server keeps to; None is no limit.
+
+    ``max_connections`` and ``max_connections_per_peer`` count open connections, from accept(2) on. ``overload`` says what
+    happens at the first of them: "wait" (None too), "refuse", or a callable that gets the transport. At the second they are
+    refused, or the callable is called. The timeouts are in
+    seconds, the rates in bytes a second and connection. ``proxy_protocol`` lists the addresses and networks that are trusted
+    to say whom they speak for. Raises TypeError and ValueError, which name the argument.
+    """
+
+    # No dataclass: the start of each server would wait for that module, and for the methods that it writes.
+    __slots__ = ()
+
+    def __new__(cls, *args: Any, **kwargs: Any) -> Self:
+        self = super().__new__(cls, *args, **kwargs)
+        self._check()
+        return self
+
+    def _check(self) -> None:
         for name in COUNTS:
             count = getattr(self, name)
             if count is not None and (not isinstance(count, int) or isinstance(count, bool)):
@@ -103,7 +112,7 @@ class Limits:
             raise TypeError(f"proxy_protocol must list addresses or networks, got {trusted!r}")
         if trusted is not None:
             wanted["proxy_protocol"] = tuple(trusted)
-        return dataclasses.replace(self, **wanted)
+        return Limits(**(self._asdict() | wanted))
 
 
 def _is_too_much(total: int | None, per_peer: int | None, overload: str | Overload | None) -> bool:
@@ -111,7 +120,7 @@ def _is_too_much(total: int | None, per_peer: int | None, overload: str | Overlo
     return total is not None or (per_peer is not None and overload != "wait")
 
 
-FIELDS = tuple(field.name for field in dataclasses.fields(Limits))
+FIELDS = Limits._fields
 NO_LIMITS = Limits()
 
 

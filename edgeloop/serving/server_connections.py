@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import contextvars
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ..core.schedule import Scheduler
 from ..watching.layout import PLACES
 from .admission import Admission
-from .draining import Draining
-from .limits import Limits
+from .limits import TIMED_OUT_KINDS, Limits
 from .listener import Connect, Listener
 from .refusals import Refusals
-from .status import TIMED_OUT_KINDS
+
+if TYPE_CHECKING:
+    from .draining import Draining
 
 # The states of a Server; from CLOSED on it never goes back.
 IDLE = 0  # the sockets are bound, nothing is accepted: not yet, or because a start failed

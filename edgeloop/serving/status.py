@@ -7,8 +7,6 @@ import socket
 import struct
 from collections.abc import Iterable
 
-TIMED_OUT_KINDS = ("idle", "first_byte", "write", "lifetime")
-
 # linux/tcp.h: of a listening socket, tcp_diag(7) and TCP_INFO tell the length of the queue in tcpi_unacked.
 _UNACKED = struct.Struct("24xI")
 

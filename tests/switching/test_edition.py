@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from repository import ROOT
 
-import edgeloop
+from edgeloop import __version__
 
 pytestmark = pytest.mark.edgeloop_only
 
@@ -112,7 +112,7 @@ def test_a_module_that_is_compiled_no_longer_is_named(site: Path) -> None:
 @needs_the_build
 def test_a_shared_object_of_another_version_is_named(site: Path) -> None:
     (site / "edgeloop" / "_version.py").write_text('__version__ = "9.8.7"\n')
-    assert f"it is that of edgeloop {edgeloop.__version__}, and this is 9.8.7" in pure_with_a_warning(site)
+    assert f"is that of edgeloop {__version__}, and this is 9.8.7" in pure_with_a_warning(site)
 
 
 @needs_the_build
