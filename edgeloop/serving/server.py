@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextvars
 import socket
 import sys
 from collections.abc import Callable
@@ -12,7 +11,6 @@ from typing import TYPE_CHECKING, Any, Unpack
 from .. import stdlib
 from ..core.schedule import Scheduler
 from ..core.wheel import Wheel
-from ..watching.layout import PLACES
 from . import deadlines
 from .admission import Admission
 from .alarms import Alarm, Alarms, Callback
@@ -21,7 +19,8 @@ from .draining import Drained, Draining, check_timeout
 from .limits import NO_LIMITS, Limits, ServerLimits
 from .listener import Connect, Listener, SpareDescriptor
 from .refusals import Refusals
-from .status import TIMED_OUT_KINDS, ServerStatus, waiting_in
+from .server_connections import CLOSED, FINISHED, IDLE, SERVING, ServerConnections
+from .status import ServerStatus, waiting_in
 
 if TYPE_CHECKING:
     import ssl
@@ -34,14 +33,7 @@ _WAITS_FOR_CONNECTIONS = sys.version_info >= (3, 12, 1)
 _CLOSES_CLIENTS = sys.version_info >= (3, 14)
 
 
-# The states of a Server; from CLOSED on it never goes back.
-IDLE = 0  # the sockets are bound, nothing is accepted: not yet, or because a start failed
-SERVING = 1
-CLOSED = 2  # the sockets are closed, connections live on
-FINISHED = 3  # the last connection has ended too
-
-
-class Server(asyncio.AbstractServer):
+class Server(ServerConnections, asyncio.AbstractServer):
     """What ``create_server`` returns. asyncio doc: Server Objects.
 
     Owns the listening sockets until ``close``, and no connection: a transport attaches itself, and detaches just before it
@@ -62,39 +54,24 @@ class Server(asyncio.AbstractServer):
         is_ours: bool = False,
         wheel: Callable[[], Wheel] | None = None,
     ) -> None:
-        self._loop = loop
+        ServerConnections.__init__(self, loop, connect, limits)
         self._wheel = wheel
         self._sockets: list[socket.socket] | None = sockets
         self._protocol_factory = protocol_factory
         self._backlog = backlog
         self._spare_descriptor = spare_descriptor
-        self._connect = connect
         self._connect_accepted = connect  # by _update_connect: the listeners', with proxies after a header
         self._proxies: TrustedPeers | None = None  # by _update_connect
         self._unlink = unlink
         self._ssl_context = ssl_context  # by set_ssl_context; asyncio's name: websockets looks here for its scheme
-        self._limits = limits  # by set_limits
         self._is_ours = is_ours  # the loop has made the sockets, so that no other process has them
-        self._listeners: list[Listener] = []
-        # The stream transports, each from accept(2) on; the same set for good. The listeners have it too.
-        self._connections: set[Any] = set()
-        # What the program holds of them: those whose TLS handshake has begun are TLS transports.
-        self._clients: set[Any] = self._connections if connect is None else set()
-        self._lower: dict[Any, Any] = {}  # with TLS: the stream transport below each of them
-        self._on_end: Callable[[Any], None] | None = None  # called with each that has ended: see _choose_on_end
-        self._refusals: Refusals | None = None  # from the first limit on that refuses
-        self._admission: Admission | None = None  # while there is one
         self._alarms: Alarms | None = None  # from the first alarm on
         self._suspended: dict[str, float] = {}  # why nothing is accepted, and since when on the loop's clock
-        self._draining: Draining | None = None  # from the first drain on
         # Counts of what listeners that are stopped have accepted, and of the rest.
         self._accepted = 0
         self._high_mark = 0
-        self._refused = 0
-        self._timed_out = dict.fromkeys(TIMED_OUT_KINDS, 0)
         self._deadlines: Deadlines | None = None  # by _apply_deadlines, once there was a timeout or a rate
         self._waiters: list[asyncio.Future[None]] | None = []  # None once FINISHED, as asyncio's
-        self._state = IDLE
         self._serving_forever: asyncio.Future[None] | None = None
         self._update_connect()
 
@@ -112,102 +89,6 @@ class Server(asyncio.AbstractServer):
             self._connect_accepted = connect_after_header(self._proxies, self, self._connect)
         for listener in self._listeners:
             listener.use_connect(self._connect_accepted)
-
-    # Connections come and go
-
-    def _attach(self, transport: Any = None) -> None:
-        self._connections.add(transport)
-
-    def _detach(self, transport: Any = None) -> None:
-        self._connections.discard(transport)
-        if self._on_end is not None:
-            self._on_end(transport)
-
-    def _attach_tls(self, transport: Any, lower: Any) -> None:
-        self._lower[transport] = lower
-        self._clients.add(transport)
-
-    def _detach_tls(self, transport: Any) -> None:
-        self._clients.discard(transport)
-        self._lower.pop(transport, None)
-        if self._draining is not None:
-            self._draining.ended_tls(transport)
-
-    def _on_connected(self, transport: Any) -> None:
-        # The handshake of a TLS transport is over, and connection_made was called.
-        if self._draining is not None:
-            self._draining.connected(transport)
-
-    def _context_of(self, transport: Any) -> contextvars.Context:
-        # Return what the protocol of a client is called in.
-        return self._lower.get(transport, transport)._context  # type: ignore[no-any-return]
-
-    def _choose_on_end(self) -> None:
-        # Most often nobody minds the end of a connection, or only who counts the peers.
-        if self._state >= CLOSED or self._draining is not None or self._is_full():
-            self._on_end = self._connection_ended
-        elif self._admission is not None and self._limits.max_connections_per_peer is not None:
-            self._on_end = self._admission.left
-        else:
-            self._on_end = None
-
-    def _is_full(self) -> bool:
-        return any(listener.full for listener in self._listeners)
-
-    def _on_full(self) -> None:
-        # A listener waits for the end of a connection.
-        self._on_end = self._connection_ended
-
-    def _connection_ended(self, transport: Any) -> None:
-        if self._admission is not None:
-            self._admission.left(transport)
-        if self._is_full():
-            for listener in self._listeners:
-                listener.go_on()
-            self._listeners.append(self._listeners.pop(0))  # another one is first when the next connection ends
-            self._choose_on_end()
-        if self._draining is not None:
-            self._draining.ended(transport)
-        self._check_end()
-
-    def _check_end(self) -> None:
-        if self._state == CLOSED and not self._connections and not self._refusing():
-            self._finish()
-        if self._draining is not None:
-            self._draining.check()
-
-    def _refusing(self) -> int:
-        return 0 if self._refusals is None else len(self._refusals.transports)
-
-    def _admits_client(self, transport: Any, peername: Any) -> bool:
-        # A proxy has named its client. Return False if that has too many connections with this one.
-        return self._admission is None or self._admission.told(transport, peername)
-
-    def _begins_with_header(self, transport: Any) -> None:
-        # Of a proxy. Until the TLS transport attaches itself, it is the one below that ``close_clients`` closes.
-        self._clients.add(transport)
-
-    def _ended_header(self, transport: Any) -> None:
-        if self._clients is not self._connections:
-            self._clients.discard(transport)
-
-    def _count_timeout(self, kind: str) -> None:
-        # A deadline ends a connection: "idle", "first_byte", "write", "lifetime".
-        self._timed_out[kind] += 1
-
-    def _count_refused(self) -> None:
-        self._refused += 1
-        self._loop.reactor.figures.add(PLACES["accepts_refused"])
-
-    def _finish(self) -> None:
-        assert self._state >= CLOSED
-        self._state = FINISHED
-        self._on_end = None
-        waiters, self._waiters = self._waiters or [], None
-        for waiter in waiters:
-            if not waiter.done():
-                waiter.set_result(None)
-        self._end_serving_forever()  # if it is not over yet: that was drained
 
     # asyncio.Server
 
@@ -315,25 +196,6 @@ class Server(asyncio.AbstractServer):
             self._serving_forever.cancel()
             self._serving_forever = None
 
-    def close_clients(self) -> None:
-        """Close this server's connections (asyncio has this from 3.13 on)."""
-        for transport in self._all_clients():
-            transport.close()
-
-    def abort_clients(self) -> None:
-        """Close this server's connections at once and drop what they have not sent (asyncio has this from 3.13 on)."""
-        for transport in self._all_clients():
-            transport.abort()
-
-    def _all_clients(self) -> list[Any]:
-        # Those that are being refused too. With TLS, the stream transport where the handshake has not begun.
-        found = list(self._clients)
-        if self._connect is not None:
-            found += self._connections.difference(self._lower.values())
-        if self._refusals is not None:
-            found += self._refusals.transports
-        return found
-
     async def wait_closed(self) -> None:
         """Wait until the server is closed and, from Python 3.12.1 on, its last connection too."""
         if self._state == FINISHED or (self._state == CLOSED and not _WAITS_FOR_CONNECTIONS):
@@ -342,6 +204,16 @@ class Server(asyncio.AbstractServer):
         waiter = asyncio.get_running_loop().create_future()
         self._waiters.append(waiter)
         await waiter
+
+    def _finish(self) -> None:
+        assert self._state >= CLOSED
+        self._state = FINISHED
+        self._on_end = None
+        waiters, self._waiters = self._waiters or [], None
+        for waiter in waiters:
+            if not waiter.done():
+                waiter.set_result(None)
+        self._end_serving_forever()  # if it is not over yet: that was drained
 
     # Beyond asyncio: docs/serving.md
 
