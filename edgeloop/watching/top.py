@@ -8,6 +8,7 @@ from __future__ import annotations
 import importlib
 import json
 import os
+import re
 import select
 import sys
 import termios
@@ -50,6 +51,7 @@ WIDE = 110
 LEFT_OUT = ("LOOP", "DELAY50", "ACC/S", "CB/S", "LONGEST")
 
 # What terminals send for keys that have no character.
+KEY = re.compile(r"\x1b(?:\[[0-9;]*[A-Za-z~]|O[A-Za-z])?|.", re.DOTALL)
 ESCAPES = {"\x1b[A": "k", "\x1b[B": "j", "\x1bOA": "k", "\x1bOB": "j", "\x1b": "back", "\x7f": "back", "\b": "back"}
 
 
@@ -143,6 +145,7 @@ class Screen:
         self._console = self._rich["console"].Console()
         self._options = options
         self._sampler = Sampler(options.pid, 10 * options.seconds)
+        self._keys = Keys()
         self._rows: list[Row] = []
         self._order = "l"
         self._selected: str | None = None  # the path of a loop's file: the rows change their places
@@ -159,7 +162,7 @@ class Screen:
             with self._rich["live"].Live(self.drawn(), console=self._console, screen=True, auto_refresh=False) as live:
                 due = time.monotonic() + self._options.seconds
                 while True:
-                    pressed = read_key(max(due - time.monotonic(), 0.0))
+                    pressed = self._keys.next(max(due - time.monotonic(), 0.0))
                     if pressed == "q" or (pressed is not None and not self.press(pressed)):
                         return 0
                     if time.monotonic() >= due:
@@ -238,11 +241,20 @@ class Screen:
         return table
 
 
-def read_key(timeout: float) -> str | None:
-    """Return the key that is pressed within ``timeout`` seconds: its character, or "back"; None: none was."""
-    if not select.select([0], [], [], timeout)[0]:
-        return None
-    data = os.read(0, 16).decode(errors="replace")
-    if not data:
-        return "q"  # the terminal is gone
-    return ESCAPES.get(data, data[0])
+class Keys:
+    """The keys that are pressed, in their order: several may come at once."""
+
+    def __init__(self) -> None:
+        self._typed = ""
+
+    def next(self, timeout: float) -> str | None:
+        """Return the next key that is pressed within ``timeout`` seconds: its character, or "back"; None: none was."""
+        if not self._typed:
+            if not select.select([0], [], [], timeout)[0]:
+                return None
+            self._typed = os.read(0, 64).decode(errors="replace")
+        key = KEY.match(self._typed)
+        if key is None:
+            return "q"  # the terminal is gone
+        self._typed = self._typed[key.end() :]
+        return ESCAPES.get(key[0], key[0][0])
