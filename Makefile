@@ -16,6 +16,7 @@
 # make mutants   what share of the changes of a line the tests of five parts notice: make mutants WHAT="--sample 20 core/schedule"
 # make bench     every loop compared in every cell, three quarters of an hour, with a page and charts; some: make bench WHAT="echo streams"
 # make wheels    the source distribution and a wheel for each Python and platform, in dist: make wheels WHAT="--platform x86_64-gnu"
+# make newcomer  as root: installs edgeloop in a bare Debian system, as wheel and from a clone, and runs what the pages show, after make wheels
 #
 # What these run stands in noxfile.py. Some Pythons instead of each: make test VERSIONS="3.12 3.13".
 
@@ -34,7 +35,7 @@ VERSION = $(or $(filter 3.%,$(patsubst python%,%,$(notdir $(PYTHON)))),$(shell $
 # of a session: its name, or with the Pythons that are asked for
 on = $(if $(VERSIONS),$(VERSIONS:%=$1-%),$1)
 
-.PHONY: example develop test check compat projects weather differential soak simulate crowd sanitize leaks memcheck coverage mutants wheels bench clean
+.PHONY: example develop test check compat projects weather differential soak simulate crowd sanitize leaks memcheck coverage mutants wheels newcomer bench clean
 
 example: develop
 	.venv/$(VERSION)/bin/python examples/aiohttp_app.py
@@ -83,6 +84,9 @@ bench: $(NOX)
 
 wheels: $(NOX)
 	$(NOX) -s wheels-$(VERSION) -- $(WHAT)
+
+newcomer: $(NOX)
+	$(NOX) -s newcomer -- $(WHAT)
 
 $(NOX):
 	python3 -m venv .venv/nox
