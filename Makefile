@@ -16,8 +16,9 @@
 # make coverage  which lines and branches of the pure edition no test reaches
 # make mutants   what share of the changes of a line their tests notice; a sample in ten minutes: make mutants WHAT="--minutes 8 core/schedule"
 # make bench     every loop compared in every cell, three quarters of an hour, with a page and charts; some: make bench WHAT="echo streams"
-# make docs     the documentation as a site, in build/site; make docs-browser looks at every page of it in Chromium
+# make docs      the documentation as a site, in build/site; make docs-browser looks at every page of it in Chromium
 # make wheels    the source distribution and a wheel for each Python and platform, in dist: make wheels WHAT="--platform x86_64-gnu"
+# make newcomer  as root: installs edgeloop in a bare Debian system, as wheel and from a clone, and runs what the pages show, after make wheels
 #
 # What these run stands in noxfile.py. Some Pythons instead of each: make test VERSIONS="3.12 3.13".
 
@@ -36,7 +37,7 @@ VERSION = $(or $(filter 3.%,$(patsubst python%,%,$(notdir $(PYTHON)))),$(shell $
 # of a session: its name, or with the Pythons that are asked for
 on = $(if $(VERSIONS),$(VERSIONS:%=$1-%),$1)
 
-.PHONY: example develop test check compat projects weather differential soak simulate crowd sanitize leaks memcheck tlsfuzzer coverage mutants wheels docs docs-browser bench clean
+.PHONY: example develop test check compat projects weather differential soak simulate crowd sanitize leaks memcheck tlsfuzzer coverage mutants wheels newcomer docs docs-browser bench clean
 
 example: develop
 	.venv/$(VERSION)/bin/python examples/aiohttp_app.py
@@ -91,6 +92,9 @@ docs docs-browser: $(NOX)
 
 wheels: $(NOX)
 	$(NOX) -s wheels-$(VERSION) -- $(WHAT)
+
+newcomer: $(NOX)
+	$(NOX) -s newcomer -- $(WHAT)
 
 $(NOX):
 	python3 -m venv .venv/nox

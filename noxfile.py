@@ -469,3 +469,9 @@ def wheels(session: nox.Session) -> None:
 def wheels_tried(session: nox.Session) -> None:
     """Use the wheels in dist in bare Debian systems, as root; after -- which ones: bookworm trixie:arm64."""
     session.run("python3", "-m", "wheels.trees", *(session.posargs or ["bookworm", "sid"]), external=True)
+
+
+@nox.session(venv_backend="none")
+def newcomer(session: nox.Session) -> None:
+    """Do in a bare Debian system, as root, what the pages tell a newcomer to do; after -- the system, trixie, and options."""
+    session.run("python3", "-m", "wheels.newcomer", *session.posargs, external=True)

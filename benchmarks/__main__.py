@@ -192,7 +192,8 @@ def kept_in(document: report.Document, options: argparse.Namespace) -> list[Path
     found = [] if options.json is None else [options.json]
     if options.write:
         options.results.mkdir(parents=True, exist_ok=True)
-        found.append(options.results / f"{document['date'][:10]}-{document['python']}.json")
+        other = "" if document["implementation"] == "CPython" else f"{document['implementation'].lower()}-"
+        found.append(options.results / f"{document['date'][:10]}-{other}{document['python']}.json")
     return found
 
 

@@ -26,6 +26,7 @@ from typing import Any
 
 __all__ = [
     "LOG_THRESHOLD_FOR_CONNLOST_WRITES",
+    "TAKES_ANY_PACKETS",
     "TransportSocket",
     "debug_by_default",
     "describe_callback",
@@ -50,6 +51,10 @@ RunningLoopSetter = Callable[[asyncio.AbstractEventLoop | None], None]
 
 _format_callback_source: Callable[..., str] = asyncio.format_helpers._format_callback_source
 _HIDES_ARGUMENTS = "debug" in inspect.signature(_format_callback_source).parameters
+
+_constants_of_datagrams = asyncio.base_events.BaseEventLoop.create_datagram_endpoint.__code__.co_consts
+TAKES_ANY_PACKETS = not any("A UDP Socket was expected" in part for part in map(str, _constants_of_datagrams))
+"""``sock=`` is not limited to SOCK_DGRAM: from 3.13 on, and in releases of 3.11 and 3.12 since 2024, gh-114887."""
 
 futures = asyncio.futures
 """The module in which asyncio's own loops look Future up at each call: programs replace the class there."""

@@ -8,7 +8,6 @@ import logging
 import os
 import socket
 import stat
-import sys
 from typing import Any
 
 from .. import stdlib
@@ -20,15 +19,13 @@ from .sockcalls import SocketCalls
 # A socket to try: ((family, proto), (address to bind to, address to connect to)).
 Candidate = tuple[tuple[int, int], tuple[Any, Any]]
 
-_TAKES_ANY_PACKETS = sys.version_info >= (3, 13)  # asyncio's ``sock=`` is not limited to SOCK_DGRAM
-
 # Bound at import: tools that look for blocking calls, such as blockbuster in the suites of aiohttp and Starlette, replace
 # these in os, and let asyncio's files alone call them.
 _stat, _unlink = os.stat, os.unlink
 
 
 def _check_given(sock: socket.socket, modifiers: dict[str, Any]) -> None:
-    if _TAKES_ANY_PACKETS:
+    if stdlib.TAKES_ANY_PACKETS:
         if sock.type == socket.SOCK_STREAM:
             raise ValueError(f"A datagram socket was expected, got {sock!r}")
     elif sock.type != socket.SOCK_DGRAM:

@@ -8,7 +8,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import gc
-import tracemalloc
 from collections.abc import Callable
 
 import pytest
@@ -41,6 +40,7 @@ async def test_tls_close_stops_reading() -> None:
 @pytest.mark.edgeloop_only
 async def test_tls_buffers_are_shared(loop: asyncio.AbstractEventLoop) -> None:
     """uvloop #565, cpython #109534: a 256 KiB buffer for each TLS connection; here 20 cost less than one such."""
+    tracemalloc = pytest.importorskip("tracemalloc", reason="PyPy has none")
     asking, answering = client_context(), server_context()
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import inspect
 import os
 import socket
 import stat
@@ -14,6 +15,10 @@ from typing import Any
 
 import pytest
 from datagram_endpoints import LOCAL, DatagramRecorder, endpoint, name_of, plain_socket
+
+# Since 3.13 and releases of 3.11 and 3.12 in 2024.
+TAKES_ANY_PACKETS = "A datagram socket was" in inspect.getsource(asyncio.BaseEventLoop.create_datagram_endpoint)
+takes_any_packets = pytest.mark.skipif(not TAKES_ANY_PACKETS, reason="this asyncio takes SOCK_DGRAM alone")
 
 needs_ipv6 = pytest.mark.skipif(not socket.has_ipv6, reason="this Python was built without IPv6")
 
@@ -214,7 +219,7 @@ async def test_unix_socketpair() -> None:
             assert protocol.datagrams == [(b"back", None)]
 
 
-@pytest.mark.skipif(sys.version_info < (3, 13), reason="asyncio takes SOCK_DGRAM alone before Python 3.13")
+@takes_any_packets
 async def test_other_packet_sockets() -> None:
     """SOCK_SEQPACKET keeps messages apart too."""
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
@@ -226,7 +231,7 @@ async def test_other_packet_sockets() -> None:
 
 
 @pytest.mark.edgeloop_only  # asyncio delivers empty datagrams without end
-@pytest.mark.skipif(sys.version_info < (3, 13), reason="asyncio takes SOCK_DGRAM alone before Python 3.13")
+@takes_any_packets
 async def test_end_of_a_packet_connection_is_one_empty_datagram() -> None:
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     async with endpoint(sock=ours) as (_, protocol):
@@ -241,7 +246,7 @@ async def test_end_of_a_packet_connection_is_one_empty_datagram() -> None:
 
 async def test_netlink_socket_has_addresses_of_its_own_kind() -> None:
     """What the address parser does not know goes through the socket object: netlink(7)'s (pid, groups)."""
-    if sys.version_info >= (3, 13):
+    if TAKES_ANY_PACKETS:
         sock = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, 0)
     else:
         sock = socket.socket(socket.AF_NETLINK, socket.SOCK_DGRAM, 0)
@@ -307,7 +312,7 @@ async def test_refused_arguments(arguments: dict[str, Any], error: type[Exceptio
 
 async def test_refused_sockets() -> None:
     loop = asyncio.get_running_loop()
-    expected = "A datagram socket was expected" if sys.version_info >= (3, 13) else "A UDP Socket was expected"
+    expected = "A datagram socket was expected" if TAKES_ANY_PACKETS else "A UDP Socket was expected"
     with socket.socket() as stream, pytest.raises(ValueError, match=expected):
         await loop.create_datagram_endpoint(DatagramRecorder, sock=stream)
     with plain_socket() as sock:

@@ -79,10 +79,14 @@ def test_close_removes_the_handlers(loop: asyncio.AbstractEventLoop) -> None:
 
 def test_adding_again_replaces(loop: asyncio.AbstractEventLoop) -> None:
     seen: list[str] = []
-    loop.add_signal_handler(signal.SIGUSR1, seen.append, "old")
-    loop.add_signal_handler(signal.SIGUSR1, seen.append, "new")
+
+    def handle(word: str) -> None:
+        seen.append(word)
+        loop.call_later(0.01, loop.stop)
+
+    loop.add_signal_handler(signal.SIGUSR1, handle, "old")
+    loop.add_signal_handler(signal.SIGUSR1, handle, "new")
     loop.call_soon(os.kill, os.getpid(), signal.SIGUSR1)
-    loop.call_later(0.05, loop.stop)
     loop.run_forever()
     assert seen == ["new"]
     assert loop.remove_signal_handler(signal.SIGUSR1) is True
@@ -272,10 +276,14 @@ def test_sleeping_through_a_storm_of_signals(loop: asyncio.AbstractEventLoop, ru
 
 def test_the_handlers_exception_is_reported(loop: asyncio.AbstractEventLoop) -> None:
     contexts: list[dict[str, Any]] = []
-    loop.set_exception_handler(lambda loop, context: contexts.append(context))
+
+    def report(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+        contexts.append(context)
+        loop.stop()
+
+    loop.set_exception_handler(report)
     loop.add_signal_handler(signal.SIGUSR1, divmod, 1, 0)
     loop.call_soon(os.kill, os.getpid(), signal.SIGUSR1)
-    loop.call_later(0.05, loop.stop)
     loop.run_forever()
     assert isinstance(contexts[0]["exception"], ZeroDivisionError)
     loop.remove_signal_handler(signal.SIGUSR1)

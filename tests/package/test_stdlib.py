@@ -371,3 +371,8 @@ def test_cython_files_use_none() -> None:
     pattern = re.compile(r"\basyncio\.(_\w+|[a-z]+_events|sslproto|trsock|staggered|coroutines|base_\w+)|\b_asyncio\b")
     assert pattern.search("asyncio.sslproto")
     assert {path.name: pattern.findall(path.read_text()) for path in paths if pattern.search(path.read_text())} == {}
+
+
+def test_takes_any_packets() -> None:
+    source = inspect.getsource(asyncio.BaseEventLoop.create_datagram_endpoint)
+    assert stdlib.TAKES_ANY_PACKETS == ("A datagram socket was expected" in source)

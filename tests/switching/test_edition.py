@@ -25,6 +25,8 @@ def is_built() -> bool:
     return _shared_object() is not None
 
 
+NO_CHOICE = "elsewhere there is the pure edition alone, and no warning"
+has_a_choice = pytest.mark.skipif(sys.implementation.name != "cpython", reason=NO_CHOICE)
 needs_the_build = pytest.mark.skipif(not is_built(), reason="nothing is compiled in this checkout")
 
 
@@ -44,6 +46,8 @@ def python(*arguments: str, directory: Path, path: Path | str, **environment: st
 @pytest.fixture
 def site(tmp_path: Path) -> Path:
     """A folder with this package in it, as installed."""
+    if sys.implementation.name != "cpython":
+        pytest.skip(NO_CHOICE)
     shutil.copytree(ROOT / "edgeloop", tmp_path / "site" / "edgeloop", ignore=shutil.ignore_patterns("__pycache__"))
     for file in compiled_files(tmp_path / "site"):
         if not file.name.endswith(EXTENSION_SUFFIXES[0]):
@@ -178,6 +182,7 @@ def test_the_pure_edition_that_was_asked_for_is_quiet(word: str) -> None:
     assert (done.stdout.split()[0], done.stderr) == ("pure", "")
 
 
+@has_a_choice
 @needs_the_build
 @pytest.mark.parametrize("word", ["", "0", "false", "no", "off", "False"])
 def test_words_that_mean_no_leave_the_compiled_edition(word: str) -> None:
@@ -195,6 +200,7 @@ def test_any_other_word_is_refused(word: str) -> None:
     assert f"EDGELOOP_PURE={word!r}" in done.stderr
 
 
+@has_a_choice
 def test_a_word_for_debug_information_is_refused_that_says_neither_yes_nor_no() -> None:
     done = python("setup.py", "--version", directory=ROOT, path=ROOT, EDGELOOP_DEBUG="maybe")
     assert done.returncode == 1
