@@ -31,7 +31,15 @@ TOOLS = ("strace", "curl", "openssl", "valgrind")
 
 #: Tests that depend neither on the Python nor on the edition: of the harnesses, the benchmarks and the examples, those whose
 #: clients are other people's programs, and the simulation and the mutants, which run the pure edition.
-ONCE = ("tests/benchmarks", "tests/clients", "tests/compat", "tests/docs", "tests/examples", "tests/mutants", "tests/simulation")
+ONCE = (
+    "tests/benchmarks",
+    "tests/clients",
+    "tests/compat",
+    "tests/docs",
+    "tests/examples",
+    "tests/mutants",
+    "tests/simulation",
+)
 
 #: Tests of how edgeloop is built, which depend on the Python but not on the edition that runs them.
 BUILDS = ("tests/**/test_generated_code.py", "tests/**/test_package.py")
