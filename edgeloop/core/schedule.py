@@ -467,14 +467,12 @@ class Scheduler(HandleSource):
         # The new timers of this turn are not in the heap yet. ``not ... >``: with a NaN clock all are due, as on asyncio.
         timers = self._timers
         while timers.size and not timers.first_when() > now:
-            timer = timers.first()
+            timer = timers.pop_into(self._fired)  # where there is no memory for it, it waits on
+            timer._scheduled = False
             if timer._cancelled:
-                timers.pop()
-                timer._scheduled = False
+                self._fired.pop()
                 self._cancelled_timers -= 1
             else:
-                timers.pop_into(self._fired)
-                timer._scheduled = False
                 counts = self.reactor.counts
                 counts.timers += 1
                 if counts.measuring and not self._own_clock:

@@ -114,15 +114,12 @@ def converse(tlsfuzzer: Path, server: Server, script: str, *arguments: str) -> R
 
 def only_on_edgeloop(tlsfuzzer: Path, edge: Server, other: Server, script: str, failed: list[str]) -> list[str]:
     """Of the conversations that failed on edgeloop those that don't on asyncio's loop, and fail again."""
-    names = [name for name in dict.fromkeys(failed) if name != "sanity"]
-    if not names:
-        return failed
-    apart = set(names) - set(converse(tlsfuzzer, other, script, *names).failed)
+    apart = set(failed) - set(converse(tlsfuzzer, other, script, *sorted(set(failed))).failed)
     return sorted(apart & set(converse(tlsfuzzer, edge, script, *sorted(apart)).failed)) if apart else []
 
 
-def made_certificate(folder: Path) -> None:
-    """One with an RSA key, which the scripts expect."""
+def make_certificate(folder: Path) -> None:
+    """Make one with an RSA key, which the scripts expect."""
     made = trustme.CA(key_type=trustme.KeyType.RSA).issue_cert("localhost", key_type=trustme.KeyType.RSA)
     made.private_key_pem.write_to_path(folder / "key.pem")
     made.cert_chain_pems[0].write_to_path(folder / "cert.pem")
@@ -142,13 +139,11 @@ def main(arguments: list[str]) -> None:
     wrong: list[str] = []
     print(f"edgeloop ({edgeloop.EDITION}), {ssl.OPENSSL_VERSION}; the record is of {record['openssl']}", flush=True)
 
-    with (
-        tempfile.TemporaryDirectory() as name,
-        contextlib.nullcontext(made_certificate(Path(name))),
-        served("edgeloop", Path(name)) as edge,
-        served("asyncio", Path(name)) as other,
-        ThreadPoolExecutor(options.jobs) as pool,
-    ):
+    with contextlib.ExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        make_certificate(folder)
+        edge, other = (stack.enter_context(served(loop, folder)) for loop in ("edgeloop", "asyncio"))
+        pool = stack.enter_context(ThreadPoolExecutor(options.jobs))
 
         def run(script: str) -> tuple[str, Result, list[str]]:
             result = converse(tlsfuzzer, edge, script, *scripts[script].get("arguments", ()))

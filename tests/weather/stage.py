@@ -208,18 +208,14 @@ class Stage:
         ending: asyncio.Task[None] | None = None
         try:
             ending = loop.create_task(end())
-            loop.run_until_complete(ending)
+            run_to_end(loop, ending)
         except (OSError, MemoryError):
             if ending is None or ending.done():
                 ending = loop.create_task(end())
-            loop.run_until_complete(ending)  # the one fault fell here, and the rest is to be orderly all the same
+            run_to_end(loop, ending)  # the one fault fell here, and the rest is to be orderly all the same
             raise
-        except RuntimeError:
-            # The last run has ended by an exception, and what it was to stop by was in the queue already: as on asyncio.
-            assert ending is not None
-            loop.run_until_complete(ending)
-        loop.run_until_complete(loop.shutdown_asyncgens())
-        loop.run_until_complete(loop.shutdown_default_executor())
+        run_to_end(loop, loop.create_task(loop.shutdown_asyncgens()))
+        run_to_end(loop, loop.create_task(loop.shutdown_default_executor()))
 
     def verdict(self, outcome: BaseException | None, transparent: bool) -> list[str]:
         """All that is wrong."""
@@ -236,6 +232,16 @@ class Stage:
             if witness.lost != witness.made and not (witness.lost == 1 and not witness.made):
                 witness.wrong(f"connection_made {witness.made} times, connection_lost {witness.lost} times")
         return self._wrong
+
+
+def run_to_end(loop: asyncio.AbstractEventLoop, task: asyncio.Task[None]) -> None:
+    """Run it, once more if need be: where an exception has ended a run, its stop may wait in the queue, as on asyncio."""
+    try:
+        loop.run_until_complete(task)
+    except RuntimeError:
+        if task.done():
+            raise
+        loop.run_until_complete(task)
 
 
 def descriptors() -> dict[int, str]:
