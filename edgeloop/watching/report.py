@@ -14,6 +14,7 @@ from typing import Any
 
 from ..kernel import pulse as kernel
 from ..kernel.system_calls import name_of
+from ..kernel.thread_clock import runs_without_lock
 
 PYTHON = "python"
 SYSTEM_CALL = "system call"
@@ -225,11 +226,11 @@ def _kind(pulse: kernel.Pulse, collected: float) -> str:
         return SYSTEM_CALL
     if slept and pulse.wall > pulse.cpu and pulse.state == "R":
         return NOT_SCHEDULED
-    # Who runs Python gives the lock away a switch interval after it was asked for. Where a thread had to wait for a processor
-    # that can't be measured.
+    # Who runs Python gives the lock away a switch interval after it was asked for, and waits now that this thread has it.
+    # Where a thread had to wait for a processor the first can't be measured.
     ran = pulse.cpu > pulse.wall * 3 / 4
     if kernel.LOOKS_WITHOUT_LOCK and pulse.state == "R" and ran and waited < sys.getswitchinterval() / 4:
-        return NATIVE_UNLOCKED
+        return NATIVE_UNLOCKED if runs_without_lock(pulse.tid) else PYTHON
     return PYTHON
 
 
