@@ -201,14 +201,30 @@ class TrapError(Exception):
         self.mischief.act()
         return "TrapError()"
 
+    def __eq__(self, other: object) -> bool:
+        self.mischief.act()
+        return self is other
+
+    def __hash__(self) -> int:
+        self.mischief.act()
+        return id(self)
+
     def __del__(self) -> None:
         self.mischief.act()
 
 
 class Address(tuple[str, int]):
-    """A socket address that does mischief when it is compared."""
+    """A socket address that does mischief when it is compared, printed and measured."""
 
     mischief: Mischief
+
+    def __len__(self) -> int:
+        self.mischief.act()
+        return tuple.__len__(self)
+
+    def __repr__(self) -> str:
+        self.mischief.act()
+        return tuple.__repr__(self)
 
     def __eq__(self, other: object) -> bool:
         self.mischief.act()
@@ -226,9 +242,19 @@ class Address(tuple[str, int]):
 
 
 class Buffer(bytearray):
-    """Memory that does mischief when it is looked into (from Python 3.12 on), measured and dropped."""
+    """Memory that does mischief when it is looked into (from Python 3.12 on), measured, compared, printed and dropped."""
 
     mischief: Mischief
+
+    __hash__ = None  # as a bytearray's
+
+    def __eq__(self, other: object) -> bool:
+        self.mischief.act()
+        return bytearray.__eq__(self, other)
+
+    def __repr__(self) -> str:
+        self.mischief.act()
+        return bytearray.__repr__(self)
 
     def __len__(self) -> int:
         self.mischief.act()

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import sys
+
+import mischief
 import pytest
 from kernel_truth import needs_gcc
 from reentry import SCENARIOS
@@ -21,6 +24,23 @@ def test_mischief_at_any_moment_does_no_harm(scenario: str) -> None:
     runs += lines_of("reentry.py", "--seed", str(FIRST * 1000), "--runs", str(RUNS), scenario)
     assert sum(run.get("acts", 0) for run in runs) > 100 or any(run["wrong"] for run in runs)
     fail_with(f"reentry of {scenario}", runs)
+
+
+@pytest.mark.parametrize(
+    ("kind", "moments"),
+    [
+        (
+            mischief.Trap,
+            ("__del__", "__eq__", "__repr__", "__len__"),
+        ),  # arguments, callbacks, protocols, values of contexts
+        (mischief.TrapError, ("__del__", "__eq__", "__repr__", "__str__")),
+        (mischief.Address, ("__del__", "__eq__", "__repr__", "__len__")),
+        (mischief.Buffer, ("__del__", "__eq__", "__repr__", "__len__", "__buffer__")),
+    ],
+)
+def test_each_kind_of_object_acts_at_each_moment(kind: type, moments: tuple[str, ...]) -> None:
+    late = () if sys.version_info >= (3, 12) else ("__buffer__",)  # PEP 688
+    assert [name for name in moments if name not in vars(kind) and name not in late] == []
 
 
 def test_the_scenarios_notice_a_callback_that_runs_twice() -> None:
