@@ -9,7 +9,9 @@ from typing import Any
 import pytest
 from recording import BufferRecorder, attach
 
-pytestmark = pytest.mark.edgeloop_only  # asyncio reads into the buffer all the same, and calls buffer_updated after close
+pytestmark = (
+    pytest.mark.edgeloop_only
+)  # asyncio reads into the buffer all the same, and calls buffer_updated after close
 
 
 class Closing(BufferRecorder):
