@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import resource
 import select
 import socket
 import sys
@@ -148,3 +149,20 @@ def test_a_wake_up_is_an_event_though_the_counter_is_full() -> None:
     poller.wake()
     poller.close()
     poller.wake()  # of a closed set: nothing happens
+
+
+def test_a_poller_that_gets_only_one_of_its_descriptors_closes_it() -> None:
+    """At once, though the exception's traceback refers to the object."""
+    free = os.dup(0)
+    os.close(free)
+    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (free + 1, limits[1]))
+    try:
+        with pytest.raises(OSError, match=os.strerror(errno.EMFILE)) as raised:
+            Poller()
+        again = os.dup(0)
+        os.close(again)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+    assert again == free
+    del raised

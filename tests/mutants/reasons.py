@@ -14,9 +14,6 @@ KINDS = ("equivalent", "cost", "figures", "wording")
 REASONS: dict[str, dict[str, str]] = {
     "kernel/epoll": {
         "module: MAX_EVENTS = 1024": "cost: how many events a wait returns at most; the others come with the next",
-        "Poller.__init__: except BaseException: => except BaseException lets it pass": (
-            "cost: the set is closed when the traceback that refers to it is gone"
-        ),
         "Poller.wait: if timeout > 86400:": "cost: one wake-up in so many seconds",
         "Poller.wait: if events: => events -> True": "cost: empty lists take the place of the last events",
     },
