@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
+from collections.abc import Callable
 
 import pytest
 from recording import Recorder, attach
@@ -11,6 +12,21 @@ from recording import Recorder, attach
 import edgeloop
 
 pytestmark = [pytest.mark.edgeloop_only, pytest.mark.fair_weather]  # asyncio counts no turns; weather makes events
+
+
+ATTEMPTS = 20  # a busy machine may let a wait end early, or the sleep be over before the events are looked at
+
+
+async def at_most(more: int, act: Callable[[], object], seconds: float = 0.01) -> None:
+    """Fail unless a sleep after ``act`` takes at most so many turns more than one before it, at least once."""
+    alone = await turns_of_a_sleep()
+    counts: list[int] = []
+    for _ in range(ATTEMPTS):
+        act()
+        counts.append(await turns_of_a_sleep(seconds) - alone)
+        if counts[-1] <= more:
+            return
+    pytest.fail(f"it took {counts} turns more")
 
 
 async def turns_of_a_sleep(seconds: float = 0.01) -> int:
@@ -25,11 +41,13 @@ async def test_events_of_connections_take_one_turn(count: int) -> None:
     pairs = [socket.socketpair() for _ in range(count)]
     protocols = [Recorder() for _ in pairs]
     transports = [await attach(ours, protocol) for (ours, _), protocol in zip(pairs, protocols, strict=True)]
-    alone = await turns_of_a_sleep()
-    for _, theirs in pairs:
-        theirs.send(b"x")
-    assert await turns_of_a_sleep() <= alone + 2  # the events, and what a Recorder schedules then
-    assert [bytes(protocol.received) for protocol in protocols] == [b"x"] * count
+
+    def send() -> None:
+        for _, theirs in pairs:
+            theirs.send(b"x")
+
+    await at_most(2, send)  # the events, and what a Recorder schedules then
+    assert {bytes(protocol.received)[:1] for protocol in protocols} == {b"x"}
     for transport in transports:
         transport.abort()
     await asyncio.gather(*(protocol.lost() for protocol in protocols))
@@ -42,12 +60,10 @@ async def test_an_event_of_a_reader_takes_one_turn(loop: asyncio.AbstractEventLo
     with ours, theirs:
         received = []
         loop.add_reader(ours, lambda: received.append(ours.recv(10)))
-        alone = await turns_of_a_sleep()
-        theirs.send(b"x")
-        assert await turns_of_a_sleep() <= alone + 1
-        assert received == [b"x"]
+        await at_most(1, lambda: theirs.send(b"x"))
+        assert received[0] == b"x"
         loop.remove_reader(ours)
 
 
 async def test_a_long_sleep_takes_no_more_turns_than_a_short_one() -> None:
-    assert await turns_of_a_sleep(0.2) <= await turns_of_a_sleep() + 1
+    await at_most(1, lambda: None, 0.2)

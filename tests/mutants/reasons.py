@@ -12,6 +12,11 @@ from collections import Counter
 KINDS = ("equivalent", "cost", "figures", "wording")
 
 REASONS: dict[str, dict[str, str]] = {
+    "kernel/epoll": {
+        "module: MAX_EVENTS = 1024": "cost: how many events a wait returns at most; the others come with the next",
+        "Poller.wait: if timeout > 86400:": "cost: one wake-up in so many seconds",
+        "Poller.wait: if events: => events -> True": "cost: empty lists take the place of the last events",
+    },
     "core/reactor": {
         "module: LONG_SECONDS = 1e-3": "cost: bytes are held for longer before a channel loses its credit",
         "module: CAUTIOUS_CALLBACKS = 16": "cost: a number that was chosen by measuring",
@@ -69,6 +74,8 @@ REASONS: dict[str, dict[str, str]] = {
         "Scheduler._any_is_due: return timers.size > 0 and not timers.first_when() > now => > -> >=": (
             "cost: a timer that is due at this very moment runs in the next turn; a clock seldom says the same twice"
         ),
+        "Scheduler._run_attended: given = handle.given()": "equivalent: before Python 3.14 a handle is given as it is",
+        "Scheduler._run_batch: batch[done] = None": "cost: what a callback refers to is freed with its batch",
         "Scheduler._run_batch: self._spare_list = batch": "cost: the next batch makes a list",
         "Scheduler._warn_if_slow: if isinstance(owner, SharedHandle): => isinstance(owner, SharedHandle) -> False": (
             "equivalent: before Python 3.14 there is none"
@@ -123,8 +130,8 @@ REASONS: dict[str, dict[str, str]] = {
             "cost: what is written first in a callback is sent at once"
         ),
         "StreamWriteHalf._send_write_buffer: if count < 0"
-        " or self._drop_sent(count, chunks) < min(chunks, calls.MAX_CHUNKS): => < -> <= (2)": (
-            "cost: a MOD where there is room still"
+        " or self._drop_sent(count, chunks) < min(chunks, calls.MAX_CHUNKS): => < -> <=": (
+            "cost: a MOD where there is room still; of something that is not empty send(2) never takes 0 bytes"
         ),
     },
     "transports/flow": {

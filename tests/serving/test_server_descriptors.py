@@ -114,6 +114,7 @@ async def main():
         for fd in held:
             os.close(fd)
         await asyncio.get_running_loop().run_in_executor(None, input)
+        print({report["message"] for report in reports})
         await until(lambda: len(lost) == len(connections))
 run(main)
 """
@@ -131,7 +132,7 @@ def test_a_listener_that_has_no_spare_descriptor_tries_again(
             assert clients.answer(0) == b"hello"
         finally:
             clients.close()
-        finish(child)
+        assert finish(child) == "{'socket.accept() out of system resource'}\n"
 
 
 @pytest.mark.skipif(shutil.which("strace") is None, reason="counts system calls with strace")
