@@ -1,8 +1,8 @@
 """What no test reaches of the pure edition, held against the list of what is known, ``unreached.txt``.
 
 ``python tests/coverage/unreached.py build/coverage/data.json``, after ``coverage json``; ``make coverage`` runs it. The status
-is 1 if a line or a branch is missing that the list doesn't have. ``--write`` brings the list up to date: what is new stands
-under NO_REASON, where somebody is to say why, or to write a test.
+is 1 if a line or a branch is missing that the list doesn't have, and 0 if there is no list. ``--write`` brings it up to date:
+what is new stands under NO_REASON, where somebody is to say why, or to write a test.
 
 The list has a reason, a line that begins with #, above all that it explains. A line is named by its function and its text, so
 that it is known when others move it. Of a branch only one way was taken: "->" says which one never was.
@@ -91,6 +91,11 @@ def main() -> int:
     found, known = unreached(json.loads(options.report.read_text())), read_list()
     if options.write:
         write_list(found, known)
+        return 0
+    if not LIST.exists():
+        print(
+            f"{len(found)} lines and branches are not reached; --write makes the list of them that this is held against"
+        )
         return 0
     reached = [name for name in known if name not in found]
     new = [name for name in found if name not in known]
