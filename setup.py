@@ -48,7 +48,7 @@ WORTH_O3 = (
 # What runs once for each connection, beside a call that costs far more, or for those who ask. -Os makes it a third smaller.
 WORTH_OS = (
     *("edgeloop/core/observer.", "edgeloop/core/wheel.", "edgeloop/kernel/pulse.", "edgeloop/kernel/pipes."),
-    *("edgeloop/loop/registration.", "edgeloop/loop/watch.", "edgeloop/serving/"),
+    *("edgeloop/loop/registration.", "edgeloop/serving/"),
     *("edgeloop/transports/pipe.", "edgeloop/transports/rates.", "edgeloop/transports/tls/"),
 )
 
