@@ -48,8 +48,11 @@ WORTH_O3 = (
 # What runs once for each connection, beside a call that costs far more, or for those who ask. -Os makes it a third smaller.
 WORTH_OS = (
     *("edgeloop/core/observer.", "edgeloop/core/wheel.", "edgeloop/kernel/pulse.", "edgeloop/kernel/pipes."),
-    *("edgeloop/loop/registration.", "edgeloop/serving/"),
-    *("edgeloop/transports/pipe.", "edgeloop/transports/rates.", "edgeloop/transports/tls/"),
+    *("edgeloop/loop/registration.", "edgeloop/serving/", "edgeloop/transports/pipe.", "edgeloop/transports/rates."),
+    *(
+        f"edgeloop/transports/tls/{module}."
+        for module in ("engine", "libssl", "openssl", "outgoing", "protocol", "state", "transport")
+    ),
 )
 
 # What Python finds in the shared object first. The other modules' initialisers stand beside it. It has no state, and can be
