@@ -45,8 +45,8 @@ WORTH_O3 = (
     *(f"edgeloop/core/{module}." for module in ("handles", "reactor", "schedule", "timer_heap")),
     *("edgeloop/kernel/interpreter.", "edgeloop/watching/figures."),
 )
-# What runs once for each connection, beside a call that costs far more, or for those who ask. -Os makes it a third smaller. Each of
-# these was counted: tls/transport and its neighbours, say, would take 8 % more instructions for a message.
+# What runs once for each connection, beside a call that costs far more, or for those who ask. -Os makes it a third smaller.
+# Count before you add to these: tls/transport and its neighbours would take 8 % more instructions for a message.
 WORTH_OS = (
     *("edgeloop/core/observer.", "edgeloop/core/wheel.", "edgeloop/kernel/pulse.", "edgeloop/kernel/pipes."),
     *("edgeloop/loop/registration.", "edgeloop/serving/", "edgeloop/transports/pipe.", "edgeloop/transports/rates."),
