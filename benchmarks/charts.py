@@ -110,7 +110,7 @@ def figures(document: Document) -> Iterator[tuple[str, str, str, list[Bar]]]:
     ratios = {loop: mean_ratio(found, loop, OURS) for loop in document["loops"]}
     whole = max(count for _, count in ratios.values())
     means = [
-        Bar(loop, mean, mean, mean, f" ({count} of {whole})" if count < whole else "")
+        Bar(loop, mean, mean, mean, f"({count} of {whole})" if count < whole else "")
         for loop, (mean, count) in ratios.items()
         if mean
     ]
@@ -195,7 +195,7 @@ def drawn(bar: Bar, top: int, x: Callable[[float], str], colours: Colours) -> It
     yield f'<text x="{WIDTH - VALUES + 58}" y="{middle + 4.5:g}" text-anchor="end"{weight}>{number(bar.value)}</text>'
     if bar.remark:
         yield (
-            f'<text x="{WIDTH - VALUES + 58}" y="{middle + 4.5:g}" font-size="11" fill="{colours.faint}">'
+            f'<text x="{WIDTH - VALUES + 64}" y="{middle + 4.5:g}" font-size="11" fill="{colours.faint}">'
             f"{escape(bar.remark)}</text>"
         )
 
