@@ -215,7 +215,7 @@ class Resolver(Executors):
         if not isinstance(address, (tuple, list)) or not 2 <= len(address) <= 4:
             raise TypeError(f"an address is (host, port), for IPv6 with flow and scope, not {address!r}")
         host, port, *rest = address
-        if isinstance(host, (str, bytes)) and ("\0" if isinstance(host, str) else b"\0") in host:
+        if (isinstance(host, str) and "\0" in host) or (isinstance(host, bytes) and b"\0" in host):
             raise ValueError("embedded null character")  # getaddrinfo(3) would look up what stands before it
         if hasattr(port, "__index__"):
             port = operator.index(port)  # socket.getaddrinfo takes no other kind of int
