@@ -12,7 +12,10 @@ import hashlib
 import os
 import re
 import runpy
+import shlex
+import shutil
 import sys
+import sysconfig
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -153,6 +156,16 @@ def check_names(modules: list[str]) -> None:
         ends[end] = module
 
 
+def compiler() -> str:
+    """Return the program that setuptools is going to call."""
+    command = os.environ.get("CC") or sysconfig.get_config_var("CC") or "cc"
+    return next(iter(shlex.split(command)), "cc")
+
+
+def say_pure(reason: object) -> None:
+    print(f"warning: edgeloop will run as its pure edition, it could not be compiled: {reason}", file=sys.stderr)
+
+
 class BuildIfThereIsACompiler(build_ext):
     """Builds the shared object, as many C files at a time as there are cores, or says why there is none.
 
@@ -162,6 +175,16 @@ class BuildIfThereIsACompiler(build_ext):
     def run(self) -> None:
         if not self.extensions:
             return
+        if shutil.which(compiler()) is None:  # seen before Cython has worked for a minute
+            say_pure(f"there is no {compiler()} here")
+            self.extensions = []  # or the wheel would look for what they should have become
+        else:
+            self.build_shared_object()
+        if self.inplace:
+            for leftover in left_by_former_builds():
+                leftover.unlink()
+
+    def build_shared_object(self) -> None:
         (self.compiled,) = self.extensions
         modules = [f"{PACKAGE}.{module}" for module in CHOICE["compiled_modules"](PACKAGE)]
         check_names(modules)
@@ -169,11 +192,8 @@ class BuildIfThereIsACompiler(build_ext):
         try:
             super().run()
         except Exception as exc:  # the classes of setuptools' compile errors have moved from release to release
-            print(f"warning: edgeloop will run as its pure edition, it could not be compiled: {exc}", file=sys.stderr)
-            self.extensions = []  # or the wheel would look for what they should have become
-        if self.inplace:
-            for leftover in left_by_former_builds():
-                leftover.unlink()
+            say_pure(exc)
+            self.extensions = []
 
     def build_extension(self, ext: Extension) -> None:
         def compile_one(c_file: str) -> str:

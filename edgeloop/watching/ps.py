@@ -18,6 +18,8 @@ Shows the loops of this machine that are shared (edgeloop.share), or those of on
 """
 LOOK_SECONDS = 0.25  # between two looks, which tell a blocked loop from a busy one, and give the rates
 
+NO_LOOP = "no loop of this machine is shared; EDGELOOP_WATCH=0.1 in a program's environment, or edgeloop.share, does it"
+
 COLUMNS = (
     "PID",
     "LOOP",
@@ -99,18 +101,19 @@ def cells(row: Row) -> list[str]:
 
 
 def lines(rows: Sequence[Row]) -> list[str]:
-    """Return a table in plain text."""
+    """Return a table in plain text, and where it is empty what would fill it."""
     table = [list(COLUMNS), *(cells(row) for row in rows)]
     widths = [max(len(line[column]) for line in table) for column in range(len(COLUMNS))]
     # Text to the left, numbers to the right.
     left = {COLUMNS.index("STATE"), COLUMNS.index("COMMAND")}
-    return [
+    shown = [
         "  ".join(
             cell.ljust(width) if column in left else cell.rjust(width)
             for column, (cell, width) in enumerate(zip(line, widths, strict=True))
         ).rstrip()
         for line in table
     ]
+    return shown if rows else [*shown, NO_LOOP]
 
 
 def details(row: Row) -> list[str]:

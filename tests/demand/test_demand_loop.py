@@ -300,7 +300,7 @@ async def test_names_do_not_wait_for_other_jobs(loop: asyncio.AbstractEventLoop)
 
 def test_tasks_are_asyncios_own(loop: asyncio.AbstractEventLoop, run: Run) -> None:
     """asyncio ps/pstree (3.14) works on any loop that runs stock C Tasks and calls _set_running_loop."""
-    import _asyncio
+    _asyncio = pytest.importorskip("_asyncio", reason="PyPy's asyncio is Python code")
 
     async def main() -> None:
         task = loop.create_task(answer())

@@ -98,7 +98,7 @@ async def test_a_child_that_cannot_be_watched_is_killed_and_reaped(
     before = open_descriptors()
     with monkeypatch.context() as patches:
         if failing == "thread":
-            patches.setattr(os, "pidfd_open", no_pidfd)
+            patches.setattr(os, "pidfd_open", no_pidfd, raising=False)
             patches.setattr(threading.Thread, "start", fail)
         else:
             patches.setattr(type(loop), "add_reader", fail)
@@ -120,7 +120,7 @@ async def test_no_signal_reaches_who_has_the_number_of_a_child_that_was_reaped(
         raise OSError(errno.ENOSYS, "no such call")
 
     with monkeypatch.context() as patches:
-        patches.setattr(os, "pidfd_open", no_pidfd)
+        patches.setattr(os, "pidfd_open", no_pidfd, raising=False)
         transport, _ = await loop.subprocess_exec(
             asyncio.SubprocessProtocol, "cat", stdin=subprocess.PIPE, stdout=None, stderr=None
         )

@@ -162,7 +162,7 @@ def test_without_pidfd(run: Run, monkeypatch: pytest.MonkeyPatch, number: int) -
     def refuse(pid: int, flags: int = 0) -> int:
         raise OSError(number, os.strerror(number))
 
-    monkeypatch.setattr(os, "pidfd_open", refuse)
+    monkeypatch.setattr(os, "pidfd_open", refuse, raising=False)
 
     async def main() -> None:
         assert await asyncio.gather(*(exit_with(code) for code in range(10))) == list(range(10))
@@ -182,7 +182,7 @@ def test_without_pidfd_reaped_elsewhere(
     def refuse(pid: int, flags: int = 0) -> int:
         raise OSError(errno.ENOSYS, os.strerror(errno.ENOSYS))
 
-    monkeypatch.setattr(os, "pidfd_open", refuse)
+    monkeypatch.setattr(os, "pidfd_open", refuse, raising=False)
 
     async def main() -> int:
         child = await asyncio.create_subprocess_exec("sleep", "1000")
@@ -204,7 +204,7 @@ def test_without_pidfd_the_loop_closes_first(
     def refuse(pid: int, flags: int = 0) -> int:
         raise OSError(errno.ENOSYS, os.strerror(errno.ENOSYS))
 
-    monkeypatch.setattr(os, "pidfd_open", refuse)
+    monkeypatch.setattr(os, "pidfd_open", refuse, raising=False)
     loop = loop_factory()
 
     async def start() -> asyncio.SubprocessTransport:

@@ -122,6 +122,12 @@ def test_ps_shows_the_loops_of_this_machine(env: dict[str, str], watched: Watche
     ]
 
 
+def test_ps_says_what_would_fill_its_table(env: dict[str, str]) -> None:
+    head, line = output(env, "ps").splitlines()
+    assert head.split()[0] == "PID"
+    assert "EDGELOOP_WATCH=0.1" in line
+
+
 def test_ps_shows_one_loop_s_figures(env: dict[str, str], watched: Watched) -> None:
     text = output(env, "ps", str(watched.pid))
     assert re.search(r"^state +idle$", text, re.MULTILINE)
