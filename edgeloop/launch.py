@@ -102,7 +102,7 @@ def _say(line: str) -> None:
 def _run_module(name: str, args: list[str]) -> None:
     sys.argv[:] = ["-m", *args]  # runpy puts the module's file in the first place
     _empty_main()
-    stdlib.run_module_as_main(name, True)
+    stdlib.module_runner()(name, True)
 
 
 def _run_script(path: str, args: list[str]) -> None:
@@ -110,7 +110,7 @@ def _run_script(path: str, args: list[str]) -> None:
     if os.path.isdir(path) or path.endswith((".zip", ".pyz")):
         _set_path(os.path.abspath(path))
         _empty_main()
-        stdlib.run_module_as_main("__main__", False)
+        stdlib.module_runner()("__main__", False)
         return
     try:
         with io.open_code(path) as file:

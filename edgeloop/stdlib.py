@@ -36,9 +36,9 @@ __all__ = [
     "handle_class",
     "is_replaced_run",
     "logger",
+    "module_runner",
     "replace_running_loop_setter",
     "run_handle",
-    "run_module_as_main",
     "running_loop_setter",
     "set_running_loop",
     "since",
@@ -71,11 +71,14 @@ handle_class = asyncio.events.Handle
 _HANDLE_FILE: str | None = getattr(getattr(handle_class.__init__, "__code__", None), "co_filename", None)
 
 
-def run_module_as_main(name: str, alters_argv: bool) -> object:
-    """Run a module as ``__main__``, as ``python -m`` does; the bool says whether its file goes into ``sys.argv[0]``."""
+def module_runner() -> Callable[[str, bool], object]:
+    """Return what ``python -m`` calls to run a module as ``__main__``; the bool: does its file go into ``sys.argv[0]``?
+
+    Its caller's frame is in the program's tracebacks, so it is not called here.
+    """
     import runpy  # which few programs need
 
-    return runpy._run_module_as_main(name, alters_argv)  # type: ignore[attr-defined]
+    return runpy._run_module_as_main  # type: ignore[attr-defined,no-any-return]
 
 
 def is_replaced_run(function: object) -> bool:

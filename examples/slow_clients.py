@@ -17,7 +17,6 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import dataclasses
 import json
 import resource
 import signal
@@ -86,7 +85,7 @@ async def serve(limits: dict[str, Any]) -> None:
     server = await loop.create_server(Blocks, sock=listener, backlog=1024, **limits)
     print(json.dumps(server.sockets[0].getsockname()), flush=True)
     while not stop.is_set():
-        print(json.dumps(dataclasses.asdict(server.status())), flush=True)
+        print(json.dumps(server.status()._asdict()), flush=True)
         try:
             await asyncio.wait_for(stop.wait(), 0.1)
         except TimeoutError:

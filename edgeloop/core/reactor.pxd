@@ -101,5 +101,5 @@ cdef class Reactor(Counting):
     @cython.locals(channel=Channel, deferred=list, channels=list, poller=Poller, fd=int, mask=int, index=int,
                    done=Py_ssize_t, completed=bint)
     cpdef dispatch(self)
-    @cython.locals(channel=Channel, dropped=Poller, fd=int)
+    @cython.locals(channel=Channel, inherited=Poller, refused=Poller, fd=int)
     cdef _take_over(self)

@@ -15,11 +15,10 @@ from __future__ import annotations
 
 import array
 import asyncio
-import dataclasses
 import math
 import socket
 import struct
-from typing import Any
+from typing import Any, NamedTuple
 
 from ..core.failures import raise_interruption
 from ..core.schedule import Scheduler
@@ -34,8 +33,7 @@ _NO_SYN = b"".join(
 )
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
-class Drained:
+class Drained(NamedTuple):
     """What ``Server.drain`` returns: the peers' addresses (``peername``), one for each connection.
 
     ``served`` have ended before the time was over, ``cut`` were aborted then. Both are of the connections that were open when

@@ -14,19 +14,19 @@ from ..core.wheel import Wheel
 from . import deadlines
 from .admission import Admission
 from .deadlines import Deadlines
+from .draining import Drained, Draining, check_timeout
 from .limits import NO_LIMITS, Limits, ServerLimits
 from .listener import Connect, Listener, SpareDescriptor
 from .refusals import Refusals
 from .server_connections import CLOSED, FINISHED, IDLE, SERVING, ServerConnections
+from .status import ServerStatus, waiting_in
 
 if TYPE_CHECKING:
-    # What few servers use is imported where it is used: a start shall cost little.
     import ssl
 
+    # Alarms are imported when the first is set. A status and a drain may be asked for when no descriptor is left to import by.
     from .alarms import Alarm, Alarms, Callback
-    from .draining import Drained
     from .proxy_protocol import TrustedPeers
-    from .status import ServerStatus
 
 # From 3.12.1 on wait_closed waits for the connections too; before, it returned at once for a closed server.
 _WAITS_FOR_CONNECTIONS = sys.version_info >= (3, 12, 1)
@@ -220,8 +220,6 @@ class Server(ServerConnections, asyncio.AbstractServer):
 
     def status(self) -> ServerStatus:
         """Return the counts of connections. A closed server may be asked too."""
-        from .status import ServerStatus, waiting_in
-
         return ServerStatus(
             open=len(self._connections),
             accepted=self._accepted + sum(listener.accepted for listener in self._listeners),
@@ -353,8 +351,6 @@ class Server(ServerConnections, asyncio.AbstractServer):
         end, and the earliest timeout counts. If it is cancelled the server is closed, and its connections live on. Raises
         TypeError and ValueError for a timeout that is none.
         """
-        from .draining import Draining, check_timeout
-
         check_timeout(timeout)
         if self._draining is None:
             self._draining = Draining(self)

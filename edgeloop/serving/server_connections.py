@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import contextvars
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from ..core.schedule import Scheduler
 from ..watching.layout import PLACES
 from .admission import Admission
+from .draining import Draining
 from .limits import TIMED_OUT_KINDS, Limits
 from .listener import Connect, Listener
 from .refusals import Refusals
-
-if TYPE_CHECKING:
-    from .draining import Draining
 
 # The states of a Server; from CLOSED on it never goes back.
 IDLE = 0  # the sockets are bound, nothing is accepted: not yet, or because a start failed

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import dataclasses
 import socket
 import struct
 from collections.abc import Iterable
+from typing import NamedTuple
 
 # linux/tcp.h: of a listening socket, tcp_diag(7) and TCP_INFO tell the length of the queue in tcpi_unacked.
 _UNACKED = struct.Struct("24xI")
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
-class ServerStatus:
+class ServerStatus(NamedTuple):
     """A server's counts at one moment.
 
     A connection is ``open`` from accept(2) until its descriptor is closed; TLS handshakes are included. ``high_mark`` is the

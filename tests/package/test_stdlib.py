@@ -215,8 +215,8 @@ def test_running_loop(loop: asyncio.AbstractEventLoop) -> None:
         asyncio.get_running_loop()
 
 
-def test_run_module_as_main(tmp_path: Path) -> None:
-    """stdlib.run_module_as_main runs a module as __main__, and puts its file in sys.argv[0] if asked to."""
+def test_module_runner(tmp_path: Path) -> None:
+    """stdlib.module_runner's runs a module as __main__, and puts its file in sys.argv[0] if asked to."""
     assert list(inspect.signature(runpy._run_module_as_main).parameters) == [  # type: ignore[attr-defined]
         "mod_name",
         "alter_argv",
@@ -224,7 +224,7 @@ def test_run_module_as_main(tmp_path: Path) -> None:
     (tmp_path / "some_module.py").write_text("import sys\nprint(__name__, sys.argv[0])\n")
     environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(SOURCES.parent), str(tmp_path)])}
     for alter, expected in ((True, f"__main__ {tmp_path}/some_module.py\n"), (False, "__main__ -c\n")):
-        program = f"from edgeloop import stdlib; stdlib.run_module_as_main('some_module', {alter})"
+        program = f"from edgeloop import stdlib; stdlib.module_runner()('some_module', {alter})"
         done = subprocess.run(
             [sys.executable, "-c", program], env=environment, capture_output=True, text=True, timeout=60
         )

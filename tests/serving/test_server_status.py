@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import dataclasses
 import socket
 from typing import Any
 
@@ -89,7 +88,7 @@ async def test_a_deadline_is_counted_by_its_kind() -> None:
 async def test_a_status_does_not_change() -> None:
     server, _ = await serve()
     status = server.status()
-    with pytest.raises(dataclasses.FrozenInstanceError):
+    with pytest.raises(AttributeError):
         status.open = 1
     server._count_timeout("idle")
     assert status.timed_out["idle"] == 0
