@@ -354,6 +354,13 @@ class Reactor(Counting):
         """Have the next turn call ``wait``: the caller is doing something that may cause an event."""
         self.needs_poll = True
 
+    def has_sent(self, count: int) -> None:
+        """A call of ``sock_*`` has sent so many bytes: count it, and wait next time, as after ``request_poll``."""
+        self.needs_poll = True
+        counts = self.counts
+        counts.send += 1
+        counts.bytes_out += count
+
     def may_skip(self) -> bool:
         """Return True if a turn that has callbacks to run may leave ``wait`` out.
 

@@ -230,12 +230,11 @@ class SocketCalls(Resolver):
     async def sock_sendall(self, sock: socket.socket, data: Any) -> None:
         """Send all of the data. After an exception nothing says how much of it was sent."""
         self._check_socket(sock)
-        self.reactor.request_poll()
         try:
             sent = sock.send(data)
         except (BlockingIOError, InterruptedError):
             sent = 0
-        self.reactor.figures.count_sent(sent)
+        self.reactor.has_sent(sent)
         if type(data) is bytes and sent == len(data):
             return
         view = memoryview(data)
@@ -246,7 +245,7 @@ class SocketCalls(Resolver):
         def send_on() -> None:
             nonlocal sent
             count = sock.send(view[sent:])
-            self.reactor.figures.count_sent(count)
+            self.reactor.has_sent(count)
             sent += count
             if sent < len(view):
                 raise BlockingIOError(errno.EAGAIN, os.strerror(errno.EAGAIN))
@@ -256,11 +255,10 @@ class SocketCalls(Resolver):
     async def sock_sendto(self, sock: socket.socket, data: Any, address: Any) -> int:
         """Send a datagram; return the number of bytes."""
         self._check_socket(sock)
-        self.reactor.request_poll()
 
         def send() -> int:
             count = sock.sendto(data, address)
-            self.reactor.figures.count_sent(count)
+            self.reactor.has_sent(count)
             return count
 
         try:

@@ -193,12 +193,6 @@ class Figures:
         counts.recv += 1
         counts.bytes_in += count
 
-    def count_sent(self, count: int) -> None:
-        """A call of ``sock_*`` has sent so many bytes."""
-        counts = self.counts
-        counts.send += 1
-        counts.bytes_out += count
-
     def set_scale(self) -> None:
         """Measure again how long a tick is, and what time it is."""
         self.counts.base_ticks, self.counts.base_ns, self.counts.ns_per_tick = clock.scale(self.counts.by_counter)

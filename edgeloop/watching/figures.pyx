@@ -154,11 +154,6 @@ cdef class Figures:
         self.counts.recv += 1
         self.counts.bytes_in += count
 
-    cpdef count_sent(self, Py_ssize_t count):
-        """A call of ``sock_*`` has sent so many bytes."""
-        self.counts.send += 1
-        self.counts.bytes_out += count
-
     def set_scale(self):
         """Measure again how long a tick is, and what time it is."""
         base_ticks, base_ns, ns_per_tick = clock.scale(self.counts.by_counter)

@@ -75,7 +75,7 @@ REASONS: dict[str, dict[str, str]] = {
             "cost: a timer that is due at this very moment runs in the next turn; a clock seldom says the same twice"
         ),
         "Scheduler._run_attended: given = handle.given()": "equivalent: before Python 3.14 a handle is given as it is",
-        "Scheduler._run_batch: batch[done] = None": "cost: what a callback refers to is freed with its batch",
+        "Scheduler._run_batch: batch[place] = None": "cost: what a callback refers to is freed with its batch",
         "Scheduler._run_batch: self._spare_list = batch": "cost: the next batch makes a list",
         "Scheduler._warn_if_slow: if isinstance(owner, SharedHandle): => isinstance(owner, SharedHandle) -> False": (
             "equivalent: before Python 3.14 there is none"
