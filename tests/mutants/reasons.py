@@ -66,8 +66,6 @@ REASONS: dict[str, dict[str, str]] = {
         ),
         "Scheduler._turn: if due: => due -> True": "cost: it looks once more whether a timer is due at 0.0",
         "Scheduler._wait_time: timer._scheduled = False": "equivalent: a cancelled timer is not cancelled again",
-        "Scheduler._sort_new_timers: place = 0": "equivalent: where there is no timer nothing can fail",
-        "Scheduler._sort_new_timers: new_timers[place] = None": "cost: the timer is not kept for the next one",
         "Scheduler._any_is_due: if self._cancelled_timers > MIN_CANCELLED_TIMERS"
         " and self._cancelled_timers * 2 > timers.size:": "cost: the heap is rebuilt sooner or later",
         "Scheduler._collect_due: self._cancelled_timers -= 1": "cost: the heap is rebuilt sooner",
