@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import errno
 import fcntl
+import operator
 import os
 import socket
 import ssl
@@ -209,7 +210,8 @@ class SocketCalls(Resolver):
     async def sock_recv(self, sock: socket.socket, nbytes: int) -> bytes:
         """Receive at most ``nbytes`` bytes; return ``b""`` at the end of the stream."""
         self._check_socket(sock)
-        return await self._receive(sock, sock.recv, (nbytes,), nbytes, "recvmsg")
+        full = nbytes if type(nbytes) is int else operator.index(nbytes)
+        return await self._receive(sock, sock.recv, (nbytes,), full, "recvmsg")
 
     async def sock_recv_into(self, sock: socket.socket, buf: Any) -> int:
         """Receive into a writable buffer; return the number of bytes, 0 at the end of the stream."""

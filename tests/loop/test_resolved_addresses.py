@@ -156,8 +156,15 @@ def test_numbers_that_are_no_plain_ints(loop: asyncio.AbstractEventLoop, run: Ru
             received = await loop.sock_recv(ours, number(100))
             theirs.send(b"two")
             datagram, _ = await loop.sock_recvfrom(ours, number(100))
-            server = await loop.create_server(asyncio.Protocol, "127.0.0.1", 0, backlog=number(5))
-            server.close()
-            return received, datagram
+        server = await loop.create_server(asyncio.Protocol, "127.0.0.1", 0, backlog=number(5))
+        server.close()
+        with socket.create_server(
+            ("127.0.0.1", 0)
+        ) as listening:  # TCP, where the number of bytes says whether there are more
+            with socket.create_connection(listening.getsockname()) as client, listening.accept()[0] as peer:
+                client.setblocking(False)
+                loop.call_later(0.001, peer.send, b"three")
+                assert await loop.sock_recv(client, number(100)) == b"three"
+        return received, datagram
 
     assert run(main()) == (b"one", b"two")
