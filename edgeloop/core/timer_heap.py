@@ -51,7 +51,13 @@ class TimerHeap:
             raise IndexError("no timer waits")
         size = self.size - 1
         items.append(self._entries[0][2])
-        timer = heapq.heappop(self._entries)[2]
+        popped = False
+        try:
+            timer = heapq.heappop(self._entries)[2]  # to make a list shorter may take memory
+            popped = True
+        finally:
+            if not popped:
+                del items[-1]
         self.size = size
         return timer
 

@@ -177,7 +177,7 @@ def test_no_callback_of_many_is_lost() -> None:
             thread.join()
             return came[0]
 
-        for number in each(every=83):
+        for number in each(every=7):
             kinds = {{
                 "soon": schedule(loop.call_soon),
                 "thread": schedule_in_thread(),
