@@ -52,7 +52,11 @@ cdef class TimerHeap:
         if self.size == 0:
             raise IndexError("no timer waits")
         items.append(self._timers[0])  # first: there may be no memory for it
-        return self.pop()
+        try:
+            return self.pop()
+        except MemoryError:
+            del items[len(items) - 1]
+            raise
 
     cpdef pop(self):
         cdef Py_ssize_t last = self.size - 1
@@ -63,7 +67,12 @@ cdef class TimerHeap:
         first = items[0]
         items[0] = items[last]
         items[last] = first
-        timer = self._timers.pop()
+        try:
+            timer = self._timers.pop()  # to make a list shorter may take memory
+        except MemoryError:
+            items[last] = items[0]
+            items[0] = first
+            raise
         self.size = last
         if last:
             self._whens[0] = self._whens[last]
