@@ -4,6 +4,7 @@ A binary heap in three arrays: the times and the numbers in C, the timers in a l
 Moving a timer exchanges pointers and counts no references.
 """
 
+from cpython.list cimport PyList_GET_SIZE
 from cpython.mem cimport PyMem_Free, PyMem_Realloc
 
 cdef extern from "Python.h":
@@ -11,9 +12,15 @@ cdef extern from "Python.h":
         pass
     ctypedef struct PyListObject:
         PyObject** ob_item
+        Py_ssize_t allocated
 
 cdef enum:
     FIRST_CAPACITY = 64
+
+
+cdef inline bint pop_is_free(list items) noexcept:
+    # A list that is less than half full gives memory back, and to do that may take memory.
+    return PyList_GET_SIZE(items) > (<PyListObject*>items).allocated >> 1
 
 
 cdef class TimerHeap:
@@ -52,6 +59,8 @@ cdef class TimerHeap:
         if self.size == 0:
             raise IndexError("no timer waits")
         items.append(self._timers[0])  # first: there may be no memory for it
+        if pop_is_free(self._timers):
+            return self.pop()
         try:
             return self.pop()
         except MemoryError:
@@ -64,15 +73,15 @@ cdef class TimerHeap:
         cdef PyObject* first
         if last < 0:
             raise IndexError("no timer waits")
-        first = items[0]
-        items[0] = items[last]
-        items[last] = first
-        try:
-            timer = self._timers.pop()  # to make a list shorter may take memory
-        except MemoryError:
-            items[last] = items[0]
-            items[0] = first
-            raise
+        if pop_is_free(self._timers):
+            first = items[0]
+            items[0] = items[last]
+            items[last] = first
+            timer = self._timers.pop()
+        else:
+            timer = self._timers.pop()  # before anything has changed: it may raise
+            if last:
+                timer, self._timers[0] = self._timers[0], timer
         self.size = last
         if last:
             self._whens[0] = self._whens[last]
