@@ -97,6 +97,8 @@ cdef class Reactor(Counting):
     cpdef void request_poll(self) noexcept
     @cython.locals(counts=CountsPointer)
     cpdef has_sent(self, Py_ssize_t count)
+    @cython.locals(counts=CountsPointer)
+    cpdef has_received(self, Py_ssize_t count)
     cdef bint may_skip(self)
     @cython.locals(counts=CountsPointer, pulse=Pulse, before=cython.longlong, after=cython.longlong, num_events=int)
     cpdef wait(self, double timeout)

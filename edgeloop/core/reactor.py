@@ -361,6 +361,12 @@ class Reactor(Counting):
         counts.send += 1
         counts.bytes_out += count
 
+    def has_received(self, count: int) -> None:
+        """A call of ``sock_*`` has received so many bytes."""
+        counts = self.counts
+        counts.recv += 1
+        counts.bytes_in += count
+
     def may_skip(self) -> bool:
         """Return True if a turn that has callbacks to run may leave ``wait`` out.
 

@@ -181,11 +181,11 @@ class SocketCalls(Resolver):
                 result = call(*args)
             except (BlockingIOError, InterruptedError):
                 if full != NO_BYTES:
-                    self.reactor.figures.count_received(0)
+                    self.reactor.has_received(0)
                 watch = self._socket_watch(sock)
             else:
                 if full != NO_BYTES:
-                    self.reactor.figures.count_received(byte_count(result))
+                    self.reactor.has_received(byte_count(result))
                 return result
         done: asyncio.Future[T] = watch.receive(sock, call, args, full, message)
         try:

@@ -124,7 +124,6 @@ cdef class Figures:
     cdef readonly bint shared
     cdef object __weakref__
     cdef refresh(self)
-    cpdef count_received(self, Py_ssize_t count)
     cdef bint _remap(self) noexcept
     cdef long long* _at(self, Py_ssize_t place) except NULL
     cdef void _note(self, what, long long length) noexcept

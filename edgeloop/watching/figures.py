@@ -144,9 +144,8 @@ class Figures:
         counts.refresh_at = NEVER
         self.counts = counts
         self.longest: tuple[float, str] | None = None
-        self.file: Any = (
-            None  # shared_file.py: ``refresh`` is called at ``refresh_at``, ``remove`` and ``detach`` at the end
-        )
+        # shared_file.py: ``refresh`` is called at ``refresh_at``, ``remove`` and ``detach`` at the end.
+        self.file: Any = None
         self.shared = False  # the numbers are in a file
 
     def share(self, fd: int) -> None:
@@ -186,12 +185,6 @@ class Figures:
     def get(self, place: int) -> int:
         """Return a number."""
         return getattr(self.counts, _NAMES[place])  # type: ignore[no-any-return]
-
-    def count_received(self, count: int) -> None:
-        """A call of ``sock_*`` has received so many bytes."""
-        counts = self.counts
-        counts.recv += 1
-        counts.bytes_in += count
 
     def set_scale(self) -> None:
         """Measure again how long a tick is, and what time it is."""

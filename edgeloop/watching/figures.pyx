@@ -149,11 +149,6 @@ cdef class Figures:
         """Return a number."""
         return self._at(place)[0]
 
-    cpdef count_received(self, Py_ssize_t count):
-        """A call of ``sock_*`` has received so many bytes."""
-        self.counts.recv += 1
-        self.counts.bytes_in += count
-
     def set_scale(self):
         """Measure again how long a tick is, and what time it is."""
         base_ticks, base_ns, ns_per_tick = clock.scale(self.counts.by_counter)
