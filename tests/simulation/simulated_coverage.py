@@ -44,9 +44,8 @@ class Coverage:
     def __init__(self, files: set[str]) -> None:
         self.files = files
         self.lines: set[tuple[str, int]] = set()
-        self.jumps: set[tuple[str, int, int]] = (
-            set()
-        )  # from which line to which; 0 for a jump that leaves the statement
+        # From which line to which; 0 for a jump that leaves the statement.
+        self.jumps: set[tuple[str, int, int]] = set()
 
     def start(self) -> None:
         """Begin to note."""

@@ -112,8 +112,9 @@ class StreamPeer(Peer):
         return True
 
     def _read(self, size: int) -> bool:
-        if self.has_read_end:
-            return False
+        return not self.has_read_end and self._receive(size)
+
+    def _receive(self, size: int) -> bool:
         try:
             data = self.file.recv(size)
         except BlockingIOError:
@@ -122,11 +123,14 @@ class StreamPeer(Peer):
             self.was_cruel = True
             self.close()
             return True
+        self._has_come(data)
+        return True
+
+    def _has_come(self, data: bytes) -> None:
         if data:
             self.to_it.arrive(data)
         else:
             self.has_read_end = True
-        return True
 
     def _write(self) -> bool:
         if self.has_ended:

@@ -163,21 +163,12 @@ class TlsPeer(StreamPeer):
                 return
             self._is_open = True
 
-    def _receive(self, size: int) -> bool:
-        try:
-            data = self.file.recv(size)
-        except BlockingIOError:
-            return False
-        except OSError:
-            self.was_cruel = True
-            self.close()
-            return True
+    def _has_come(self, data: bytes) -> None:
         if not data:
             self.has_read_end = True
             if not self._is_told:
                 self.was_cruel = True  # cut off
         self._incoming.write(data)
-        return True
 
     def _read(self, size: int) -> bool:
         moved = not self.has_read_end and self._receive(size)
