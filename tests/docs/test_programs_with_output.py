@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from fences import fences
-from page_programs import run_program
+from page_programs import run_program, with_output
 from repository import ROOT
 
 pytestmark = pytest.mark.edgeloop_only
@@ -20,12 +20,7 @@ PAGES = [
     "docs/tls.md",
     *sorted(str(path.relative_to(ROOT)) for path in ROOT.glob("docs/reference/*.md")),
 ]
-PROGRAMS = {
-    (page, fence.name): (fence.text, fence.output)
-    for page in PAGES
-    for fence in fences(ROOT / page)
-    if fence.output is not None
-}
+PROGRAMS = {(page, name): program for page in PAGES for name, program in with_output(ROOT / page).items()}
 
 
 def make_certificates(folder: Path) -> None:

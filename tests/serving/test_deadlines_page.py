@@ -12,7 +12,7 @@ from repository import ROOT
 pytestmark = pytest.mark.edgeloop_only
 
 PAGE = ROOT / "docs" / "deadlines.md"
-PROGRAMS = with_output(PAGE, "```text")
+PROGRAMS = with_output(PAGE)
 
 
 @pytest.mark.parametrize("name", PROGRAMS)

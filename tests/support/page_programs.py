@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -10,13 +9,12 @@ from pathlib import Path
 
 import pytest
 from example_process import environment
+from fences import fences
 
 
-def with_output(page: Path, fence: str) -> dict[str, tuple[str, str]]:
-    """The programs below which a block of ``fence`` has what they print: text and output, by the name in the first line."""
-    blocks = rf"^```python\n# (\S+)\n(.*?)^```\n\n{fence}\n(.*?)^```$"
-    found = re.findall(blocks, page.read_text(), re.DOTALL | re.MULTILINE)
-    return {name: (text, output) for name, text, output in found}
+def with_output(page: Path) -> dict[str, tuple[str, str]]:
+    """The programs below which a block has what they print: text and output, by the name in the first line."""
+    return {fence.name: (fence.text, fence.output) for fence in fences(page) if fence.output is not None}
 
 
 def run_program(
