@@ -270,15 +270,14 @@ def description_and_urls() -> tuple[str, dict[str, str]]:
     repository = os.environ.get("EDGELOOP_REPOSITORY", "").rstrip("/")
     if not repository:
         return text, {}
-    version = runpy.run_path(str(PACKAGE / "_version.py"))["__version__"]
 
     def absolute(found: re.Match[str]) -> str:
         kind = "raw" if found[2].endswith(".svg") else "blob"
-        return f"{found[1]}{repository}/{kind}/v{version}/{found[2]}"
+        return f"{found[1]}{repository}/{kind}/v{VERSION}/{found[2]}"
 
     text = re.sub(r"""(\]\(|src="|srcset=")(?![a-z]+:|#)([^)"\s]+)""", absolute, text)
     places = {"Documentation": "docs/guides.md", "Changelog": "CHANGELOG.md"}
-    urls = {name: f"{repository}/blob/v{version}/{path}" for name, path in places.items()}
+    urls = {name: f"{repository}/blob/v{VERSION}/{path}" for name, path in places.items()}
     return text, {"Homepage": repository, **urls, "Issues": f"{repository}/issues"}
 
 
