@@ -54,9 +54,9 @@ class Limits(_Fields):
 
     ``max_connections`` and ``max_connections_per_peer`` count open connections, from accept(2) on. ``overload`` says what
     happens at the first of them: "wait" (None too), "refuse", or a callable that gets the transport. At the second they are
-    refused, or the callable is called. The timeouts are in
-    seconds, the rates in bytes a second and connection. ``proxy_protocol`` lists the addresses and networks that are trusted
-    to say whom they speak for. Raises TypeError and ValueError, which name the argument.
+    refused, or the callable is called. The timeouts are in seconds, the rates in bytes a second and connection.
+    ``proxy_protocol`` lists the addresses and networks that are trusted to say whom they speak for. Raises TypeError and
+    ValueError, which name the argument.
     """
 
     # No dataclass: the start of each server would wait for that module, and for the methods that it writes.

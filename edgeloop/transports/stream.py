@@ -68,9 +68,8 @@ class StreamTransport(StreamWriteHalf):
         self._large_read = False  # by _read, of the last one: the next is better not copied
         self.bytes_received = 0
         self.bytes_before = 0  # of these, before the client's own: a proxy's header. Whoever reads that sets it
-        self._watched: Member | None = (
-            None  # by be_watched: who looks whether it has come to a deadline; leaves at the end
-        )
+        # By be_watched: who looks whether it has come to a deadline; leaves at the end.
+        self._watched: Member | None = None
         if sock is not None:
             says = short_reads_of(sock) if self._given else short_reads_of_kind(sock.family, sock.proto)
             self.use_family(sock.family, says)
