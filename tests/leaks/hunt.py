@@ -132,6 +132,16 @@ def kinds() -> Counter[str]:
     return Counter(f"{type(found).__module__}.{type(found).__qualname__}" for found in gc.get_objects())
 
 
+def empty_type_cache() -> None:
+    """Empty CPython's cache of attributes of types.
+
+    It keeps up to 4096 names alive, at places that depend on the names' addresses. reprlib makes a new name for each object
+    that it shows: with many reports the cache grows for more batches than are played.
+    """
+    empty: Callable[[], None] = getattr(sys, "_clear_type_cache", lambda: None)  # PyPy has none
+    empty()
+
+
 def settle() -> None:
     """Wait until the threads of executors have ended, and collect."""
     deadline = time.monotonic() + 10
@@ -139,6 +149,7 @@ def settle() -> None:
         time.sleep(0.001)
     for _ in range(3):
         gc.collect()
+    empty_type_cache()
 
 
 def hunt(
