@@ -11,7 +11,7 @@ import stat
 from typing import Any
 
 from .. import stdlib
-from ..kernel import datagrams
+from ..kernel import segments
 from ..transports.datagram import DatagramTransport
 from .connections import ProtocolFactory
 from .sockcalls import SocketCalls
@@ -187,10 +187,10 @@ class Datagrams(SocketCalls):
             protocol: Any = protocol_factory()
             context = contextvars.copy_context()
             waiter = self.create_future()
-            segments = gso and datagrams.can_segment(sock)
-            coalesces = gro and datagrams.coalesce(sock)
+            segmented = gso and segments.can_segment(sock)
+            coalesced = gro and segments.coalesce(sock)
             transport = DatagramTransport(
-                self, sock, protocol, context, remote, given=not is_ours, gso=segments, gro=coalesces
+                self, sock, protocol, context, remote, given=not is_ours, gso=segmented, gro=coalesced
             )
             self.call_soon(transport.begin, waiter, context=context)
         except BaseException:

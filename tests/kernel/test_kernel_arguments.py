@@ -16,7 +16,7 @@ pytestmark = pytest.mark.edgeloop_only
 
 SETTING = """
     import array, itertools, os, socket
-    from edgeloop.kernel import datagrams, epoll, pipes
+    from edgeloop.kernel import datagrams, epoll, pipes, segments
     from edgeloop.transports import base, datagram, flow, pipe
 
     class Odd:
@@ -68,12 +68,12 @@ CALLS = {
                 for first in (0, 1, -1, 10 ** 9):
                     call(datagrams.send_datagrams, one.fileno(), family, one, value, first)
                     call(datagrams.send_datagrams, one.fileno(), family, value, [(b"x", "y")] * 3, first)
-                    call(datagrams.send_segments, one.fileno(), family, one, value, first)
-                    call(datagrams.send_segments, one.fileno(), family, value, [(b"x", "y"), (b"x", None)] * 3, first)
-                call(datagrams.recv_segments, one.fileno(), family, value)
-                call(datagrams.recv_segments, -1, family, value)
-                call(datagrams.can_segment, value)
-                call(datagrams.coalesce, value)
+                    call(segments.send_segments, one.fileno(), family, one, value, first)
+                    call(segments.send_segments, one.fileno(), family, value, [(b"x", "y"), (b"x", None)] * 3, first)
+                call(segments.recv_segments, one.fileno(), family, value)
+                call(segments.recv_segments, -1, family, value)
+                call(segments.can_segment, value)
+                call(segments.coalesce, value)
     """,
     "epoll": """
         for value in VALUES:

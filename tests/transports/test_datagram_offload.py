@@ -17,7 +17,7 @@ from datagram_endpoints import LOCAL, DatagramRecorder, endpoint, name_of, plain
 from kernel_truth import measured, needs_strace, traced_lines
 
 import edgeloop
-from edgeloop.kernel import datagrams
+from edgeloop.kernel import datagrams, segments
 
 pytestmark = [pytest.mark.edgeloop_only, pytest.mark.fair_weather]
 
@@ -41,11 +41,11 @@ Message = tuple[bytes, Any]
 
 
 def send(sock: socket.socket, messages: list[Message]) -> tuple[int, BaseException | None]:
-    return datagrams.send_segments(sock.fileno(), sock.family, sock, messages, 0)
+    return segments.send_segments(sock.fileno(), sock.family, sock, messages, 0)
 
 
 def recv(sock: socket.socket) -> tuple[list[Any], bool]:
-    return datagrams.recv_segments(sock.fileno(), sock.family, sock)
+    return segments.recv_segments(sock.fileno(), sock.family, sock)
 
 
 def queued(sock: socket.socket) -> list[bytes]:
@@ -116,7 +116,7 @@ def test_random_datagrams_arrive_in_order_wherever_they_go() -> None:
 def test_what_came_together_is_cut_into_its_datagrams() -> None:
     with plain_socket() as peer, plain_socket() as sock:
         address = roomy(peer)
-        assert datagrams.coalesce(peer)
+        assert segments.coalesce(peer)
         for sizes in ([1200] * 50, [1200] * 9 + [7], [800], [0], [3, 3, 0, 3]):
             messages = [(bytes([at]) * size, address) for at, size in enumerate(sizes)]
             assert send(sock, messages) == (len(sizes), None)
@@ -131,7 +131,7 @@ def test_what_came_together_is_cut_into_its_datagrams() -> None:
 def test_a_full_batch_does_not_say_that_the_socket_is_empty() -> None:
     with plain_socket() as peer, plain_socket() as sock:
         address = roomy(peer)
-        assert datagrams.coalesce(peer)
+        assert segments.coalesce(peer)
         for number in range(70):
             sock.sendto(b"%d" % number, address)
         first, emptied = recv(peer)
@@ -144,7 +144,7 @@ def test_a_full_batch_does_not_say_that_the_socket_is_empty() -> None:
 def test_plain_calls_are_as_before_after_one_that_coalesces() -> None:
     with plain_socket() as peer, plain_socket() as sock:
         address = roomy(peer)
-        assert datagrams.coalesce(peer)
+        assert segments.coalesce(peer)
         send(sock, [(b"one", address), (b"two", address)])
         assert recv(peer)[0][::2] == [b"one", b"two"]
         with plain_socket() as plain:
@@ -158,7 +158,7 @@ def test_another_thread_that_receives_while_addresses_are_made_takes_its_own() -
     """Python 3.11 collects garbage where an object is made, in the middle of a call; meanwhile other threads run."""
     with plain_socket() as peer, plain_socket() as other, contextlib.ExitStack() as stack:
         address, place = roomy(peer), roomy(other)
-        assert datagrams.coalesce(peer) and datagrams.coalesce(other)
+        assert segments.coalesce(peer) and segments.coalesce(other)
         senders = [stack.enter_context(plain_socket()) for _ in range(40)]
         for at, sock in enumerate(senders):
             assert send(sock, [(b"%d one" % at, address), (b"%d two" % at, address)]) == (2, None)
@@ -211,7 +211,7 @@ def test_a_datagram_larger_than_the_route_takes_is_fragmented_as_ever() -> None:
 
 def test_a_negative_index_is_an_error() -> None:
     with plain_socket() as sock:
-        index, error = datagrams.send_segments(sock.fileno(), sock.family, sock, [(b"x", LOCAL)], -1)
+        index, error = segments.send_segments(sock.fileno(), sock.family, sock, [(b"x", LOCAL)], -1)
         assert index == -1 and isinstance(error, IndexError)
 
 
