@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import errno
 import itertools
+import os
 import socket
 import struct
 import threading
@@ -31,6 +32,7 @@ MAX_SEGMENTS = 64  # UDP_MAX_SEGMENTS of the kernel, which newer ones have raise
 MAX_SEGMENTED = 65507  # bytes, of IPv4: a packet of them is made before it is cut
 # Of a buffer that is not sent for what it is: larger than the route's MTU, or by a device that makes no checksums.
 _NOT_AS_SEGMENTS = (errno.EINVAL, errno.EMSGSIZE, errno.EIO, errno.EOPNOTSUPP)
+_PATH_SIZE = 108  # of sun_path, unix(7)
 # The owner of a socket that was passed in may have set it to block.
 _FLAGS = socket.MSG_NOSIGNAL | socket.MSG_DONTWAIT
 
@@ -74,6 +76,32 @@ def send_datagram(fd: int, family: int, sock: socket.socket, data: bytes, addres
         else:
             sock.sendto(data, _FLAGS, address)
     except BlockingIOError:
+        return False
+    return True
+
+
+def is_plain(family: int, address: Any) -> bool:
+    """Return True if the kernel takes the address as it is: no name has to be looked up, and its form raises nothing.
+
+    False says nothing: the socket object decides.
+    """
+    if family == socket.AF_UNIX:
+        try:
+            return type(address) in (str, bytes) and 0 < len(os.fsencode(address)) < _PATH_SIZE
+        except UnicodeEncodeError:
+            return False
+    if family not in (socket.AF_INET, socket.AF_INET6):
+        return False
+    if type(address) is not tuple or not 2 <= len(address) <= (2 if family == socket.AF_INET else 4):
+        return False
+    host, port, *others = address
+    if type(host) is not str or type(port) is not int or not 0 <= port <= 0xFFFF:
+        return False
+    if not all(type(number) is int and 0 <= number <= 0xFFFFF for number in others):
+        return False
+    try:
+        socket.inet_pton(family, host)
+    except (OSError, ValueError):
         return False
     return True
 
