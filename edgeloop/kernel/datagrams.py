@@ -12,6 +12,7 @@ A message is the pair (bytes, address). The address has the form of the socket m
 from __future__ import annotations
 
 import itertools
+import os
 import socket
 import threading
 from typing import Any
@@ -20,6 +21,7 @@ Message = tuple[bytes, Any]
 
 MAX_DATAGRAMS = 64  # of one system call
 DATAGRAM_SIZE = 262144  # like the stdlib. UDP has up to 65,527 bytes, a Unix socket as much as SO_SNDBUF allows
+_PATH_SIZE = 108  # of sun_path, unix(7)
 # The owner of a socket that was passed in may have set it to block.
 FLAGS = socket.MSG_NOSIGNAL | socket.MSG_DONTWAIT
 
@@ -63,6 +65,32 @@ def send_datagram(fd: int, family: int, sock: socket.socket, data: bytes, addres
         else:
             sock.sendto(data, FLAGS, address)
     except BlockingIOError:
+        return False
+    return True
+
+
+def is_plain(family: int, address: Any) -> bool:
+    """Return True if the kernel takes the address as it is: no name has to be looked up, and its form raises nothing.
+
+    False says nothing: the socket object decides.
+    """
+    if family == socket.AF_UNIX:
+        try:
+            return type(address) in (str, bytes) and 0 < len(os.fsencode(address)) < _PATH_SIZE
+        except UnicodeEncodeError:
+            return False
+    if family not in (socket.AF_INET, socket.AF_INET6):
+        return False
+    if type(address) is not tuple or not 2 <= len(address) <= (2 if family == socket.AF_INET else 4):
+        return False
+    host, port, *others = address
+    if type(host) is not str or type(port) is not int or not 0 <= port <= 0xFFFF:
+        return False
+    if not all(type(number) is int and 0 <= number <= 0xFFFFF for number in others):
+        return False
+    try:
+        socket.inet_pton(family, host)
+    except (OSError, ValueError):
         return False
     return True
 

@@ -277,6 +277,20 @@ cpdef bint send_datagram(int fd, int family, sock, bytes data, address) except -
             return False
 
 
+cpdef bint is_plain(int family, address) noexcept:
+    """Return True if the kernel takes the address as it is: no name has to be looked up, and its form raises nothing.
+
+    False says nothing: the socket object decides.
+    """
+    cdef sockaddr_storage name
+    if family != AF_INET and family != AF_INET6 and family != AF_UNIX:
+        return False
+    try:
+        return name_of(family, address, &name) != 0
+    except Exception:
+        return False
+
+
 cpdef tuple send_datagrams(int fd, int family, sock, list messages, Py_ssize_t first):
     """Send ``messages[first:]`` in order. Return the index of the first that was not sent, and its exception or None.
 

@@ -90,6 +90,26 @@ def has_ended(pid: int) -> bool:
     return _waitid(pid, _WEXITED | _WNOHANG | _WNOWAIT)
 
 
+def reap(pid: int) -> int | None:
+    """Take the status of a child that has ended: its exit code, -N if signal N ended it. None if it has not ended.
+
+    Raise ChildProcessError if somebody else has taken it. A MemoryError leaves it to be taken: waitpid(2) itself would lose it
+    where there is no memory for its result.
+    """
+    if not hasattr(os, "waitid"):
+        pid, status = os.waitpid(pid, os.WNOHANG)
+        return os.waitstatus_to_exitcode(status) if pid else None
+    ended = os.waitid(os.P_PID, pid, _WEXITED | _WNOHANG | _WNOWAIT)
+    if ended is None:
+        return None
+    code = ended.si_status if ended.si_code == os.CLD_EXITED else -ended.si_status
+    try:
+        os.waitpid(pid, os.WNOHANG)
+    except MemoryError:
+        pass  # what it says is known
+    return code
+
+
 def wait_until_ended(pid: int) -> None:
     """Return when the child has ended."""
     _waitid(pid, _WEXITED | _WNOWAIT)

@@ -51,7 +51,12 @@ async def _start(
         streams = f"stdin={_describe(stdin)} stdout={_describe(stdout)} stderr={_describe(stderr)}"
         stdlib.logger().debug("%s %s", what, streams)
     transport = SubprocessTransport(loop, protocol, args, shell, stdin, stdout, stderr, 0, **kwargs)
-    await transport.connect()
+    try:
+        connecting = transport.connect()
+    except MemoryError:  # not even the coroutine could be made
+        transport.abandon()
+        raise
+    await connecting
     if loop._debug:
         stdlib.logger().info("%s: %r", what, transport)
     return transport, protocol

@@ -83,6 +83,14 @@ class DatagramWriteHalf(WriteHalf):
         if not self._write_buffer and self.writable and not self._may_gather():
             self._send_first(data, addr)
             return
+        if self.writable and addr is not None and not datagrams.is_plain(self._family, addr):
+            # What is wrong with it ends the transport before anything else is delivered, and a name is looked up by this call.
+            self.push()
+            if self._state >= base.LOST:
+                return
+            if not self._write_buffer and self.writable:
+                self._send_first(data, addr)
+                return
         self._keep(data, addr)
         if self.writable:
             self._gather()

@@ -22,6 +22,7 @@ from ..kernel import os_calls
 from ..watching.layout import PLACES
 
 CHILDREN = PLACES["children"]
+_NO_WAITERS: set[asyncio.Future[int]] = set()  # of a child that has ended: nobody waits any more
 
 
 class _PipeProtocol(asyncio.Protocol):
@@ -31,7 +32,6 @@ class _PipeProtocol(asyncio.Protocol):
         self._process: Any = process
         self.number = number
         self.pipe: Any = None
-        self.disconnected = False
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} fd={self.number} pipe={self.pipe!r}>"
@@ -43,10 +43,12 @@ class _PipeProtocol(asyncio.Protocol):
         self._process._schedule_protocol_call("pipe_data_received", self.number, data)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self.disconnected = True
-        self._process._schedule_protocol_call("pipe_connection_lost", self.number, exc)
-        self._process._finish_if_over()
-        self._process = None
+        process, self._process = self._process, None
+        process._pipes_left -= 1
+        try:
+            process._schedule_protocol_call("pipe_connection_lost", self.number, exc)
+        finally:
+            process._finish_if_over()
 
     def pause_writing(self) -> None:
         self._process.get_protocol().pause_writing()
@@ -64,6 +66,9 @@ class SubprocessTransport(asyncio.SubprocessTransport):
     ``close`` kills the child.
     """
 
+    _closed = True  # until there is something to close
+    _pidfd = -1
+
     def __init__(
         self,
         loop: Any,
@@ -78,8 +83,6 @@ class SubprocessTransport(asyncio.SubprocessTransport):
     ) -> None:
         extra: dict[str, Any] = {}
         super().__init__(extra)
-        self._closed = True  # until there is something to close
-        self._pidfd = -1
         self._loop = loop
         self._protocol: Any = protocol
         self._proc: subprocess.Popen[bytes] | None = None
@@ -93,6 +96,7 @@ class SubprocessTransport(asyncio.SubprocessTransport):
         self._pipes: dict[int, _PipeProtocol | None] = {
             number: None for number, what in enumerate(standard) if what == subprocess.PIPE
         }
+        self._pipes_left = len(self._pipes)  # that have not ended
         self._proc = subprocess.Popen(
             args, shell=shell, stdin=stdin, stdout=stdout, stderr=stderr, bufsize=bufsize, **kwargs
         )
@@ -127,10 +131,7 @@ class SubprocessTransport(asyncio.SubprocessTransport):
                 _, self._pipes[1] = await loop.connect_read_pipe(lambda: _PipeProtocol(self, 1), child.stdout)
             if child.stderr is not None:
                 _, self._pipes[2] = await loop.connect_read_pipe(lambda: _PipeProtocol(self, 2), child.stderr)
-            early, self._early = self._early or [], None
-            loop.call_soon(self._protocol.connection_made, self)
-            for callback, args in early:
-                loop.call_soon(callback, *args)
+            loop.call_soon(self._call_connection_made)
             await asyncio.sleep(0)
         except BaseException as exc:
             raise_interruption(exc)
@@ -140,6 +141,22 @@ class SubprocessTransport(asyncio.SubprocessTransport):
             finally:
                 self._close_files()  # a transport has closed its own by now; this is for those that never had one
             raise
+
+    def _call_connection_made(self) -> None:
+        # What has happened already follows. One callback for all of it, or, where there is no memory for that, none.
+        try:
+            self._protocol.connection_made(self)
+        finally:
+            early, self._early = self._early, None
+            for callback, args in early or ():
+                self._loop.call_soon(callback, *args)
+
+    def abandon(self) -> None:
+        """Kill a child whose pipes have no transports."""
+        try:
+            self.close()
+        finally:
+            self._close_files()
 
     def _close_files(self) -> None:
         if self._proc is not None:
@@ -180,37 +197,41 @@ class SubprocessTransport(asyncio.SubprocessTransport):
             return
         assert self._pid is not None
         try:
-            pid, status = os.waitpid(self._pid, os.WNOHANG)
+            code = os_calls.reap(self._pid)
         except ChildProcessError:
-            pid = self._pid
             code = self._proc.returncode  # it may have been Popen's own poll() or wait() that reaped it
             if code is None:
                 code = 255
                 stdlib.logger().warning(
                     "child process pid %d exit status already read: will report returncode 255", self._pid
                 )
-        else:
-            code = os.waitstatus_to_exitcode(status)
-        self._forget_child()
-        if pid == 0:
-            self._wait_in_thread()  # ptrace(2): it is dead, and its debugger has not let go of it
-        else:
-            self._process_exited(code)
+        try:
+            self._forget_child()
+        finally:
+            if code is None:
+                self._wait_in_thread()  # ptrace(2): it is dead, and its debugger has not let go of it
+            else:
+                self._process_exited(code)
 
     def _process_exited(self, returncode: int) -> None:
+        # All steps are made, whatever one raises: nobody can ask for the status again.
         assert self._proc is not None
-        if self._loop.get_debug():
-            stdlib.logger().info("%r exited with return code %r", self, returncode)
         self._returncode = returncode
-        self._loop.reactor.figures.add(CHILDREN, -1)
         if self._proc.returncode is None:
             self._proc.returncode = returncode  # or Popen would think that it still runs
-        self._schedule_protocol_call("process_exited")
-        self._finish_if_over()
-        waiters, self._exit_waiters = self._exit_waiters, set()
-        for waiter in waiters:
-            if not waiter.done():
-                waiter.set_result(returncode)
+        try:
+            self._loop.reactor.figures.add(CHILDREN, -1)
+            if self._loop.get_debug():
+                stdlib.logger().info("%r exited with return code %r", self, returncode)
+            self._schedule_protocol_call("process_exited")
+        finally:
+            try:
+                self._finish_if_over()
+            finally:
+                waiters, self._exit_waiters = self._exit_waiters, _NO_WAITERS
+                for waiter in waiters:
+                    if not waiter.done():
+                        waiter.set_result(returncode)
 
     def _schedule_protocol_call(self, method: str, *args: Any) -> None:
         self._soon(self._call_protocol, method, *args)
@@ -227,11 +248,9 @@ class SubprocessTransport(asyncio.SubprocessTransport):
 
     def _finish_if_over(self) -> None:
         # connection_lost comes when the child and all its pipes have ended.
-        if self._finished or self._returncode is None:
-            return
-        if all(pipe is not None and pipe.disconnected for pipe in self._pipes.values()):
-            self._finished = True
+        if not self._finished and self._returncode is not None and not self._pipes_left:
             self._soon(self._call_connection_lost)
+            self._finished = True
 
     def _call_connection_lost(self) -> None:
         try:

@@ -30,15 +30,18 @@ PEERS = st.one_of(
     action("close_socket", NAMES),
 )
 REACTIONS = st.one_of(CALLS, st.just(["raise"]))
-CALLBACKS = st.sampled_from(["connection_made", "connection_lost", "datagram_received", "error_received"])
+CALLBACKS = st.sampled_from(["connection_made", "connection_lost", "datagram_received"])
+# On asyncio error_received is called within the sendto that failed, here in a later turn: docs/differences.md. So it only
+# asks: what it sends or closes would come before what the program does after that sendto on one loop, and after it on the
+# other, and what it raises leaves sendto on asyncio and is reported here.
+QUESTIONS = st.sampled_from([["call", name] for name in ("get_write_buffer_size", "get_write_buffer_limits")])
 DATAGRAMS = st.fixed_dictionaries(
     {
         "kind": st.just("datagrams"),
         "family": st.sampled_from(["ipv4", "ipv4", "ipv6", "unix"]),
         "made": st.sampled_from(["local", "connected", "sock"]),
-        # What error_received raises leaves sendto on asyncio, and is reported here: docs/differences.md.
         "reactions": st.lists(
-            st.tuples(CALLBACKS, REACTIONS).filter(lambda pair: pair != ("error_received", ["raise"])).map(list),
+            st.one_of(st.tuples(CALLBACKS, REACTIONS), st.tuples(st.just("error_received"), QUESTIONS)).map(list),
             max_size=3,
         ),
         "debug": st.booleans(),

@@ -62,6 +62,27 @@ async def test_every_second_datagram_to_a_dead_port_is_refused() -> None:
         assert {type(error) for error in protocol.errors} == {ConnectionRefusedError}
 
 
+async def test_an_address_of_the_wrong_form_ends_the_transport_before_the_next_datagram() -> None:
+    """What was sent before it in the same callback leaves."""
+
+    class Answering(DatagramRecorder):
+        def datagram_received(self, data: bytes, addr: Any) -> None:
+            super().datagram_received(data, addr)
+            self.endpoint.sendto(b"well-formed", addr)
+            self.endpoint.sendto(b"lost", ("127.0.0.1",))
+            self.endpoint.sendto(b"after the end", addr)
+
+    record_errors(asyncio.get_running_loop())
+    loop = asyncio.get_running_loop()
+    with plain_socket() as peer:
+        transport, protocol = await loop.create_datagram_endpoint(Answering, local_addr=LOCAL)
+        for data in (b"one", b"two", b"three"):
+            peer.sendto(data, name_of(transport))
+        assert isinstance(await protocol.lost(), TypeError)
+        assert protocol.data == [b"one"]
+        assert await receive(peer, 1) == [b"well-formed"]
+
+
 async def test_exceptions_in_callbacks_are_reported_and_survived() -> None:
     class Failing(DatagramRecorder):
         def datagram_received(self, data: bytes, addr: Any) -> None:

@@ -30,10 +30,10 @@ from stage import Stage
 SIGNAL = signal.SIGRTMAX - 1
 
 #: What asyncio says of a coroutine, a task or a StreamWriter that could not be begun, the interpreter of what its destructor
-#: had to close, and its ssl module, which forgets to say why it failed: reports of what was given up. Descriptors that are
-#: left count apart.
+#: had to close, and its ssl module, which forgets to say why it failed: reports of what was given up. Descriptors and
+#: children that are left count apart.
 REPORTS = re.compile(
-    "warned: (ResourceWarning: (unclosed|loop is closed)|RuntimeWarning: coroutine .* was never awaited)"
+    "warned: (ResourceWarning: (unclosed|loop is closed|subprocess .* is still running)|RuntimeWarning: coroutine .* was never awaited)"
     "|reported: Task was destroyed|SystemError..error return without exception set"
 )
 #: What follows where a callback could not be called, for which the memory was missing: that is reported, as by asyncio. And

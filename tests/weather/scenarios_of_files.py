@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import socket
 import subprocess
@@ -52,7 +53,7 @@ class _Child(asyncio.SubprocessProtocol):
         self.transport: Any = None
         self.output = bytearray()
         self.events: list[str] = []
-        self.over = asyncio.get_running_loop().create_future()
+        self.over = asyncio.Event()  # a future would be cancelled by who gives up waiting for it
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.events.append("made")
@@ -71,8 +72,7 @@ class _Child(asyncio.SubprocessProtocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self.events.append("lost")
-        if not self.over.done():
-            self.over.set_result(None)
+        self.over.set()
 
 
 def child(stage: Stage) -> None:
@@ -88,13 +88,14 @@ def child(stage: Stage) -> None:
 
         try:
             transport, protocol = await loop.subprocess_exec(factory, "cat", stderr=subprocess.DEVNULL)
-            stdin: Any = transport.get_pipe_transport(0)
-            stdin.write(b"spoken")
-            stdin.close()
             try:
-                await asyncio.wait_for(protocol.over, 5)
+                stdin: Any = transport.get_pipe_transport(0)
+                stdin.write(b"spoken")
+                stdin.close()
+                await asyncio.wait_for(protocol.over.wait(), 5)
             finally:
                 transport.close()
+                await asyncio.wait_for(protocol.over.wait(), 5)
             if bytes(protocol.output) != b"spoken":
                 if not b"spoken".startswith(protocol.output):
                     stage.wrong(f"the child said {protocol.output!r}")
@@ -125,6 +126,10 @@ def communicate(stage: Stage) -> None:
                 if not b"spoken".startswith(output):
                     stage.wrong(f"the child said {output!r}")
                 raise EOFError
+        except BaseException:
+            with stage.calm(), contextlib.suppress(ProcessLookupError):
+                os.kill(process.pid, 9)  # nobody ends its input any more
+            raise
         finally:
             await asyncio.wait_for(process.wait(), 5)
         if process.returncode != 0:

@@ -224,6 +224,13 @@ def given_sockets(stage: Stage) -> None:
 def start_tls(stage: Stage) -> None:
     """TLS on a connection that is there already, at both ends."""
 
+    async def begin(end: StreamWitness, context: ssl.SSLContext, **options: Any) -> Any:
+        try:
+            return await end.loop.start_tls(end.transport, end, context, **options)
+        except BaseException:
+            end.transport.abort()  # or the other end would wait until its handshake's time is over
+            raise
+
     async def play() -> None:
         loop = asyncio.get_running_loop()
         with stage.calm():
@@ -231,12 +238,12 @@ def start_tls(stage: Stage) -> None:
             one.setblocking(False)
             other.setblocking(False)
         try:
-            first, left = await loop.create_connection(stage.witness(StreamWitness, "left"), sock=one)
-            second, right = await loop.connect_accepted_socket(stage.witness(Echo, "right"), sock=other)
+            _, left = await loop.create_connection(stage.witness(StreamWitness, "left"), sock=one)
+            _, right = await loop.connect_accepted_socket(stage.witness(Echo, "right"), sock=other)
             server, client = contexts()
             done = await asyncio.gather(
-                loop.start_tls(first, left, client, server_hostname="localhost"),
-                loop.start_tls(second, right, server, server_side=True),
+                begin(left, client, server_hostname="localhost"),
+                begin(right, server, server_side=True),
                 return_exceptions=True,
             )
             for result in done:

@@ -40,9 +40,9 @@ def threads(stage: Stage) -> None:
             thread.join()
         if await loop.run_in_executor(None, len, b"four") != 4:
             stage.wrong("the executor's result is another's")
-        own = loop.create_future()
-        loop.call_soon_threadsafe(own.set_result, None)  # from its own thread, which wakes it as well
-        await own
+        own = asyncio.Event()  # as above
+        loop.call_soon_threadsafe(own.set)  # from its own thread, which wakes it as well
+        await own.wait()
 
     stage.run(play)
 

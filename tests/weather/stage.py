@@ -253,9 +253,18 @@ def descriptors() -> dict[int, str]:
     return found
 
 
+def is_child_alive() -> bool:
+    """Whether a child of this process runs on. One that has ended is taken away."""
+    with contextlib.suppress(ChildProcessError):
+        while True:
+            if os.waitpid(-1, os.WNOHANG)[0] == 0:
+                return True
+    return False
+
+
 @contextlib.contextmanager
 def complaints(stage: Stage) -> Iterator[None]:
-    """Notes warnings, exceptions that nobody could catch, and descriptors that are left."""
+    """Notes warnings, exceptions that nobody could catch, and descriptors and children that are left."""
     before = descriptors()
 
     def unraisable(what: Any) -> None:
@@ -276,7 +285,11 @@ def complaints(stage: Stage) -> Iterator[None]:
             sys.unraisablehook = earlier
     for _ in range(50):
         left = {fd: what for fd, what in descriptors().items() if fd not in before}
-        if not left:
+        alive = is_child_alive()
+        if not left and not alive:
             return
         time.sleep(0.02)  # a thread that woke the loop may be about to give back what it did that with
-    stage.wrong(f"descriptors leaked: {sorted(left.values())}")
+    if left:
+        stage.wrong(f"descriptors leaked: {sorted(left.values())}")
+    if alive:
+        stage.wrong("a child runs on")
