@@ -67,9 +67,9 @@ ROUND_TRIPS = """
 
 
 def steady(burst: int, directory: Path, count: Callable[..., Counter[str]] = system_calls) -> Counter[str]:
-    """What 100 more rounds add: each a burst and its echo."""
-    few = count(ROUND_TRIPS, str(burst), "50", directory=directory)
-    many = count(ROUND_TRIPS, str(burst), "150", directory=directory)
+    """What 20 more rounds add: each a burst and its echo. So few, because a busy machine holds up the longer run."""
+    few = count(ROUND_TRIPS, str(burst), "10", directory=directory)
+    many = count(ROUND_TRIPS, str(burst), "30", directory=directory)
     many.subtract(few)
     return many
 
@@ -77,17 +77,17 @@ def steady(burst: int, directory: Path, count: Callable[..., Counter[str]] = sys
 @measured
 def test_one_at_a_time(tmp_path: Path) -> None:
     calls = steady(1, tmp_path)
-    assert (calls["recvmmsg"], calls["sendto"], calls["sendmmsg"]) == (200, 200, 0)
+    assert (calls["recvmmsg"], calls["sendto"], calls["sendmmsg"]) == (40, 40, 0)
     assert calls["recvfrom"] == 0
     assert calls["epoll_ctl"] == 0
-    assert sum(calls[name] for name in ("epoll_wait", "epoll_pwait", "epoll_pwait2")) <= 200
+    assert sum(calls[name] for name in ("epoll_wait", "epoll_pwait", "epoll_pwait2")) <= 40
 
 
 @measured
 def test_a_burst_is_one_call_each_way(tmp_path: Path) -> None:
     """16 datagrams, sent when as many have been received: they leave together."""
     calls = steady(16, tmp_path, counted_calls)
-    assert {name: count for name, count in calls.items() if count} == {"sendmmsg": 200, "recvmmsg": 200}
+    assert {name: count for name, count in calls.items() if count} == {"sendmmsg": 40, "recvmmsg": 40}
 
 
 @measured
