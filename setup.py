@@ -238,8 +238,8 @@ def flags() -> tuple[list[str], list[str]]:
     else:
         debugging, stripping = ["-g0"], ["-Wl,--strip-all"]
     compiling = [*optimisation, *debugging, "-fvisibility=hidden", "-ffunction-sections", "-fdata-sections"]
-    # Code and data share pages of the file: 10 KB of padding less.
-    return compiling, ["-Wl,--gc-sections", "-Wl,-z,noseparate-code", *stripping]
+    # Options that every linker knows: one that refuses makes the pure edition. zig's, which the wheels are linked by, takes few.
+    return compiling, ["-Wl,--gc-sections", *stripping]
 
 
 def extensions() -> list[Extension]:
