@@ -238,7 +238,7 @@ def flags() -> tuple[list[str], list[str]]:
     else:
         debugging, stripping = ["-g0"], ["-Wl,--strip-all"]
     compiling = [*optimisation, *debugging, "-fvisibility=hidden", "-ffunction-sections", "-fdata-sections"]
-    # Options that every linker knows: one that refuses makes the pure edition. zig's, which the wheels are linked by, takes few.
+    # What every linker knows: where one refuses, the pure edition is built. zig's, which links the wheels, takes few.
     return compiling, ["-Wl,--gc-sections", *stripping]
 
 
