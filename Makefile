@@ -91,7 +91,7 @@ docs docs-browser: $(NOX)
 	$(NOX) -s $@ -- $(WHAT)
 
 wheels: $(NOX)
-	$(NOX) -s wheels-$(VERSION) -- $(WHAT)
+	$(NOX) -s wheels -- $(WHAT)
 
 newcomer: $(NOX)
 	$(NOX) -s newcomer -- $(WHAT)

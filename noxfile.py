@@ -466,7 +466,7 @@ def instructions(session: nox.Session) -> None:
     session.run("python", "-m", "benchmarks.instructions", *session.posargs)
 
 
-@nox.session(python=THIS, venv_backend="venv")
+@nox.session(python=NEWEST, venv_backend="venv")
 def wheels(session: nox.Session) -> None:
     """Build the source distribution and all wheels into dist, and check them; after -- options of python -m wheels."""
     session.install("--require-hashes", "-r", "wheels/requirements.txt")

@@ -28,6 +28,9 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     parser.add_argument(
         "--twice", nargs="*", choices=names, default=[], help="build these again, and compare the bytes"
     )
+    parser.add_argument(
+        "--twice-python", nargs="+", choices=PYTHONS, default=PYTHONS, help="of these alone, with --twice"
+    )
     parser.add_argument("--pure", action="store_true", help="the source distribution and the pure wheel alone")
     parser.add_argument("--strict", action="store_true", help="fail if a Python is left out")
     parser.add_argument("--output", type=Path, default=build.ROOT / "dist", help="the folder, which is emptied: dist")
@@ -51,7 +54,7 @@ def make_all(options: argparse.Namespace, work: Path) -> list[str]:
                 continue
             target = Target(python, platform)
             contents = build.make_shared_object(sdist, target, headers, work / "first")
-            if str(platform) in options.twice:
+            if str(platform) in options.twice and python in options.twice_python:
                 again = build.make_shared_object(sdist, target, headers, work / "second")
                 if again != contents:
                     raise build.BuildError(f"{target}: another build, in another folder, gave other bytes")

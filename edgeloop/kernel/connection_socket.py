@@ -6,7 +6,9 @@ called from any thread; only the loop's thread sends what is gathered (``Reactor
 
 from __future__ import annotations
 
+import os
 import socket
+import sys
 import weakref
 from collections.abc import Callable
 from typing import Any, Self
@@ -14,6 +16,7 @@ from typing import Any, Self
 _socket = socket.socket
 
 TCP_ULP = 31  # the socket option that starts kernel TLS, linux/tcp.h
+_MAKES_BLOCKING = sys.implementation.name == "pypy"  # a socket object for a descriptor sets the file to block there
 
 
 class ConnectionSocket(socket.socket):
@@ -83,3 +86,12 @@ def new_socket(family: int, kind: int, proto: int = 0, fileno: int | None = None
     if fileno is None:
         return socket.socket(family=family, type=kind, proto=proto)  # the same call as asyncio's, which tools expect
     return socket.socket(family, kind, proto, fileno)
+
+
+def borrowed_socket(fd: int) -> socket.socket:
+    """Return a socket object for a descriptor that somebody else owns: detach it. O_NONBLOCK stays as it is."""
+    non_blocking = _MAKES_BLOCKING and not os.get_blocking(fd)
+    sock = socket.socket(fileno=fd)
+    if non_blocking:
+        sock.setblocking(False)
+    return sock

@@ -19,6 +19,7 @@ import errno
 import os
 import select
 import sys
+import threading
 from collections.abc import Callable
 
 from . import calls, os_calls
@@ -58,6 +59,32 @@ class _Waker:
             close(self.fd)
 
 
+class _LockedWaker(_Waker):
+    """The same where a collector comes some time after the last reference: PyPy. ``Poller.close`` closes it."""
+
+    def __init__(self) -> None:
+        self._lock = threading.RLock()  # a signal handler may wake in the middle of ``wake``
+        super().__init__()
+
+    def wake(self) -> None:
+        with self._lock:
+            if self.fd >= 0:
+                super().wake()
+
+    def close(self) -> None:
+        """Close the eventfd, or leave that to the destructor: a forked child may have inherited a lock that nobody opens."""
+        if self._lock.acquire(blocking=False):
+            try:
+                fd, self.fd = self.fd, -1
+                if fd >= 0:
+                    os.close(fd)
+            finally:
+                self._lock.release()
+
+
+_COUNTS_REFERENCES = sys.implementation.name == "cpython"
+
+
 class Poller:
     """An epoll set that other threads can wake. The events of the last wait are in ``fds`` and ``masks``.
 
@@ -71,7 +98,7 @@ class Poller:
         self._lost = False  # the events of a wait may be lost, which the kernel does not report again by itself
         self._waker: _Waker | None = None
         try:
-            self._waker = _Waker()
+            self._waker = _Waker() if _COUNTS_REFERENCES else _LockedWaker()
             self._epoll.register(self._waker.fd, calls.INTEREST_READ | calls.EPOLL_EDGE)
         except BaseException:
             self.close()  # now: the traceback refers to this frame, and may keep the object alive
@@ -165,4 +192,6 @@ class Poller:
     def close(self) -> None:
         """Close the set, and the eventfd as soon as no thread writes to it. May be called again."""
         self._epoll.close()
-        self._waker = None
+        waker, self._waker = self._waker, None
+        if isinstance(waker, _LockedWaker):
+            waker.close()

@@ -21,7 +21,7 @@ import socket
 from typing import Any
 
 from .calls import MAX_CHUNKS, READ_SIZE
-from .connection_socket import new_socket
+from .connection_socket import borrowed_socket, new_socket
 
 exhausted = frozenset((errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM))
 """The errno values of accept(2) that leave the connection in the queue (rule 6)."""
@@ -163,7 +163,7 @@ def accept(listening: socket.socket) -> tuple[int, Any] | None:
 
 def local_address(fd: int) -> Any:
     """Return the address that a socket is bound to, in the form of the socket module."""
-    borrowed = socket.socket(fileno=fd)
+    borrowed = borrowed_socket(fd)
     try:
         return borrowed.getsockname()
     finally:

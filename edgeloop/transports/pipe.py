@@ -16,6 +16,7 @@ from .. import stdlib
 from ..core.reactor import Channel
 from ..core.schedule import Scheduler
 from ..kernel import calls, interpreter, pipes
+from ..kernel.connection_socket import borrowed_socket
 from ..watching.layout import READ_PIPE, WRITE_PIPE
 from . import base
 from .base import BaseTransport
@@ -40,7 +41,7 @@ def _is_byte_stream(fd: int, mode: int) -> bool:
     if stat.S_ISFIFO(mode):
         return not fcntl.fcntl(fd, fcntl.F_GETFL) & os.O_DIRECT
     if stat.S_ISSOCK(mode):
-        sock = socket.socket(fileno=fd)
+        sock = borrowed_socket(fd)
         try:
             return sock.type == socket.SOCK_STREAM
         finally:

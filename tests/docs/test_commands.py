@@ -121,7 +121,7 @@ def test_the_first_server_greets(tmp_path: Path, pytestconfig: pytest.Config) ->
         client.sendall(b"world\n")
         answer = client.makefile().read()
     (shown,) = [fence for fence in fences(DOCS / "start.md") if fence.text.startswith("$ python server.py &\n")]
-    assert shown.commands == ["python server.py &", "echo world | nc -N 127.0.0.1 8080"]  # a process and a socket here
+    assert shown.commands == ["python server.py &", "echo world | nc 127.0.0.1 8080"]  # a process and a socket here
     assert shown.text.endswith(f" 8080\n{answer}")
 
 

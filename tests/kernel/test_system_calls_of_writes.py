@@ -5,6 +5,7 @@ A preloaded library counts them. strace would make each call last as long as wha
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import pytest
@@ -61,6 +62,10 @@ def test_header_and_body_are_one_send(tmp_path: Path) -> None:
     assert sends(HEADER_AND_BODY, 40, tmp_path) <= 44
 
 
+@pytest.mark.skipif(
+    sys.implementation.name == "pypy",
+    reason="PyPy compiles for milliseconds in some callback: then each write leaves at once for a while, rule 5",
+)
 @measured
 def test_a_hundred_callbacks_that_write_take_a_few_sends(tmp_path: Path) -> None:
     """asyncio makes a hundred. Not one: none waits for long."""

@@ -285,6 +285,7 @@ async def test_cancel_a_task(loop: asyncio.AbstractEventLoop) -> None:
     assert task.cancelled()
 
 
+@pytest.mark.counts_references
 def test_a_task_exception_nobody_took_is_reported(loop: asyncio.AbstractEventLoop, run: Run) -> None:
     contexts: list[dict[str, Any]] = []
     loop.set_exception_handler(lambda loop, context: contexts.append(context))
