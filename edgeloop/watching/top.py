@@ -125,7 +125,7 @@ def main(args: Sequence[str]) -> int:
     except KeyboardInterrupt:
         return 0
     except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # or the interpreter would complain at its end
+        ps.give_up_output()
         return 0
 
 
