@@ -65,5 +65,5 @@ cdef class Scheduler(HandleSource):
                    done=Py_ssize_t, place=Py_ssize_t, counts=CountsPointer)
     cdef _run_batch(self, bint fired)
     cdef _warn_if_slow(self, Handle handle, double elapsed)
-    @cython.locals(reactor=Reactor, due=bint, now=double, counts=CountsPointer)
+    @cython.locals(reactor=Reactor, waits=bint, due=bint, now=double, ready=Py_ssize_t, counts=CountsPointer)
     cdef _turn(self)

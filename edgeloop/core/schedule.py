@@ -327,14 +327,16 @@ class Scheduler(HandleSource):
         reactor = self.reactor
         counts = reactor.counts
         counts.turns += 1
-        if not self._ready or not reactor.may_skip():
+        waits = not self._ready or not reactor.may_skip()
+        if waits:
             if self._observer is None:
                 reactor.wait(self._wait_time())
             else:
                 self._wait_observed(self._observer)
         if counts.measuring:
             reactor.figures.turn_begins()
-        interpreter.check_signals()
+        if waits:  # else the turn before has done so, or the next will
+            interpreter.check_signals()
         if self._inbox_dirty:
             self._collect_inbox()
         due = False
@@ -344,12 +346,12 @@ class Scheduler(HandleSource):
             now = self._now()
             due = self._any_is_due(now)
         counts.timers_waiting = self._timers.size  # of which this turn has sorted in the new ones
-        counts.ready = 0
-        if self._ready:
-            if len(self._ready) == 1:
-                self._run_only()
-            else:
-                self._run_batch(False)
+        ready = len(self._ready)
+        counts.ready = ready
+        if ready == 1:
+            self._run_only()
+        elif ready:
+            self._run_batch(False)
         if reactor.next_event < reactor.num_events or reactor.deferred:
             reactor.dispatch()
         if due:
@@ -481,7 +483,6 @@ class Scheduler(HandleSource):
     def _run_only(self) -> None:
         # _run_batch for one handle, without swapping the list. No common method: the pure edition would pay for the call.
         handle: Any = interpreter.take_only(self._ready)
-        self.reactor.counts.ready = 1
         try:
             if handle._cancelled:
                 return
@@ -512,8 +513,6 @@ class Scheduler(HandleSource):
         done = place = 0
         handle: Any = None
         try:
-            if not fired:
-                self.reactor.counts.ready = size
             while done < size:
                 place = done
                 done += 1  # first, as above

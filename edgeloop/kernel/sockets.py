@@ -87,15 +87,15 @@ def byte_size(buffer: Any) -> int:
         return view.nbytes
 
 
-def recv_message(fd: int, sock: socket.socket) -> tuple[bytes, bool] | None:
-    """``recv`` on a Unix socket. Return the data and True if a short read may have left some, or None if it would block."""
+def recv_message(fd: int, sock: socket.socket) -> bytes | tuple[bytes] | None:
+    """``recv`` on a Unix socket. Return the data, in a tuple if a short read may have left some, or None if it would block."""
     # There is no buffer for control messages. So the kernel closes descriptors that arrive, and sets MSG_CTRUNC, also for
     # a writer's credentials (SO_PASSCRED, unix(7)). Both end a read (rule 2).
     try:
         data, _, flags, _ = sock.recvmsg(READ_SIZE, 0, socket.MSG_DONTWAIT)
     except BlockingIOError:
         return None
-    return data, flags & socket.MSG_CTRUNC != 0
+    return (data,) if flags & socket.MSG_CTRUNC else data
 
 
 def recv_message_into(fd: int, sock: socket.socket, buffer: Any) -> tuple[int, bool]:

@@ -134,7 +134,7 @@ cdef void into(msghdr* message, iovec* piece, void* buffer, Py_ssize_t size) noe
 
 
 cpdef recv_message(int fd, sock):
-    """``recv`` on a Unix socket. Return the data and True if a short read may have left some, or None if it would block."""
+    """``recv`` on a Unix socket. Return the data, in a tuple if a short read may have left some, or None if it would block."""
     cdef msghdr message
     cdef iovec piece
     into(&message, &piece, buffer_of_all, BUFFER_SIZE)
@@ -142,7 +142,7 @@ cpdef recv_message(int fd, sock):
     if count < 0:
         return None
     data = PyBytes_FromStringAndSize(buffer_of_all, count)  # before the tuple: that may start a collection, which runs any code
-    return data, message.msg_flags & MSG_CTRUNC != 0
+    return (data,) if message.msg_flags & MSG_CTRUNC else data
 
 
 cpdef recv_message_into(int fd, sock, buffer):

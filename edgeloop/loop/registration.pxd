@@ -6,6 +6,9 @@ from edgeloop.core.schedule cimport Scheduler
 
 
 cdef int WATCH
+cdef int TURNS_KEPT
+cdef int MAX_UNVERIFIED_TURNS
+cdef int _NOT_ASKED
 
 
 cdef class Registration(Channel):

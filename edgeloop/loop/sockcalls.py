@@ -240,10 +240,11 @@ class SocketCalls(Resolver):
         if type(data) is bytes and sent == len(data):
             return
         view = memoryview(data)
-        if sent == view.nbytes:
-            return
-        view = view.cast("B")
+        if sent < view.nbytes:
+            await self._send_on(sock, view.cast("B"), sent)
 
+    async def _send_on(self, sock: socket.socket, view: memoryview, sent: int) -> None:
+        # Not in ``sock_sendall``: most calls send all at once, and shall make no cells for what this function changes.
         def send_on() -> None:
             nonlocal sent
             count = sock.send(view[sent:])

@@ -4,6 +4,7 @@ from edgeloop.kernel cimport calls
 from edgeloop.core.handles cimport Handle
 from edgeloop.core.reactor cimport Reactor
 from edgeloop.core.schedule cimport Scheduler
+from edgeloop.loop cimport registration
 from edgeloop.loop.registration cimport Registration
 
 

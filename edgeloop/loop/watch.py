@@ -21,7 +21,8 @@ from ..core.handles import Handle
 from ..core.schedule import Scheduler
 from ..kernel import calls
 from ..kernel.short_reads import ALL, FLAGGED
-from .registration import MAX_UNVERIFIED_TURNS, TURNS_KEPT, Registration
+from . import registration
+from .registration import Registration
 
 # ``receive``'s ``full`` where the number of bytes does not say whether more is waiting, and for accept(2).
 UNKNOWN = -1
@@ -76,7 +77,7 @@ class Watch(Registration):
             Registration.after_callbacks(self)
         elif self.added:
             if self._turns_unverified:
-                self._turns_unverified = MAX_UNVERIFIED_TURNS  # the callback needs a look now anyway
+                self._turns_unverified = registration.MAX_UNVERIFIED_TURNS  # the callback needs a look now anyway
                 self._verify()
             else:
                 self._loop.reactor.rearm_if_open(self, self._interest())
@@ -261,7 +262,7 @@ class Watch(Registration):
             raise
         except BaseException as exc:
             dropped = self._received(done)
-            self._turns_kept = TURNS_KEPT  # it won't be read again
+            self._turns_kept = registration.TURNS_KEPT  # it won't be read again
             if not done.done():
                 done.set_exception(exc)
         else:
@@ -317,7 +318,7 @@ class Watch(Registration):
             raise
         except BaseException as exc:
             dropped = self._sent(done)
-            self._turns_kept = TURNS_KEPT
+            self._turns_kept = registration.TURNS_KEPT
             if not done.done():
                 done.set_exception(exc)
         else:

@@ -30,7 +30,7 @@ cdef class StreamTransport(StreamWriteHalf):
     cdef Member _watched
     cdef dict _extra
     cdef on_ready(self)
-    @cython.locals(fd=int, more=bint, size=Py_ssize_t, counts=CountsPointer)
+    @cython.locals(fd=int, more=bint, data=bytes, size=Py_ssize_t, counts=CountsPointer)
     cdef _read(self)
     @cython.locals(count=Py_ssize_t)
     cdef _read_some(self, int fd, Py_ssize_t limit)

@@ -139,9 +139,10 @@ cdef class Figures:
             if counts.woken_at > began:  # the wait has read the clock
                 now = counts.woken_at
                 ended = counts.slept_at
+                counts.waits_since = began if (now - ended) * 8 < ended - began else now
             else:
                 ended = now = clock.ticks(counts.by_counter)
-            counts.waits_since = began if (now - ended) * 8 < ended - began else now
+                counts.waits_since = began
             record(&counts.turn, ended - began, counts.ns_per_tick)
         counts.turn_began = counts.began = now
 

@@ -241,10 +241,11 @@ class Figures:
             now = counts.woken_at
             if now > began:  # the wait has read the clock
                 ended = counts.slept_at
+                # After a wait that was short beside the turn, its events may have come while that ran.
+                counts.waits_since = began if (now - ended) * 8 < ended - began else now
             else:
                 now = ended = clock.read(counts.by_counter)
-            # After a wait that was short beside the turn, its events may have come while that ran.
-            counts.waits_since = began if (now - ended) * 8 < ended - began else now
+                counts.waits_since = began
             _record(counts.turn, ended - began)
         counts.turn_began = counts.began = now
 

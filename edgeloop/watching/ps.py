@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from collections.abc import Sequence
 from typing import Any
@@ -57,6 +58,14 @@ def main(args: Sequence[str]) -> int:
     except NotWatchedError as exc:
         print(f"python -m edgeloop ps: {exc}", file=sys.stderr)
         return 1
+    try:
+        _print(rows, pid, options)
+    except BrokenPipeError:
+        give_up_output()
+    return 0
+
+
+def _print(rows: Sequence[Row], pid: int | None, options: set[str]) -> None:
     if "--json" in options:
         print(json.dumps([row.values() for row in rows]))
     elif pid is None:
@@ -67,7 +76,12 @@ def main(args: Sequence[str]) -> int:
         print(f"\n{stack_of(pid)}")
     if pid is not None and "--tasks" in options:
         print(f"\n{tasks_of(pid)}")
-    return 0
+    sys.stdout.flush()  # here, where a reader that is gone can be seen
+
+
+def give_up_output() -> None:
+    """Nobody reads the output any more, as with ``| head``: or the interpreter would complain of that at its end."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
 
 
 def pid_of(text: str) -> int:

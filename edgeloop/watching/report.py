@@ -218,13 +218,18 @@ def _kind(pulse: kernel.Pulse, collected: float) -> str:
     in_futex = pulse.system_call >= 0 and name_of(pulse.system_call) == "futex"
     if pulse.collecting or (collected and collected >= waited / 2 > 0) or collected > pulse.wall / 2 > 0:
         return COLLECTION
+    starves = slept and pulse.wall > pulse.cpu and pulse.state == "R"
+    if starves and (kernel.LOOKS_WITHOUT_LOCK or pulse.delay > pulse.wall / 2):
+        # Before the lock: a thread that gets no processor gives no lock away, and how long it waits for one the kernel counts
+        # when it gets one. In the pure edition the state is that of when this thread has got the lock.
+        return NOT_SCHEDULED
     if pulse.printed or waited >= 4 * sys.getswitchinterval():
         return LOCK if in_futex and slept and pulse.state == "S" else NATIVE_LOCKED
     if pulse.state in ("T", "t"):
         return STOPPED
     if pulse.state in ("S", "D") and pulse.system_call >= 0 and (slept or not in_futex):
         return SYSTEM_CALL
-    if slept and pulse.wall > pulse.cpu and pulse.state == "R":
+    if starves:
         return NOT_SCHEDULED
     # Who runs Python gives the lock away a switch interval after it was asked for, and waits now that this thread has it.
     # Where a thread had to wait for a processor the first can't be measured.

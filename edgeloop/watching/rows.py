@@ -9,7 +9,7 @@ import time
 from collections.abc import Iterator
 from typing import Any
 
-from .shared_file import SharedLoop, has_files, is_suspended, loops
+from .shared_file import SharedLoop, has_files, is_suspended, loops, namespace, namespace_of
 from .snapshot import Stats
 
 # A loop that has been awake for this long, and in the same turn all the time, is called blocked.
@@ -135,6 +135,11 @@ def why_not(pid: int) -> str:
         return f"no process has the number {pid}"
     if owner != os.geteuid() and os.geteuid() != 0:
         return f"process {pid} belongs to the user {owner}: ask as that user, or as root"
+    if namespace_of(pid) != namespace():
+        return (
+            f"process {pid} runs in a container, which has process numbers of its own: ask in there, or by "
+            f"nsenter --target {pid} --pid --mount python -m edgeloop ps"
+        )
     if has_files(pid):
         return f"process {pid} has figures that no loop keeps now (after execve), or of another version of edgeloop"
     return (

@@ -105,10 +105,15 @@ def folders() -> list[str]:
 
 def namespace() -> int:
     """Return what tells apart the process numbers of containers that share a folder; 0 if the kernel doesn't say."""
+    return namespace_of("self", 0)
+
+
+def namespace_of(pid: int | str, unknown: int | None = None) -> int:
+    """Return that of another process; ``unknown``, or else this one's, if the kernel doesn't say."""
     try:
-        return os.stat("/proc/self/ns/pid").st_ino
+        return os.stat(f"/proc/{pid}/ns/pid").st_ino
     except OSError:
-        return 0
+        return namespace() if unknown is None else unknown
 
 
 def started(pid: int) -> int:
@@ -347,11 +352,14 @@ def _checked(fd: int, path: str) -> bytes:
 
 
 def _pid_of(path: str, data: bytes) -> int:
+    # In /dev/shm any user may make a file of any name. What it contains has to be of the process that it is named for.
+    parts = _NAME.fullmatch(os.path.basename(path))
     if len(data) == layout.SIZE:
         pid: int = struct.unpack_from("=q", data, 8 * PLACES["pid"])[0]
-        if pid > 0:
+        if pid > 0 and (parts is None or pid == int(parts[3])):
             return pid
-    parts = _NAME.fullmatch(os.path.basename(path))
+        if pid > 0:
+            raise ValueError(f"figures of another process than the name says: {path}")
     if parts is None:
         raise ValueError(f"no figures of a loop: {path}")
     return int(parts[3])

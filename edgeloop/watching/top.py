@@ -20,6 +20,7 @@ from typing import Any
 from . import ps
 from .looking_inside import stack_of, tasks_of
 from .rows import NotWatchedError, Row, Sampler
+from .scrolling import Window
 
 USAGE = """\
 usage: python -m edgeloop top [PID] [-d SECONDS] [-n COUNT] [--plain | --json]
@@ -30,7 +31,8 @@ a list of loops in each line.
 """
 
 KEYS = """\
-up, down, j, k   select a loop          enter   open it          escape, backspace   back to the table
+up, down, j, k, page up, page down, home, end, g, G   select a loop; of a page: what is shown of it
+enter   open the loop                   escape, backspace   back to the table
 l  by load       d  by delay            c  by connections        r  by bytes a second
 b  by how long it is blocked            p  by process            x  by its longest callback
 s  its stack, by py-spy                 t  its tasks, by Python 3.14's asyncio
@@ -52,7 +54,19 @@ LEFT_OUT = ("LOOP", "DELAY50", "ACC/S", "CB/S", "LONGEST")
 
 # What terminals send for keys that have no character.
 KEY = re.compile(r"\x1b(?:\[[0-9;]*[A-Za-z~]|O[A-Za-z])?|.", re.DOTALL)
-ESCAPES = {"\x1b[A": "k", "\x1b[B": "j", "\x1bOA": "k", "\x1bOB": "j", "\x1b": "back", "\x7f": "back", "\b": "back"}
+ESCAPES = {
+    **dict.fromkeys(("\x1b[A", "\x1bOA"), "k"),
+    **dict.fromkeys(("\x1b[B", "\x1bOB"), "j"),
+    "\x1b[5~": "page up",
+    "\x1b[6~": "page down",
+    **dict.fromkeys(("\x1b[H", "\x1bOH", "\x1b[1~", "\x1b[7~", "g"), "home"),
+    **dict.fromkeys(("\x1b[F", "\x1bOF", "\x1b[4~", "\x1b[8~", "G"), "end"),
+    **dict.fromkeys(("\x1b", "\x7f", "\b"), "back"),
+}
+
+
+# By how many loops these keys move the selection, or by how many screens.
+STEPS = {"j": 1, "k": -1, "page down": 1, "page up": -1, "home": -(2**31), "end": 2**31}
 
 
 class WrongArgumentsError(Exception):
@@ -111,7 +125,7 @@ def main(args: Sequence[str]) -> int:
     except KeyboardInterrupt:
         return 0
     except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # or the interpreter would complain at its end
+        ps.give_up_output()
         return 0
 
 
@@ -151,6 +165,8 @@ class Screen:
         self._selected: str | None = None  # the path of a loop's file: the rows change their places
         self._opened = options.pid is not None
         self._page: tuple[str, str] | None = None  # title and text of what a key has asked for
+        self._window = Window()  # of the table
+        self._text_window = Window()  # of the page, or of the loop that is open: each begins at its top
 
     def run(self) -> int:
         """Show it until ``q`` is pressed. Return the exit status."""
@@ -190,37 +206,73 @@ class Screen:
     def press(self, key: str) -> bool:
         """Do what a key means. Return False if that is to quit."""
         if self._page is not None:
-            self._page = None  # any key goes back
+            if not self._text_window.move(key, self._room()):
+                self._open_page(None)  # any other key goes back
             return key != "q"
         row = self._current()
         if key in ORDERS:
             self._order = key
             self._sort()
-        elif key in ("j", "k") and row is not None:
-            place = self._rows.index(row) + (1 if key == "j" else -1)
-            self._selected = self._rows[min(max(place, 0), len(self._rows) - 1)].shared.path
+        elif self._opened and key not in ("j", "k") and self._text_window.move(key, self._room()):
+            pass
+        elif key in STEPS and row is not None:
+            place = self._rows.index(row) + STEPS[key] * (self._room() if key.startswith("page") else 1)
+            self._select(self._rows[min(max(place, 0), len(self._rows) - 1)])
         elif key in ("\n", "\r") and row is not None:
-            self._opened = True
+            self._open(True)
         elif key == "back":
-            self._opened = False
+            self._open(False)
         elif key == "s" and row is not None:
-            self._page = (f"stack of {row.shared.pid}", stack_of(row.shared.pid))
+            self._open_page((f"stack of {row.shared.pid}", stack_of(row.shared.pid)))
         elif key == "t" and row is not None:
-            self._page = (f"tasks of {row.shared.pid}", tasks_of(row.shared.pid))
+            self._open_page((f"tasks of {row.shared.pid}", tasks_of(row.shared.pid)))
         elif key in ("h", "?"):
-            self._page = ("keys", KEYS)
+            self._open_page(("keys", KEYS))
         return key != "q"
+
+    def _select(self, row: Row) -> None:
+        self._selected = row.shared.path
+        self._text_window = Window()
+
+    def _open(self, opened: bool) -> None:
+        self._opened = opened
+        self._text_window = Window()
+
+    def _open_page(self, page: tuple[str, str] | None) -> None:
+        self._page = page
+        self._text_window = Window()
+
+    def _room(self) -> int:
+        # Lines, without the title, the columns' names and the last line; without the borders.
+        height: int = self._console.height
+        return max(height - (2 if self._page is not None or self._opened else 3), 1)
+
+    def _panel(self, title: str, text: str, keys: str) -> Any:
+        # What fits, and in the title which lines these are if that isn't all.
+        room = self._room()
+        lines = self._rich["text"].Text(text).wrap(self._console, max(self._console.width - 4, 1))
+        shown = self._text_window.shown(len(lines), room)
+        if len(shown) < len(lines):
+            title = f"{title}: lines {shown.start + 1} to {shown.stop} of {len(lines)}"
+        part = self._rich["text"].Text("\n").join([lines[place] for place in shown])
+        return self._rich["panel"].Panel(part, title=title, subtitle=keys)
 
     def drawn(self) -> Any:
         """Return what rich draws now."""
-        panel, text = self._rich["panel"].Panel, self._rich["text"].Text
+        text = self._rich["text"].Text
         if self._page is not None:
-            return panel(text(self._page[1]), title=self._page[0], subtitle="any key: back")
+            return self._panel(*self._page, "any other key: back")
         row = self._current()
         if self._opened and row is not None:
-            return panel(text("\n".join(ps.details(row))), title=f"loop {row.stats.loop}", subtitle="s t  escape  h q")
+            return self._panel(f"loop {row.stats.loop}", "\n".join(ps.details(row)), "s t  escape  h q")
+        place = 0 if row is None else self._rows.index(row)
+        shown = self._window.around(place, len(self._rows), self._room())
+        part = f" ({shown.start + 1} to {shown.stop})" if len(shown) < len(self._rows) else ""
         table = self._rich["table"].Table(
-            title=f"loops: {len(self._rows)}, by {ORDERS[self._order][0]}", caption="h: keys", expand=True, box=None
+            title=f"loops: {len(self._rows)}{part}, by {ORDERS[self._order][0]}",
+            caption="h: keys",
+            expand=True,
+            box=None,
         )
         columns = [column for column in ps.COLUMNS if self._console.width >= WIDE or column not in LEFT_OUT]
         for column in columns:
@@ -233,7 +285,7 @@ class Screen:
                 min_width=None if column == "COMMAND" else max(width, len(column)),
                 ratio=1 if column == "COMMAND" else None,
             )
-        for each in self._rows:
+        for each in self._rows[shown.start : shown.stop]:
             colour = {"blocked": "red", "busy": "yellow", "idle": "", "stopped": "dim", "suspended": "dim"}[each.state]
             chosen = " reverse" if each.shared.path == self._selected else ""
             cells = dict(zip(ps.COLUMNS, ps.cells(each), strict=True))

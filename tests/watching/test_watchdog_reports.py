@@ -71,13 +71,17 @@ def test_a_receiver_that_raises_is_logged_once(
         (ended if report.phase == "ended" else reported).release()
         raise SystemExit("of the receiver")
 
+    # Two places: of one, a busy machine's second end may be the sixth report.
     async def block() -> None:
-        reported.acquire()
+        assert reported.acquire(timeout=60)
+
+    async def block_again() -> None:
+        assert reported.acquire(timeout=60)
 
     with edgeloop.watch(loop, 0.02, report=receive):
-        for _ in range(2):
-            loop.run_until_complete(block())
-            ended.acquire()
+        for blocking in (block, block_again):
+            loop.run_until_complete(blocking())
+            assert ended.acquire(timeout=60)
     failures = [record for record in caplog.records if record.levelno == logging.ERROR]
     assert [record.name for record in failures] == ["edgeloop.watch"]
     assert failures[0].exc_info is not None
@@ -102,14 +106,14 @@ def test_a_logger_that_raises_ends_neither_the_watch_nor_the_loop(loop: asyncio.
             raise SystemExit("of the logger")
 
     async def block() -> None:
-        begun.acquire()
+        assert begun.acquire(timeout=60)
 
     raising = Raising()
     logger = logging.getLogger("edgeloop.watch")
     logger.addHandler(raising)
     try:
         with edgeloop.watch(loop, 0.02):
-            for _ in range(3):
+            for _ in range(2):  # the second begins with the fourth report of its place, if not the third
                 loop.run_until_complete(block())
     finally:
         logger.removeHandler(raising)
@@ -203,3 +207,26 @@ def test_str_of_each_phase_is_a_sentence(loop: asyncio.AbstractEventLoop) -> Non
     assert "in task 'the slow one'" in str(continues)
     assert str(ended).startswith("the event loop was blocked for ")
     assert str(ended).count("\n") == 0
+
+
+def test_a_receiver_that_blocks_holds_up_neither_its_loop_nor_other_watches(loop: asyncio.AbstractEventLoop) -> None:
+    entered, leave, other_reported = threading.Event(), threading.Event(), threading.Event()
+    other = edgeloop.new_event_loop()
+
+    def receive(report: Any) -> None:
+        entered.set()
+        leave.wait(60)
+
+    async def block(until: threading.Event) -> None:
+        assert until.wait(60)
+
+    try:
+        with edgeloop.watch(loop, 0.02, report=receive):
+            loop.run_until_complete(block(entered))
+            loop.run_until_complete(asyncio.sleep(0))
+            edgeloop.watch(other, 0.02, report=lambda report: other_reported.set())
+            other.run_until_complete(block(other_reported))
+            assert not leave.is_set()
+    finally:
+        leave.set()
+        other.close()
