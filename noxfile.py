@@ -30,7 +30,8 @@ THIS = next((version for version in PYTHONS if sys.version.startswith(f"{version
 TOOLS = ("strace", "curl", "openssl", "valgrind")
 
 #: Tests that depend neither on the Python nor on the edition: of the harnesses, the benchmarks and the examples, those whose
-#: clients are other people's programs, and the simulation and the mutants, which run the pure edition.
+#: clients are other people's programs, the simulation and the mutants, which run the pure edition, and memcheck, which
+#: watches the compiled one.
 ONCE = (
     "tests/benchmarks",
     "tests/clients",
@@ -38,6 +39,7 @@ ONCE = (
     "tests/docs",
     "tests/examples",
     "tests/mutants",
+    "tests/sanitize",
     "tests/simulation",
 )
 
@@ -284,7 +286,7 @@ def memcheck(session: nox.Session) -> None:
 def coverage(session: nox.Session) -> None:
     """Say which lines and branches of the pure edition no test reaches, and fail if one is not known; after -- tests."""
     install_tools(session)
-    tree = prepare_own(session)
+    tree = prepare_own(session, EDGELOOP_PURE="1")
     session.install("coverage>=7.10")
     coverage = ("python", "-m", "coverage")
     options = "--rcfile=tests/coverage/pure.ini"
@@ -368,8 +370,8 @@ def sanitize(session: nox.Session) -> None:
     shutil.rmtree(reports, ignore_errors=True)
     reports.mkdir(parents=True)
     with session.chdir(tree):
-        # The harnesses and the benchmarks start other programs: nothing of theirs would be watched.
-        elsewhere = ("tests/benchmarks", "tests/compat")
+        # The harnesses, the benchmarks and memcheck start other programs: nothing of theirs would be watched.
+        elsewhere = ("tests/benchmarks", "tests/compat", "tests/sanitize")
         session.run(
             *PYTEST,
             *(arguments or [f"--ignore={path}" for path in elsewhere]),
