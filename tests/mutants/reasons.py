@@ -143,6 +143,9 @@ REASONS: dict[str, dict[str, str]] = {
         ),
     },
     "transports/flow": {
+        "drop_sent: if done < len(write_buffer) and write_buffer[done] is first: => without and done < len(write_buffer)": (
+            "equivalent: the IndexError is one of a transport that was aborted meanwhile, and is dropped"
+        ),
         "WriteHalf._send: self._sending = False => left out": (
             "cost: what the handler of the error writes is dropped with the connection, not tried before"
         ),
@@ -159,6 +162,8 @@ REASONS: dict[str, dict[str, str]] = {
 def reason(module: str, name: str) -> str:
     """Return why this mutant may live, or nothing."""
     reasons = REASONS.get(module, {})
+    if name in reasons:
+        return reasons[name]
     name = re.sub(r" \(\d+\)$", "", name)
     return reasons.get(name) or reasons.get(name.partition(" => ")[0], "")
 
