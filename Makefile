@@ -14,6 +14,7 @@
 # make memcheck  the same scenarios under valgrind
 # make tlsfuzzer tlsfuzzer's scripts against a TLS server on edgeloop, an hour or more; some: make tlsfuzzer WHAT="test-ccs test-sig-algs"
 # make coverage  which lines and branches of the pure edition no test reaches
+# make linetrace the same of the compiled edition, by lines, on Python 3.12
 # make mutants   what share of the changes of a line their tests notice; a sample in ten minutes: make mutants WHAT="--minutes 8 core/schedule"
 # make bench     every loop compared in every cell, three quarters of an hour, with a page and charts; some: make bench WHAT="echo streams"
 # make docs      the documentation as a site, in build/site; make docs-browser looks at every page of it in Chromium
@@ -37,7 +38,7 @@ VERSION = $(or $(filter 3.%,$(patsubst python%,%,$(notdir $(PYTHON)))),$(shell $
 # of a session: its name, or with the Pythons that are asked for
 on = $(if $(VERSIONS),$(VERSIONS:%=$1-%),$1)
 
-.PHONY: example develop test check compat projects weather differential soak simulate crowd sanitize leaks memcheck tlsfuzzer coverage mutants wheels newcomer docs docs-browser bench clean
+.PHONY: example develop test check compat projects weather differential soak simulate crowd sanitize leaks memcheck tlsfuzzer coverage linetrace mutants wheels newcomer docs docs-browser bench clean
 
 example: develop
 	.venv/$(VERSION)/bin/python examples/aiohttp_app.py
@@ -83,6 +84,9 @@ tlsfuzzer: $(NOX)
 
 memcheck coverage mutants: $(NOX)
 	$(NOX) -s $@-$(VERSION) -- $(WHAT)
+
+linetrace: $(NOX)
+	$(NOX) -s $@-3.12 -- $(WHAT)
 
 bench: $(NOX)
 	$(NOX) -s benchmarks-$(VERSION) -- $(or $(WHAT),--write)

@@ -30,7 +30,8 @@ THIS = next((version for version in PYTHONS if sys.version.startswith(f"{version
 TOOLS = ("strace", "curl", "openssl", "valgrind")
 
 #: Tests that depend neither on the Python nor on the edition: of the harnesses, the benchmarks and the examples, those whose
-#: clients are other people's programs, and the simulation and the mutants, which run the pure edition.
+#: clients are other people's programs, the simulation and the mutants, which run the pure edition, and memcheck, which
+#: watches the compiled one.
 ONCE = (
     "tests/benchmarks",
     "tests/clients",
@@ -38,6 +39,7 @@ ONCE = (
     "tests/docs",
     "tests/examples",
     "tests/mutants",
+    "tests/sanitize",
     "tests/simulation",
 )
 
@@ -280,26 +282,48 @@ def memcheck(session: nox.Session) -> None:
         session.run(*watching, *playing, *session.posargs, env=environment, external=True)
 
 
-@nox.session(python=PYTHONS, venv_backend="own")
-def coverage(session: nox.Session) -> None:
-    """Say which lines and branches of the pure edition no test reaches, and fail if one is not known; after -- tests."""
-    install_tools(session)
-    tree = prepare_own(session)
+def run_coverage(session: nox.Session, tree: Path, rcfile: str, known: str, left_out: tuple[str, ...]) -> None:
+    """Run the tests under coverage.py, print its report, and hold it against the list of what is known to be unreached."""
     session.install("coverage>=7.10")
     coverage = ("python", "-m", "coverage")
-    options = "--rcfile=tests/coverage/pure.ini"
+    options = f"--rcfile=tests/coverage/{rcfile}"
     with session.chdir(tree):
-        choose(session, "pure")
-        Path("build/coverage").mkdir(parents=True, exist_ok=True)
-        session.run(*coverage, "erase", options)
-        tests = session.posargs or [f"--ignore={path}" for path in there(ONCE + BUILDS)]
+        shutil.rmtree("build/coverage", ignore_errors=True)
+        Path("build/coverage").mkdir(parents=True)
+        tests = session.posargs or [f"--ignore={path}" for path in there(left_out)]
         # A test that fails under the tracer is no reason to learn nothing of the others.
         session.run(*coverage, "run", options, "-m", *PYTEST[2:], *tests, success_codes=[0, 1])
         session.run(*coverage, "combine", "-q", options)
         session.run(*coverage, "report", options)
         session.run(*coverage, "json", "-q", options, "-o", "build/coverage/data.json")
         if not session.posargs:
-            session.run("python", "tests/coverage/unreached.py", "build/coverage/data.json")
+            session.run("python", "tests/coverage/unreached.py", "--list", known, "build/coverage/data.json")
+
+
+@nox.session(python=PYTHONS, venv_backend="own")
+def coverage(session: nox.Session) -> None:
+    """Say which lines and branches of the pure edition no test reaches, and fail if one is not known; after -- tests."""
+    install_tools(session)
+    tree = prepare_own(session, EDGELOOP_PURE="1")
+    with session.chdir(tree):
+        choose(session, "pure")
+    run_coverage(session, tree, "pure.ini", "tests/coverage/unreached.txt", ONCE + BUILDS)
+
+
+@nox.session(python="3.12", venv_backend="own")
+def linetrace(session: nox.Session) -> None:
+    """The same of the compiled edition, by lines, on a build that tells of each; after -- tests.
+
+    On 3.12: from 3.13 on Cython's code tells sys.monitoring of them, and there coverage.py can't ask for files other than .py.
+    """
+    install_tools(session)
+    tree = prepare_own(session, EDGELOOP_LINETRACE="1")
+    with session.chdir(tree):
+        choose(session, "compiled")
+    generated = tree / "build" / "cython"
+    for c_file in generated.glob("edgeloop/**/*.c"):  # where Cython's plugin looks for them: beside the sources
+        shutil.copy2(c_file, tree / c_file.relative_to(generated))
+    run_coverage(session, tree, "compiled.ini", "tests/coverage/unreached_compiled.txt", ONCE + BUILDS)
 
 
 @nox.session(python=PYTHONS, venv_backend="own")
@@ -368,8 +392,8 @@ def sanitize(session: nox.Session) -> None:
     shutil.rmtree(reports, ignore_errors=True)
     reports.mkdir(parents=True)
     with session.chdir(tree):
-        # The harnesses and the benchmarks start other programs: nothing of theirs would be watched.
-        elsewhere = ("tests/benchmarks", "tests/compat")
+        # The harnesses, the benchmarks and memcheck start other programs: nothing of theirs would be watched.
+        elsewhere = ("tests/benchmarks", "tests/compat", "tests/sanitize")
         session.run(
             *PYTEST,
             *(arguments or [f"--ignore={path}" for path in elsewhere]),

@@ -2,7 +2,8 @@
 
 With ``EDGELOOP_PURE=1`` in the environment, without a C compiler, or on PyPy the package installs as the pure edition. With
 ``EDGELOOP_DEBUG=1`` the shared object keeps its symbols and has debug information, for gdb, perf and valgrind. With
-``EDGELOOP_SANITIZE=address,undefined`` it is watched by gcc's sanitizers, and needs an interpreter linked with them.
+``EDGELOOP_SANITIZE=address,undefined`` it is watched by gcc's sanitizers, and needs an interpreter linked with them. With
+``EDGELOOP_LINETRACE=1`` it tells a tracer of each line; what was generated without that is to be removed before.
 Everything that is not about the shared object stands in pyproject.toml.
 """
 
@@ -137,6 +138,7 @@ def generate(modules: list[str]) -> list[str]:
             "initializedcheck": False,
             "binding": True,
             "auto_pickle": False,  # nobody pickles a transport, and what would do so is a sixth of the code
+            "linetrace": CHOICE["says_yes"]("EDGELOOP_LINETRACE"),
         },
     )
     list_of_modules = GENERATED / PACKAGE / "_compiled.c"
@@ -232,6 +234,8 @@ def flags() -> tuple[list[str], list[str]]:
         # -O1 and the frame pointers keep the stacks of reports true. What is found ends the process, or a test would pass.
         watching = [f"-fsanitize={sanitizers}"]
         return [*watching, "-fno-sanitize-recover=all", "-fno-omit-frame-pointer", "-O1", "-g"], watching
+    if CHOICE["says_yes"]("EDGELOOP_LINETRACE"):
+        return ["-DCYTHON_TRACE=1", "-O1", "-g0"], []
     optimisation = [] if "-O" in os.environ.get("CFLAGS", "") else OPTIMISATION
     if CHOICE["says_yes"]("EDGELOOP_DEBUG"):
         debugging, stripping = ["-g"], list[str]()

@@ -1,8 +1,9 @@
-"""What no test reaches of the pure edition, held against the list of what is known, ``unreached.txt``.
+"""What no test reaches, held against the list of what is known: ``unreached.txt`` is that of the pure edition.
 
-``python tests/coverage/unreached.py build/coverage/data.json``, after ``coverage json``; ``make coverage`` runs it. The status
-is 1 if a line or a branch is missing that the list doesn't have, and 0 if there is no list. ``--write`` brings it up to date:
-what is new stands under NO_REASON, where somebody is to say why, or to write a test.
+``python tests/coverage/unreached.py build/coverage/data.json``, after ``coverage json``; ``make coverage`` runs it, and
+``make linetrace`` with ``--list unreached_compiled.txt``. The status is 1 if a line or a branch is missing that the list
+doesn't have, and 0 if there is no list. ``--write`` brings it up to date: what is new stands under NO_REASON, where somebody
+is to say why, or to write a test.
 
 The list has a reason, a line that begins with #, above all that it explains. A line is named by its function and its text, so
 that it is known when others move it. Of a branch only one way was taken: "->" says which one never was.
@@ -53,18 +54,18 @@ def unreached(report: dict[str, Any]) -> list[str]:
         short = path.partition("edgeloop/")[2]
         missing = set(file["missing_lines"])
         found += [f"{short} {names[line]}" for line in sorted(missing)]
-        for start, end in sorted(file["missing_branches"]):
+        for start, end in sorted(file.get("missing_branches", ())):
             if start not in missing and end not in missing:
                 target = "the end" if end < 0 else names[end].partition(": ")[2]
                 found.append(f"{short} {names[start]} -> {target}")
     return found
 
 
-def read_list() -> dict[str, str]:
+def read_list(path: Path) -> dict[str, str]:
     """The reason of each line and branch that is known."""
     known: dict[str, str] = {}
     reason = NO_REASON
-    for line in LIST.read_text().splitlines() if LIST.exists() else ():
+    for line in path.read_text().splitlines() if path.exists() else ():
         if line.startswith("#"):
             reason = line
         elif line:
@@ -72,7 +73,7 @@ def read_list() -> dict[str, str]:
     return known
 
 
-def write_list(found: list[str], known: dict[str, str]) -> None:
+def write_list(path: Path, found: list[str], known: dict[str, str]) -> None:
     """Write the list anew, in the order of its reasons."""
     reasons = dict.fromkeys([*known.values(), NO_REASON])
     parts = []
@@ -80,19 +81,20 @@ def write_list(found: list[str], known: dict[str, str]) -> None:
         lines = [name for name in found if known.get(name, NO_REASON) == reason]
         if lines:
             parts.append("\n".join([reason, *lines]) + "\n")
-    LIST.write_text("\n".join(parts))
+    path.write_text("\n".join(parts))
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("report", type=Path)
     parser.add_argument("--write", action="store_true", help="bring the list up to date")
+    parser.add_argument("--list", type=Path, default=LIST)
     options = parser.parse_args()
-    found, known = unreached(json.loads(options.report.read_text())), read_list()
+    found, known = unreached(json.loads(options.report.read_text())), read_list(options.list)
     if options.write:
-        write_list(found, known)
+        write_list(options.list, found, known)
         return 0
-    if not LIST.exists():
+    if not options.list.exists():
         print(
             f"{len(found)} lines and branches are not reached; --write makes the list of them that this is held against"
         )
@@ -102,7 +104,7 @@ def main() -> int:
     if reached:
         print("reached, though the list has it:", *reached, sep="\n    ")
     if new:
-        print("not reached, and not in tests/coverage/unreached.txt:", *new, sep="\n    ")
+        print(f"not reached, and not in {options.list}:", *new, sep="\n    ")
     print(f"{len(found)} lines and branches are not reached, {len(new)} of them are new")
     return bool(new)
 

@@ -168,6 +168,8 @@ def hunt(
 
     growth = {name: array.array("q") for name in MEASURES}  # not of objects: they would count themselves
     batch()
+    if scenarios_of_streams.contexts.cache_info().currsize:
+        scenarios_of_streams.contexts()[0].num_tickets = 0  # a context keeps the session of each ticket, for its life
     batch()
     growing = set(MEASURES) if batches else set()
     slack = {**SLACK, **KEPT.get(scenario.__name__, {})}
@@ -204,8 +206,6 @@ def main(arguments: list[str]) -> None:
     parser.add_argument("--plays", type=int, default=2)
     options = parser.parse_args(arguments)
     new_loop = loop_maker(options.loop)
-    server, _ = scenarios_of_streams.contexts()
-    server.num_tickets = 0  # a context keeps the session of each ticket, for its life
     for name in options.scenarios or SCENARIOS:
         found = hunt((SCENARIOS | BROKEN)[name], new_loop, options.batches, options.plays)
         print(json.dumps(found), flush=True)

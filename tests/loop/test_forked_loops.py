@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 from kernel_truth import epoll_set
 from recording import Recorder, Run
+from sockets import listening_socket
 
 
 @pytest.fixture(autouse=True)
@@ -71,6 +72,30 @@ def test_the_child_wakes_up_though_its_eventfd_has_the_number_of_a_closed_socket
     sending.cancel()
     for hole in holes:
         os.close(hole)
+
+
+@pytest.mark.edgeloop_only  # another loop's set reports by level
+def test_a_child_that_only_runs_its_loop_takes_no_event_from_its_parent(loop: asyncio.AbstractEventLoop) -> None:
+    """Who waits for a set first takes the edge. In another thread no handler of signals is added before."""
+
+    def child() -> None:
+        thread = threading.Thread(target=lambda: loop.run_until_complete(asyncio.sleep(0.001)))
+        thread.start()
+        thread.join()
+
+    with listening_socket(socket.AF_UNIX) as listening:
+        transport, protocol = loop.run_until_complete(loop.create_unix_connection(Recorder, listening.getsockname()))
+        theirs, _ = listening.accept()
+    transport.pause_reading()
+    loop.run_until_complete(asyncio.sleep(0.001))
+    with theirs:
+        theirs.send(b"for the parent")
+        forked(child)
+        transport.resume_reading()
+        loop.run_until_complete(protocol.bytes_in(14))
+        assert protocol.received == b"for the parent"
+        transport.abort()
+        loop.run_until_complete(protocol.lost())
 
 
 def test_a_loop_that_has_run_runs_in_the_child(loop: asyncio.AbstractEventLoop, run: Run) -> None:

@@ -80,6 +80,13 @@ REASONS: dict[str, dict[str, str]] = {
         ),
     },
     "serving/listener": {
+        "SpareDescriptor.take: return False => False -> True": (
+            "cost: accept(2) is tried once more where another thread has taken the descriptor, then later all the same"
+        ),
+        "Listener._exhausted: return False => False -> True": "equivalent: stop has removed the listener, which ends the turn",
+        "Listener._on_accepted: if transport is not None: => transport is not None -> False": (
+            "equivalent: but for a signal handler that raises between two lines"
+        ),
         "SpareDescriptor.give_up: return False": "equivalent: only its truth is asked for",
         "SpareDescriptor.take: fd = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)": (
             "equivalent: os.open sets O_CLOEXEC by itself (PEP 446)"
@@ -115,6 +122,9 @@ REASONS: dict[str, dict[str, str]] = {
         "StreamTransport.__repr__: if self.fd >= 0:": "wording",
     },
     "transports/stream_writing": {
+        "StreamWriteHalf._leave: if self._protocol_paused: => self._protocol_paused -> False (2)": (
+            "cost: with a write rate the protocol is resumed by that one's timer"
+        ),
         "StreamWriteHalf.open_socket: sock = new_socket(-1, -1, -1, self.fd)": (
             "equivalent: the pure edition has a socket object from the start"
         ),
@@ -133,6 +143,14 @@ REASONS: dict[str, dict[str, str]] = {
         ),
     },
     "transports/flow": {
+        "drop_sent: if done < len(write_buffer) and write_buffer[done] is first: => without and done < len(write_buffer)": (
+            "equivalent: the IndexError is one of a transport that was aborted meanwhile, and is dropped"
+        ),
+        "WriteHalf._send: self._sending = False => left out": (
+            "cost: what the handler of the error writes is dropped with the connection, not tried before"
+        ),
+        "WriteHalf._use_room: elif not self.readable and self.interest & calls.INTEREST_WRITE and self.added:"
+        " => without and not self.readable": "cost: the MOD that disarms comes sooner",
         "WriteHalf._drop_sent: if self._write_buffer_size == 0 and len(self._write_buffer) == chunks: => 0 -> 1": (
             "cost: the general way does the same"
         ),
@@ -144,6 +162,8 @@ REASONS: dict[str, dict[str, str]] = {
 def reason(module: str, name: str) -> str:
     """Return why this mutant may live, or nothing."""
     reasons = REASONS.get(module, {})
+    if name in reasons:
+        return reasons[name]
     name = re.sub(r" \(\d+\)$", "", name)
     return reasons.get(name) or reasons.get(name.partition(" => ")[0], "")
 

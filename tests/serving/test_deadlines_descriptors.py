@@ -65,3 +65,55 @@ def test_who_was_idle_longest_makes_room(loop_factory: Callable[[], asyncio.Abst
         first.close()
         second.close()
         finish(child)
+
+
+ONE_WAITS = """
+import signal
+from set_clock import SetClock, pass_time
+
+signal.alarm(60)
+
+async def until(predicate):
+    while not predicate():
+        await asyncio.sleep(0)  # time stands still
+
+async def main():
+    loop = asyncio.get_running_loop()
+    loop.set_exception_handler(keep)
+    server = await loop.create_server(Hello, "127.0.0.1", 0, backlog=100, idle_timeout=80)
+    server.status()
+    print(server.sockets[0].getsockname()[1], flush=True)
+    await until(lambda: len(connections) == 5)
+    limit_to(1)
+    while True:
+        try:
+            os.open(os.devnull, os.O_RDONLY)
+        except OSError:
+            break
+    await pass_time(30)
+    print("full", flush=True)
+    await until(lambda: len(connections) == 6)
+    print(len(lost), server.status().timed_out["idle"], flush=True)
+    server.close()
+
+with asyncio.Runner(loop_factory=SetClock) as runner:
+    runner.run(main())
+"""
+
+
+def test_a_client_that_waits_alone_is_served_when_others_have_made_room(
+    loop_factory: Callable[[], asyncio.AbstractEventLoop],
+) -> None:
+    """No event tells of it again."""
+    child = start(loop_factory, ONE_WAITS)
+    with child:
+        assert child.stdout is not None
+        port = int(child.stdout.readline())
+        first = Clients(port, 5)
+        assert child.stdout.readline() == "full\n"
+        second = Clients(port, 1)
+        assert second.answer(0) == b"hello"
+        assert child.stdout.readline() == "5 5\n"
+        first.close()
+        second.close()
+        finish(child, "")

@@ -66,6 +66,22 @@ def test_what_a_client_sends_is_read_at_the_rate(make: Callable[[], Recording], 
     play(main())
 
 
+@pytest.mark.parametrize("make", [Recorder, BufferRecorder])
+def test_what_follows_a_descriptor_is_read_too(make: Callable[[], Recording], tmp_path: Path) -> None:
+    """The descriptor ends a read that the rate would allow to go on; no event tells of the rest (rule 2)."""
+
+    async def main() -> None:
+        async with serving(make, path=tmp_path / "s", read_rate=RATE) as served:
+            sock, protocol = await served.connected()
+            with sock:
+                socket.send_fds(sock, [b"one"], [sock.fileno()])
+                sock.send(b"two")
+                await protocol.bytes_in(6)
+                assert protocol.received == b"onetwo"
+
+    play(main())
+
+
 def test_what_is_written_leaves_at_the_rate() -> None:
     async def main() -> None:
         async with serving(Recorder, write_rate=RATE) as served:

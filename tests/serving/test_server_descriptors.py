@@ -13,6 +13,8 @@ from pathlib import Path
 import pytest
 from few_descriptors import Clients, body, finish, start
 
+import edgeloop
+
 
 def test_exhaustion_is_reported_and_the_server_lives(loop_factory: Callable[[], asyncio.AbstractEventLoop]) -> None:
     child = start(
@@ -169,3 +171,51 @@ def test_no_busy_loop_while_exhausted(loop_factory: Callable[[], asyncio.Abstrac
     assert before
     assert after
     assert len(calls) < 500, calls[:50]
+
+
+@pytest.mark.edgeloop_only
+def test_accept_is_not_tried_again_at_once_where_no_descriptor_can_be_freed() -> None:
+    program = WITHOUT_A_SPARE_ONE.replace(
+        "await until(lambda: reports)",
+        "await until(lambda: reports); print(edgeloop.stats(asyncio.get_running_loop()).accepts_failed, flush=True)",
+    ).replace("async def main", "import edgeloop; edgeloop.stats\n\nasync def main", 1)
+    child = start(edgeloop.new_event_loop, program)
+    with child:
+        assert child.stdout is not None
+        clients = Clients(int(child.stdout.readline()), 1)
+        try:
+            assert int(child.stdout.readline()) < 100  # a turn would have 256 tries
+            assert clients.answer(0) == b"hello"
+        finally:
+            clients.close()
+        finish(child)
+
+
+@pytest.mark.edgeloop_only
+def test_a_server_that_is_closed_by_the_report_accepts_no_more() -> None:
+    child = start(
+        edgeloop.new_event_loop,
+        body(
+            """
+            def close(loop, context):
+                keep(loop, context)
+                server.close()
+                resource.setrlimit(resource.RLIMIT_NOFILE, (4096, 4096))
+
+            loop.set_exception_handler(close)
+            await until(lambda: reports)
+            await loop.run_in_executor(None, input)
+            print([report["message"] for report in reports])
+            for connection in connections:
+                connection.transport.abort()
+            """,
+            spare=6,
+        ),
+    )
+    with child:
+        assert child.stdout is not None
+        clients = Clients(int(child.stdout.readline()), 10)
+        try:
+            assert finish(child) == "['socket.accept() out of system resource']\n"
+        finally:
+            clients.close()

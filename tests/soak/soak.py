@@ -6,6 +6,9 @@ Connections come and go, are reset, closed in the middle and flooded, with and w
 timers are set and cancelled; datagrams, threads and signals do their part. Meanwhile twenty connections ask and are answered,
 one question a time: their 99 % mark at the end is printed beside the one at the start. Memory, descriptors, tasks and threads
 are sampled each second. The exit code is 1 if one of them grew, if an answer was wrong or if the loop reported anything.
+
+What else the machine does changes, and the marks with it. So there are two more: of the processor's time that this process
+spent until an answer came, and of the same questions on a bare asyncio loop, in a process beside it (``--bare``).
 """
 
 from __future__ import annotations
@@ -13,10 +16,12 @@ from __future__ import annotations
 import argparse
 import asyncio
 import gc
+import json
 import os
 import random
 import resource
 import signal
+import subprocess
 import sys
 import threading
 import time
@@ -25,9 +30,15 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 from statistics import median
 
-from soak_work import WORK, Soak
+from soak_work import WORK, Soak, ask
+
+Work = Callable[[Soak], Awaitable[None]]
+#: The marks of some questions at the start and at the end, by their share.
+Marks = dict[str, list[float]]
 
 PAGE = resource.getpagesize()
+SHARES = (0.5, 0.99)
+BARE = [(ask, 20)]
 #: Below this a run is a trial of the program: nothing has come to rest, and memory is not judged.
 SHORTEST_JUDGED = 120
 
@@ -53,6 +64,17 @@ class Latencies:
             if left <= 0:
                 return float(1.05**width)
         return 0.0
+
+
+class Questions:
+    """How long the questions of a fifth of the run took: by the clock, and of the processor's time."""
+
+    def __init__(self) -> None:
+        self.clock, self.processor = Latencies(), Latencies()
+
+    def add(self, seconds: float, processor: float) -> None:
+        self.clock.add(seconds)
+        self.processor.add(processor)
 
 
 class Samples:
@@ -88,29 +110,31 @@ def grew(name: str, start: float, end: float) -> bool:
     return end > start * 1.05 + SLACK[name]
 
 
-async def measure(soak: Soak, seconds: int, samples: Samples, first: Latencies, last: Latencies) -> None:
+async def measure(soak: Soak, seconds: int, samples: Samples, first: Questions, last: Questions) -> None:
     begin = time.monotonic()
     fifth = seconds / 5
-    latencies = Latencies()
-    soak.note_latency = latencies.add
+    between = Questions()
+    soak.note_latency = between.add
     while (elapsed := time.monotonic() - begin) < seconds:
         if elapsed >= 4 * fifth:
             soak.note_latency = last.add
         elif elapsed >= 2 * fifth:
-            soak.note_latency = latencies.add
+            soak.note_latency = between.add
         elif elapsed >= fifth:
             soak.note_latency = first.add
         samples.take()
         await asyncio.sleep(min(1.0, max(0.1, seconds / 20)))
 
 
-async def run(seconds: int, seed: int, samples: Samples, first: Latencies, last: Latencies) -> Soak:
+async def run(
+    seconds: int, seed: int, samples: Samples, first: Questions, last: Questions, works: list[tuple[Work, int]]
+) -> Soak:
     soak = Soak(random.Random(seed))
     loop = asyncio.get_running_loop()
     loop.set_exception_handler(lambda _, context: soak.fault(repr(context)))
     await soak.begin()
 
-    async def repeat(work: Callable[[Soak], Awaitable[None]]) -> None:
+    async def repeat(work: Work) -> None:
         while not soak.over:
             try:
                 await work(soak)
@@ -119,7 +143,7 @@ async def run(seconds: int, seed: int, samples: Samples, first: Latencies, last:
                 await asyncio.sleep(0.1)
             soak.done[work.__name__] += 1
 
-    working = [asyncio.create_task(repeat(work)) for work, times in WORK for _ in range(times)]
+    working = [asyncio.create_task(repeat(work)) for work, times in works for _ in range(times)]
     await measure(soak, seconds, samples, first, last)
     soak.over = True
     _, pending = await asyncio.wait(working, timeout=60)
@@ -131,21 +155,31 @@ async def run(seconds: int, seed: int, samples: Samples, first: Latencies, last:
     return soak
 
 
-def report(soak: Soak, seconds: int, samples: Samples, first: Latencies, last: Latencies, left: list[str]) -> int:
+def marks(first: Latencies, last: Latencies) -> Marks:
+    return {f"{share:.0%}": [first.mark(share), last.mark(share)] for share in SHARES}
+
+
+def report(
+    soak: Soak, seconds: int, samples: Samples, first: Questions, last: Questions, bare: Marks, left: list[str]
+) -> int:
     usage = resource.getrusage(resource.RUSAGE_SELF)
     print(f"{seconds} s, {usage.ru_utime + usage.ru_stime:.0f} s of CPU time")
     for name, count in sorted(soak.done.items()):
         print(f"  {name:24} {count:10,}")
     failed = False
-    print(f"{'':16}{'at the start':>14}{'at the end':>14}")
+    print(f"{'':34}{'at the start':>14}{'at the end':>14}")
     for name in samples.taken:
         start, end = samples.ends(name)
         bad = seconds >= SHORTEST_JUDGED and grew(name, start, end)
         failed = failed or bad
-        print(f"{name:16}{start:14,.0f}{end:14,.0f}{'  grew' if bad else ''}")
-    for share in (0.5, 0.99):
-        start, end = first.mark(share), last.mark(share)
-        print(f"{f'{share:.0%} mark, us':16}{start:14,.0f}{end:14,.0f}")
+        print(f"{name:34}{start:14,.0f}{end:14,.0f}{'  grew' if bad else ''}")
+    for what, found in (
+        ("an answer", marks(first.clock, last.clock)),
+        ("of the processor", marks(first.processor, last.processor)),
+        ("on a bare loop", bare),
+    ):
+        for share, (start, end) in found.items():
+            print(f"{f'{what}, {share} mark, us':34}{start:14,.0f}{end:14,.0f}{end / (start or 1):8.2f}")
     for text in left:
         print("left behind:", text)
     for text, count in soak.faults.most_common(20):
@@ -160,8 +194,14 @@ def main() -> int:
     parser.add_argument("--seconds", type=int, default=3600)
     parser.add_argument("--seed", type=int, default=0, help="0: a new one")
     parser.add_argument("--loop", choices=("edgeloop", "asyncio"), default="edgeloop")
+    parser.add_argument("--bare", action="store_true", help="only the questions, on asyncio's loop; prints JSON")
     chosen = parser.parse_args()
     seed = chosen.seed or random.randrange(1, 1 << 32)
+    if chosen.bare:
+        questions = Questions(), Questions()
+        asyncio.run(run(chosen.seconds, seed, Samples(), *questions, BARE))
+        print(json.dumps(marks(*(one.clock for one in questions))))
+        return 0
     factory: Callable[[], asyncio.AbstractEventLoop] = asyncio.SelectorEventLoop
     edition = ""
     if chosen.loop == "edgeloop":
@@ -170,16 +210,20 @@ def main() -> int:
         factory, edition = edgeloop.new_event_loop, f", {edgeloop.EDITION} edition"
     print(f"{chosen.loop}{edition}, Python {sys.version.split()[0]}, seed {seed}", flush=True)
     signal.signal(signal.SIGPIPE, signal.SIG_IGN)
-    samples, first, last = Samples(), Latencies(), Latencies()
+    samples, first, last = Samples(), Questions(), Questions()
+    bare = subprocess.Popen(
+        [sys.executable, __file__, "--bare", "--seconds", str(chosen.seconds)], stdout=subprocess.PIPE, text=True
+    )
     before = sorted(os.listdir("/proc/self/fd"))
     with asyncio.Runner(loop_factory=factory) as runner:
-        soak = runner.run(run(chosen.seconds, seed, samples, first, last))
+        soak = runner.run(run(chosen.seconds, seed, samples, first, last, WORK))
         unfinished = asyncio.all_tasks(runner.get_loop())
     gc.collect()
     left = [f"task {task!r}" for task in unfinished]
     left += [f"descriptor {name}" for name in sorted(os.listdir("/proc/self/fd")) if name not in before]
     left += [f"thread {thread!r}" for thread in threading.enumerate() if thread is not threading.main_thread()]
-    return report(soak, chosen.seconds, samples, first, last, left)
+    found: Marks = json.loads(bare.communicate()[0])
+    return report(soak, chosen.seconds, samples, first, last, found, left)
 
 
 if __name__ == "__main__":

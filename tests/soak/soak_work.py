@@ -55,7 +55,7 @@ class Soak:
         self.over = False
         self.done: Counter[str] = Counter()
         self.faults: Counter[str] = Counter()
-        self.note_latency: Callable[[float], None] = lambda seconds: None
+        self.note_latency: Callable[[float, float], None] = lambda seconds, processor: None
         self.client = client_context()
         self.signals = 0
 
@@ -119,9 +119,9 @@ async def ask(soak: Soak) -> None:
     for _ in range(1000):
         if soak.over:
             break
-        begin = time.monotonic()
+        begin, processor = time.monotonic(), time.process_time()
         await exchange(soak, reader, writer, 100)
-        soak.note_latency(time.monotonic() - begin)
+        soak.note_latency(time.monotonic() - begin, time.process_time() - processor)
         await asyncio.sleep(PAUSE)
     await close(writer)
 

@@ -11,6 +11,7 @@ import contextlib
 import os
 import signal
 import socket
+import threading
 import time
 from collections.abc import AsyncIterator, Callable
 from typing import Any
@@ -319,7 +320,7 @@ async def test_a_fork_neither_loses_nor_doubles_it(loop: asyncio.AbstractEventLo
 
 @pytest.mark.edgeloop_only  # another loop gathers nothing
 async def test_a_warm_connection_does_gather() -> None:
-    """Or the tests above would show nothing."""
+    """Or the tests above would show nothing. Another thread that asks for the size sends none of it."""
     async with warm() as (transport, peer):
         for _ in range(5_000):  # whoever was held up by other work must earn it again
             transport.write(b"header ")
@@ -328,6 +329,11 @@ async def test_a_warm_connection_does_gather() -> None:
             await asyncio.sleep(0)
         else:
             pytest.fail("nothing was gathered")
+        sizes: list[int] = []
+        thread = threading.Thread(target=lambda: sizes.append(transport.get_write_buffer_size()))
+        thread.start()
+        thread.join()
+        assert (sizes, arrived(peer)) == ([7], b"")
         transport.write(b"body")
         await asyncio.sleep(0)
         assert arrived(peer) == b"header body"
