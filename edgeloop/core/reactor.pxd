@@ -13,7 +13,6 @@ cdef double LONG_SECONDS
 cdef int EARNED
 cdef int FORFEITED
 cdef int CAUTIOUS_CALLBACKS
-cdef list _NOTHING
 
 
 cdef class Channel:
@@ -23,8 +22,10 @@ cdef class Channel:
     cdef readonly bint hangup
     cdef readonly bint urgent
     cdef bint deferred
+    cdef Channel next_deferred
     cdef bint flush_queued
     cdef bint rearm_queued
+    cdef Channel next_rearm
     cdef readonly bint added
     cdef int interest
     cdef unsigned long long registered_in
@@ -52,21 +53,26 @@ cdef class Reactor(Counting):
     cdef bint skipped
     cdef int num_events
     cdef int next_event
+    cdef bint interrupted
     cdef public bint unverified
     cdef readonly bint idle
     cdef readonly dict companions
     cdef public unsigned long thread
-    cdef list deferred
+    cdef Channel first_deferred
+    cdef Channel last_deferred
     cdef list flush_queue
+    cdef list unflushed
+    cdef Py_ssize_t unflushed_from
     cdef double flush_queued_at
     cdef Py_ssize_t judged
     cdef double judged_at
     cdef int cautious
     cdef bint late
-    cdef list rearm_queue
+    cdef Channel first_rearm
+    cdef Channel last_rearm
     cdef readonly object observer
     cdef object __weakref__
-    @cython.locals(channel=Channel)
+    @cython.locals(channel=Channel, deferred=Channel, queued=Channel)
     cpdef close(self)
     cpdef use_figures(self)
     @cython.locals(fd=int)
@@ -75,6 +81,7 @@ cdef class Reactor(Counting):
     cpdef rearm_if_open(self, Channel channel, int interest)
     @cython.locals(fd=int, companion=Channel)
     cpdef remove(self, Channel channel)
+    @cython.locals(last=Channel)
     cpdef defer(self, Channel channel)
     cdef bint may_gather(self, Channel channel)
     @cython.locals(elapsed=double)
@@ -87,8 +94,9 @@ cdef class Reactor(Counting):
     cdef callback_ended(self)
     @cython.locals(channel=Channel)
     cpdef push(self)
+    @cython.locals(last=Channel)
     cpdef schedule_rearm(self, Channel channel)
-    @cython.locals(channel=Channel, rearm_queue=list, done=Py_ssize_t)
+    @cython.locals(channel=Channel, rest=Channel, last=Channel)
     cpdef process_rearm_queue(self)
     cpdef Channel find(self, int fd)
     cpdef wake(self)
@@ -102,8 +110,8 @@ cdef class Reactor(Counting):
     cdef bint may_skip(self)
     @cython.locals(counts=CountsPointer, pulse=Pulse, before=cython.longlong, after=cython.longlong, num_events=int)
     cpdef wait(self, double timeout)
-    @cython.locals(channel=Channel, deferred=list, channels=list, poller=Poller, fd=int, mask=int, index=int,
-                   done=Py_ssize_t, completed=bint)
+    @cython.locals(channel=Channel, rest=Channel, last=Channel, channels=list, poller=Poller, fd=int, mask=int, index=int,
+                   completed=bint)
     cpdef dispatch(self)
     @cython.locals(channel=Channel, inherited=Poller, refused=Poller, fd=int)
     cdef _take_over(self)

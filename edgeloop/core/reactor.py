@@ -34,8 +34,6 @@ EARNED = 4  # short callbacks in a row after which a channel's writes are gather
 FORFEITED = -256  # one held up what was gathered: so many more until they are gathered again
 CAUTIOUS_CALLBACKS = 16  # after one that was not short, this many have their writes sent when they end
 
-_NOTHING: list[Channel] = []
-
 
 class Channel:
     """One descriptor in the epoll set: what events have reported, and which of the reactor's lists it is on.
@@ -54,8 +52,10 @@ class Channel:
         self.urgent = False  # PRI
         # The reactor changes these.
         self.deferred = False  # it is on the deferred list
+        self.next_deferred: Channel | None = None  # the next one on it
         self.flush_queued = False  # it is in the flush queue
         self.rearm_queued = False  # it is in the rearm queue
+        self.next_rearm: Channel | None = None  # the next one in it
         self.added = False  # it is in the epoll set; or a pipe that epoll refuses: pipe.py sets it
         self.interest = 0  # the mask that it is registered for
         self.registered_in = 0  # the iteration in which it was added (rule 9)
@@ -109,20 +109,28 @@ class Reactor(Counting):
         self.iteration = 1  # counts the waits (rule 9)
         self.num_events = 0  # events of the last wait
         self.next_event = 0  # the index of the first that is not dispatched yet
+        self.interrupted = (
+            False  # a channel has raised in ``dispatch``: the Scheduler clears it when it dispatches the others
+        )
         self.needs_poll = True  # something since the last wait may have caused an event: request_poll, any thread
         self.skipped = False  # the last turn made no wait
         self.unverified = False  # a registration that a call waits on may be gone (rule 10): watch.py sets it
         self.idle = False  # the last wait has slept and returned no event
         self.companions: dict[int, Channel] = {}  # by a closing transport's number (rule 9): sockcalls.py, watch.py
         self.thread = 0  # threading.get_ident() of the thread that runs the loop, or 0: event_loop.py sets it
-        self.deferred: list[Channel] = []  # to be dispatched in the next turn (rule 3)
+        # The deferred list and the rearm queue are linked through their channels: to put one there, or back, needs no memory.
+        self.first_deferred: Channel | None = None  # to be dispatched in the next turn (rule 3)
+        self.last_deferred: Channel | None = None
         self.flush_queue: list[Channel] = []  # have gathered bytes (rule 5); a write in any thread may append
+        self.unflushed: list[Channel] | None = None  # the queue of a flush that was interrupted: they come first
+        self.unflushed_from = 0  # the index of the first of them
         self.flush_queued_at = 0.0  # when the first of them was appended
         self.judged = 0  # how many of them have had their callback judged
         self.judged_at = 0.0  # when the last of those callbacks ended
         self.cautious = 0  # callbacks left whose writes are sent when they end
         self.late = False  # during a flush: its bytes have waited for longer than LONG_SECONDS
-        self.rearm_queue: list[Channel] = []  # to be re-armed at the end of the turn (rule 10)
+        self.first_rearm: Channel | None = None  # to be re-armed at the end of the turn (rule 10)
+        self.last_rearm: Channel | None = None
         self.observer: Any = None  # who is told of events and connections, if anybody: the Scheduler sets it
         fork.reactors.add(self)
 
@@ -135,16 +143,26 @@ class Reactor(Counting):
         self.use_figures()
         companions = list(self.companions.values())
         self.companions = {}
-        dropped = self.channels, self.deferred, self.flush_queue, self.rearm_queue
+        dropped = self.channels, self.flush_queue, self.unflushed
         self.channels = []
-        self.deferred = []
         self.flush_queue = []
-        self.rearm_queue = []
+        self.unflushed = None
         for channel in companions:
             fd = channel.fd
             channel.fd = -1
             calls.close(fd)
-        del dropped  # last: destructors may call this object
+        # Last: destructors may call this object. A list is taken apart one by one, or the end of the first would be that of
+        # the second, and so on, each within the other.
+        del dropped
+        self.last_deferred = self.last_rearm = None
+        while self.first_deferred is not None:
+            deferred = self.first_deferred
+            self.first_deferred = deferred.next_deferred
+            deferred.next_deferred = None
+        while self.first_rearm is not None:
+            queued = self.first_rearm
+            self.first_rearm = queued.next_rearm
+            queued.next_rearm = None
 
     def use_figures(self) -> None:
         """Count where the figures are kept now: after Figures.share and make_private, in any thread."""
@@ -220,10 +238,18 @@ class Reactor(Counting):
         return self.channels[fd] if 0 <= fd < len(self.channels) else None
 
     def defer(self, channel: Channel) -> None:
-        """Put a channel on the deferred list. The next turn dispatches it, and does not sleep before that (rule 3)."""
+        """Put a channel on the deferred list. The next turn dispatches it, and does not sleep before that (rule 3).
+
+        Raise nothing.
+        """
         if not channel.deferred:
-            self.deferred.append(channel)  # first: without memory for it the channel would never be put there again
             channel.deferred = True
+            last = self.last_deferred
+            if last is None:
+                self.first_deferred = channel
+            else:
+                last.next_deferred = channel
+            self.last_deferred = channel
 
     def may_gather(self, channel: Channel) -> bool:
         """Return True if a write may be gathered: the channel has earned it, and the loop's thread writes (rule 5)."""
@@ -264,10 +290,15 @@ class Reactor(Counting):
                     channel.flush_queued = False
 
     def schedule_rearm(self, channel: Channel) -> None:
-        """Have ``after_callbacks`` called when the callbacks of this turn have run (rule 10)."""
+        """Have ``after_callbacks`` called when the callbacks of this turn have run (rule 10). Raise nothing."""
         if not channel.rearm_queued:
-            self.rearm_queue.append(channel)  # as in ``defer``
             channel.rearm_queued = True
+            last = self.last_rearm
+            if last is None:
+                self.first_rearm = channel
+            else:
+                last.next_rearm = channel
+            self.last_rearm = channel
 
     def wake(self) -> None:
         """End the wait that is under way, or the next one: the last step of the wake-up protocol (schedule.py).
@@ -309,7 +340,12 @@ class Reactor(Counting):
             self.late = False
 
     def flush(self) -> None:
-        """Send what is gathered. If a channel raises, the others stay in the queue."""
+        """Send what is gathered. If a channel raises, the others are the first of the next call."""
+        if self.unflushed is not None:
+            self.flush_queue[:0] = self.unflushed[
+                self.unflushed_from :
+            ]  # without memory for that, they stay where they are
+            self.unflushed = None
         while self.flush_queue:
             self.judged = 0
             if len(self.flush_queue) == 1:  # most often: the list keeps its memory
@@ -326,7 +362,8 @@ class Reactor(Counting):
                     channel.flush_queued = False
                     channel.flush()
             except BaseException:
-                self.flush_queue[:0] = flush_queue[index:]
+                self.unflushed_from = index
+                self.unflushed = flush_queue
                 raise
 
     def push(self) -> None:
@@ -337,18 +374,24 @@ class Reactor(Counting):
 
     def process_rearm_queue(self) -> None:
         """Re-arm the channels whose callbacks have run, so that what these left unread is reported again (rule 10)."""
-        rearm_queue = self.rearm_queue
-        self.rearm_queue = []
+        rest = self.first_rearm
+        last = self.last_rearm
+        self.first_rearm = self.last_rearm = None
         self.unverified = False
-        done = 0
         try:
-            for channel in rearm_queue:
-                done += 1
+            while rest is not None:
+                channel = rest
+                rest = channel.next_rearm
+                channel.next_rearm = None
                 channel.rearm_queued = False
                 channel.after_callbacks()
         finally:
-            if done < len(rearm_queue):
-                self.rearm_queue[:0] = rearm_queue[done:]
+            if rest is not None and last is not None:  # one of them has raised
+                if self.first_rearm is None:
+                    self.last_rearm = last
+                else:
+                    last.next_rearm = self.first_rearm
+                self.first_rearm = rest
 
     def request_poll(self) -> None:
         """Have the next turn call ``wait``: the caller is doing something that may cause an event."""
@@ -374,7 +417,7 @@ class Reactor(Counting):
         expects the event as soon as on asyncio. Otherwise every second turn may. So an event that another thread or a
         direct system call causes is dispatched at most one turn later than on asyncio.
         """
-        if self.needs_poll or self.skipped or self.deferred:
+        if self.needs_poll or self.skipped or self.first_deferred is not None:
             return False
         self.skipped = True
         return True
@@ -385,7 +428,7 @@ class Reactor(Counting):
             self._take_over()
         if self.next_event < self.num_events:
             return  # an exception has ended ``dispatch``, and the kernel does not report the other events again
-        if self.deferred:
+        if self.first_deferred is not None:
             timeout = 0.0
         elif self.unverified and not 0 <= timeout <= MAX_UNVERIFIED_SECONDS:
             timeout = MAX_UNVERIFIED_SECONDS
@@ -431,12 +474,11 @@ class Reactor(Counting):
         Raise what one of them raises, at once. The next call dispatches the others, and this one again: it may have done one
         half of its event only.
         """
-        deferred = self.deferred
-        if deferred:
-            self.deferred = []
-        else:
-            deferred = _NOTHING  # what is deferred from here on belongs to the next turn
-        done = 0
+        rest = self.first_deferred
+        last: Channel | None = None
+        if rest is not None:
+            last = self.last_deferred
+            self.first_deferred = self.last_deferred = None  # what is deferred from here on belongs to the next turn
         channels = self.channels
         poller = self.poller
         channel: Channel | None = None
@@ -473,8 +515,10 @@ class Reactor(Counting):
                         self.figures.callback_ended(channel, True)
                     if self.flush_queue:
                         self.callback_ended()
-            for channel in deferred:
-                done += 1
+            while rest is not None:
+                channel = rest
+                rest = channel.next_deferred
+                channel.next_deferred = None
                 channel.deferred = False
                 if channel.added:
                     if self.observer is None:
@@ -488,7 +532,13 @@ class Reactor(Counting):
             completed = True
         finally:
             if not completed:  # SystemExit or KeyboardInterrupt
-                self.deferred[:0] = deferred[done:]
+                self.interrupted = True
+                if rest is not None and last is not None:
+                    if self.first_deferred is None:
+                        self.last_deferred = last
+                    else:
+                        last.next_deferred = self.first_deferred
+                    self.first_deferred = rest
                 if channel is not None and channel.added:
                     self.defer(channel)
 

@@ -8,6 +8,9 @@ from edgeloop.core.reactor cimport Reactor
 from edgeloop.watching.figures cimport CountsPointer, Figures
 
 
+cdef int FINISHED
+cdef int IN_READY_QUEUE
+cdef int IN_FIRED
 cdef bint _HANDLES_ARE_SHARED
 
 
@@ -17,6 +20,10 @@ cdef class Scheduler(HandleSource):
     cdef list _fired
     cdef TimerHeap _timers
     cdef list _new_timers
+    cdef int _unfinished
+    cdef list _interrupted
+    cdef Py_ssize_t _interrupted_at
+    cdef double _turn_time
     cdef list _spare_list
     cdef object _inbox
     cdef bint _inbox_dirty
@@ -55,14 +62,17 @@ cdef class Scheduler(HandleSource):
     cdef bint _any_is_due(self, double now) except -1
     @cython.locals(timer=TimerHandle, timers=TimerHeap, counts=CountsPointer)
     cdef _collect_due(self, double now)
-    @cython.locals(timer=TimerHandle, new_timers=list, size=Py_ssize_t, done=Py_ssize_t, following=Py_ssize_t)
+    @cython.locals(timer=TimerHandle, new_timers=list, size=Py_ssize_t, done=Py_ssize_t)
     cdef _sort_new_timers(self)
+    @cython.locals(rest=list)
+    cdef _resume_turn(self)
+    cpdef _finish_turn(self)
     cdef _collect_inbox(self)
     cdef _report_within(self, context, details)
-    @cython.locals(handle=Handle, counts=CountsPointer)
+    @cython.locals(handle=Handle, counts=CountsPointer, completed=bint)
     cdef _run_only(self)
     @cython.locals(handle=Handle, batch=list, following=list, size=Py_ssize_t,
-                   done=Py_ssize_t, place=Py_ssize_t, counts=CountsPointer)
+                   done=Py_ssize_t, place=Py_ssize_t, completed=bint, counts=CountsPointer)
     cdef _run_batch(self, bint fired)
     cdef _warn_if_slow(self, Handle handle, double elapsed)
     @cython.locals(reactor=Reactor, waits=bint, due=bint, now=double, ready=Py_ssize_t, counts=CountsPointer)

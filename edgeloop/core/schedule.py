@@ -42,6 +42,11 @@ from .timer_heap import TimerHeap
 # If more timers than this are cancelled, and more than half of all, the heap is rebuilt without them.
 MIN_CANCELLED_TIMERS = 100
 
+# Where an interruption has ended a turn.
+FINISHED = 0
+IN_READY_QUEUE = 1  # or right before the events are dispatched
+IN_FIRED = 2
+
 # From 3.14 on any thread may cancel the handle of call_soon_threadsafe.
 _HANDLES_ARE_SHARED = sys.version_info >= (3, 14)
 
@@ -65,9 +70,14 @@ class Scheduler(HandleSource):
         self.reactor = Reactor()  # never replaced
         self._ready: list[Handle] = []  # the ready queue
         self._fired: list[Handle] = []  # callbacks of this turn: watch.py appends those of readers and writers
+        # A turn that was interrupted: _resume_turn.
+        self._unfinished = FINISHED
+        self._interrupted: list[Any] | None = None  # the batch of that
+        self._interrupted_at = 0  # the index of what is left of it
+        self._turn_time = 0.0  # the clock of the last turn that had timers
         self._spare_list: list[Any] | None = None  # an empty list, which the next batch uses
         self._timers = TimerHeap()
-        self._new_timers: list[TimerHandle] = []  # not in the heap yet: many are cancelled before they would be
+        self._new_timers: list[Any] = []  # not in the heap yet: many are cancelled before they would be
         self._inbox: deque[Handle] = deque()  # any thread appends, the loop's removes
         self._inbox_dirty = False  # any thread sets it, the loop's clears it
         self._closed = False  # set, for good, by close() in event_loop.py
@@ -208,7 +218,7 @@ class Scheduler(HandleSource):
         """The pending timers, cancelled ones included, in no order. Tools read it."""
         waiting = self._timers.timers()
         waiting.extend(self._new_timers)  # Python 3.11's ``+`` may run a collection between the sizes and the copies
-        return waiting
+        return [timer for timer in waiting if timer is not None]
 
     # Who watches
 
@@ -299,6 +309,7 @@ class Scheduler(HandleSource):
             self._observe(observer)
         self._ready.clear()
         self._fired.clear()
+        self._interrupted = None
         self._drop_freelists()
         self._spare_list = None
         self._timers.clear()
@@ -317,6 +328,8 @@ class Scheduler(HandleSource):
         """Run one turn. ``run_forever`` calls an override of this method."""
         if interpreter.watched_version() != self._handle_version:
             self._find_handle_run()  # for a run_forever of others
+        if self._unfinished != FINISHED or self.reactor.interrupted:
+            self._resume_turn()
         self._turn()
 
     def _turn(self) -> None:
@@ -343,7 +356,7 @@ class Scheduler(HandleSource):
         now = 0.0
         if self._new_timers or self._timers.size:
             # The timers that are due now. One that a callback of this turn adds runs in the next turn at the earliest.
-            now = self._now()
+            now = self._turn_time = self._now()
             due = self._any_is_due(now)
         counts.timers_waiting = self._timers.size  # of which this turn has sorted in the new ones
         ready = len(self._ready)
@@ -352,19 +365,21 @@ class Scheduler(HandleSource):
             self._run_only()
         elif ready:
             self._run_batch(False)
-        if reactor.next_event < reactor.num_events or reactor.deferred:
+        if reactor.next_event < reactor.num_events or reactor.first_deferred is not None:
             reactor.dispatch()
         if due:
             self._collect_due(now)
         if self._fired:
             self._run_batch(True)
-        if reactor.rearm_queue:
+        if reactor.first_rearm is not None:
             reactor.process_rearm_queue()
         if reactor.flush_queue:
             reactor.flush()
 
     def _run_turns(self) -> None:
         """Run turns until ``stop`` is called."""
+        if self._unfinished != FINISHED or self.reactor.interrupted:
+            self._resume_turn()
         self.reactor.flush()  # what was written while the loop did not run
         if not (self._ready or self._fired):
             # KeyboardInterrupt from a reader's callback has ended the last turn before that. If there are callbacks to run,
@@ -384,8 +399,31 @@ class Scheduler(HandleSource):
 
     def _rearm(self) -> None:
         # A reader that is not re-armed between two runs would get no event for what it has left.
-        while self.reactor.rearm_queue:
+        while self.reactor.first_rearm is not None:
             self.reactor.process_rearm_queue()
+
+    def _resume_turn(self) -> None:
+        # SystemExit, KeyboardInterrupt or MemoryError has ended a turn. The callbacks, events and timers that it had still to
+        # run come before what its callbacks have scheduled: asyncio has them in one queue. They stay where they are until
+        # here, for there may be no memory to move them.
+        rest: list[Any] = []
+        if self._interrupted is not None:
+            rest = self._interrupted[self._interrupted_at :]
+        if self._unfinished != IN_FIRED:
+            rest.append(self._handle(self._finish_turn, (), None))
+        self._ready[:0] = rest
+        self._interrupted = None
+        self._unfinished = FINISHED
+        self.reactor.interrupted = False
+
+    def _finish_turn(self) -> None:
+        # A callback of the turn that goes on with one that was interrupted: the events and timers of that.
+        if self.reactor.next_event < self.reactor.num_events or self.reactor.first_deferred is not None:
+            self.reactor.dispatch()
+        if self._timers.size:
+            self._collect_due(self._turn_time)
+        if self._fired:
+            self._run_batch(True)
 
     def _wait_time(self) -> float:
         # Return the seconds that the turn may sleep, negative for no limit.
@@ -414,7 +452,7 @@ class Scheduler(HandleSource):
     def _wait_observed(self, observer: Observer) -> None:
         attached = observer.attached
         timeout = self._wait_time()
-        observer.before_wait(attached, 0.0 if self.reactor.deferred else timeout)
+        observer.before_wait(attached, timeout if self.reactor.first_deferred is None else 0.0)
         try:
             self.reactor.wait(self._wait_time())  # asked again: an instrument may have scheduled something
         finally:
@@ -432,27 +470,28 @@ class Scheduler(HandleSource):
                 raise
 
     def _sort_new_timers(self) -> None:
+        # In place: what the heap has no room for stays where it is. What a destructor appends meanwhile waits, or one that
+        # does that for ever would keep the loop here.
         new_timers: list[Any] = self._new_timers
         size = len(new_timers)
-        self._new_timers = []
         done = 0
-        try:
-            while done < size:
-                following = done + 1  # no memory is asked for between a change and its note: this number may need some
-                timer = new_timers[done]
-                if timer._cancelled:
-                    done = following
-                    new_timers[done - 1] = None
+        while done < size:
+            timer = new_timers[done]
+            if timer is not None:  # else it was moved before another could not be
+                if not timer._cancelled:
+                    self._timers.push(timer._when, timer)
+                    new_timers[done] = None
+                else:
+                    new_timers[done] = None
                     timer._scheduled = False
                     self._cancelled_timers -= 1
                     if interpreter.unshared(timer):
                         self._keep(timer)
-                else:
-                    self._timers.push(timer._when, timer)
-                    done = following
-        finally:
-            if done < size:
-                self._new_timers[:0] = new_timers[done:]  # those that the heap has no room for wait on
+            done += 1
+        if len(new_timers) == size:
+            interpreter.empty(new_timers)
+        else:
+            interpreter.drop_first(new_timers, size)
 
     def _any_is_due(self, now: float) -> bool:
         if self._new_timers:
@@ -483,22 +522,25 @@ class Scheduler(HandleSource):
     def _run_only(self) -> None:
         # _run_batch for one handle, without swapping the list. No common method: the pure edition would pay for the call.
         handle: Any = interpreter.take_only(self._ready)
+        completed = False
         try:
-            if handle._cancelled:
-                return
-            if self._debug or self._observer is not None:
-                self._run_attended(handle)
-            else:
-                interpreter.run(handle, handle._context, handle._callback, handle._args)
-            counts = self.reactor.counts
-            counts.callbacks += 1
-            if counts.measuring:
-                self.reactor.figures.callback_ended(handle, True)
-            if interpreter.unshared(handle):
-                self._keep(handle)
-            if self.reactor.flush_queue:
-                self.reactor.callback_ended()
+            if not handle._cancelled:
+                if self._debug or self._observer is not None:
+                    self._run_attended(handle)
+                else:
+                    interpreter.run(handle, handle._context, handle._callback, handle._args)
+                counts = self.reactor.counts
+                counts.callbacks += 1
+                if counts.measuring:
+                    self.reactor.figures.callback_ended(handle, True)
+                if interpreter.unshared(handle):
+                    self._keep(handle)
+                if self.reactor.flush_queue:
+                    self.reactor.callback_ended()
+            completed = True
         finally:
+            if not completed:
+                self._unfinished = IN_READY_QUEUE
             del handle  # as in interpreter.run
 
     def _run_batch(self, fired: bool) -> None:
@@ -511,6 +553,7 @@ class Scheduler(HandleSource):
         else:
             self._ready = following
         done = place = 0
+        completed = False
         handle: Any = None
         try:
             while done < size:
@@ -532,12 +575,18 @@ class Scheduler(HandleSource):
                     self._keep(handle)
                 if self.reactor.flush_queue:
                     self.reactor.callback_ended()
+            completed = True
         finally:
+            if not completed:
+                self._unfinished = IN_FIRED if fired else IN_READY_QUEUE
             if done == size:
                 interpreter.empty(batch)
                 self._spare_list = batch
-            else:  # SystemExit or KeyboardInterrupt: the others run first in the next turn, as on asyncio
-                self._ready[:0] = batch[done:]
+            else:
+                if self._interrupted is not None:  # of a batch within this one: _finish_turn
+                    batch[done:done] = self._interrupted[self._interrupted_at :]
+                self._interrupted_at = done
+                self._interrupted = batch
             del batch, handle  # as in interpreter.run
 
     def _run_attended(self, handle: Handle) -> None:

@@ -80,6 +80,9 @@ class _Sending:
         file_fd = self._file.fileno()
         fd = self._sock.fileno()
         if fd < 0:
+            if self._left is None and not self.sent and not os.fstat(file_fd).st_size:
+                self._complete = True  # of an empty file, asyncio's doesn't ask the socket
+                return True
             raise OSError(errno.EBADF, os.strerror(errno.EBADF))
         self._figures.add(_SENDFILE)
         try:

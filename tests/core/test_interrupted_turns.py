@@ -85,6 +85,41 @@ def test_what_was_due_runs_before_what_was_scheduled_meanwhile(loop: Loop, kind:
     assert order == ["interrupted", "due", "due", "meanwhile"]
 
 
+@pytest.mark.parametrize("others", [0, 1, 2])
+@pytest.mark.parametrize("at", [0, 1, 2])
+@pytest.mark.parametrize("kind", ["timers", "readers", "both"])
+def test_the_events_and_timers_of_an_interrupted_turn_run_before_what_its_callbacks_have_scheduled(
+    loop: Loop, pair: Pair, kind: str, at: int, others: int
+) -> None:
+    """The one of its callbacks that is interrupted is the first, the last, in the middle, or the only one."""
+    order: list[object] = []
+    ours, theirs = pair
+
+    def run(number: int) -> None:
+        loop.call_soon(order.append, f"scheduled by {number}")
+        order.append(number)
+        if number == min(at, others):
+            raise KeyboardInterrupt
+
+    def read() -> None:
+        loop.remove_reader(ours)
+        order.append("event")
+
+    if kind != "readers":
+        loop.call_at(loop.time() - 1, order.append, "timer")
+    if kind != "timers":
+        loop.add_reader(ours, read)
+        theirs.send(b"x")
+    for number in range(1 + others):
+        loop.call_soon(run, number)
+    with pytest.raises(KeyboardInterrupt):
+        turn(loop, 3)
+    turn(loop, 3)
+    events = {"timers": ["timer"], "readers": ["event"], "both": ["event", "timer"]}[kind]
+    numbers = list(range(1 + others))
+    assert order == [*numbers, *events, *(f"scheduled by {number}" for number in numbers)]
+
+
 def test_an_interrupted_reader_is_called_again_though_nothing_else_wakes_the_loop(loop: Loop, pair: Pair) -> None:
     """What it has left unread is there still."""
     ours, theirs = pair

@@ -14,7 +14,8 @@ from typing import Any
 from worker_stage import ProgramStage, play_on
 from worker_traces import Trace, attempt, settle
 
-KERNEL_BUFFER = 65536
+#: So little that 300,000 bytes keep a protocol paused, whether the peer's kernel has taken its part or not yet.
+KERNEL_BUFFER = 32768
 #: Up to here the kernel takes all at once, on every wire.
 SMALL = 20000
 

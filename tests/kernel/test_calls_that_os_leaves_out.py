@@ -76,6 +76,23 @@ def test_a_pidfd_tells_of_the_end_that_it_was_sent() -> None:
             os.close(pidfd)
 
 
+@pytest.mark.parametrize(("command", "code"), [("exit 0", 0), ("exit 200", 200), ("kill -TERM $$", -signal.SIGTERM)])
+def test_a_child_that_has_ended_is_reaped_once(command: str, code: int) -> None:
+    child = subprocess.Popen(command, shell=True)
+    os_calls.wait_until_ended(child.pid)
+    assert os_calls.reap(child.pid) == code
+    with pytest.raises(ChildProcessError):
+        os_calls.reap(child.pid)
+    child.returncode = code
+
+
+def test_a_child_that_runs_is_not_reaped() -> None:
+    with sleeper() as child:
+        assert os_calls.reap(child.pid) is None
+        child.kill()
+        assert child.wait() == -signal.SIGKILL
+
+
 def test_a_child_that_there_is_not_has_no_pidfd() -> None:
     with pytest.raises(OSError) as failure:
         os_calls.pidfd_open(2**22 + 1)  # above what pid_max may be

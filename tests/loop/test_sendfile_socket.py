@@ -8,6 +8,7 @@ import hashlib
 import io
 import os
 import socket
+import tempfile
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -209,3 +210,13 @@ def hash_of_all(sock: socket.socket) -> bytes:
     while part := sock.recv(1 << 20):
         seen.update(part)
     return seen.digest()
+
+
+async def test_an_empty_file_asks_no_socket_for_anything(loop: asyncio.AbstractEventLoop) -> None:
+    """Nothing is sent, to a socket that is closed too."""
+    closed = socket.socket()
+    closed.setblocking(False)
+    closed.close()
+    with tempfile.TemporaryFile(buffering=0) as file:
+        assert await loop.sock_sendfile(closed, file) == 0
+        assert await loop.sock_sendfile(closed, file, fallback=False) == 0

@@ -30,7 +30,6 @@ REASONS: dict[str, dict[str, str]] = {
             "cost: the way for several does the same"
         ),
         "Reactor.flush: index += 1 => left out": "cost: who has flushed is asked again, and has nothing left",
-        "Reactor.process_rearm_queue: if done < len(rearm_queue): => < -> <=": "equivalent: it puts back an empty list",
         "Reactor.may_skip: return True => True -> False": "cost: a wait in each turn",
         "Reactor.wait: self.iteration = self.iteration + 1 => + -> -": (
             "cost: is_empty is true for longer, so a recv waits for the event that has come"

@@ -51,11 +51,13 @@ _drain = listener.Listener._drain
 
 
 def _accept_and_leave(self: Any) -> None:
-    _drain(self)
-    deferred = self._loop.reactor.deferred
-    if self in deferred:
-        deferred.remove(self)
-        self.deferred = False
+    reactor = self._loop.reactor
+    defer = reactor.defer
+    reactor.defer = lambda channel: None if channel is self else defer(channel)
+    try:
+        _drain(self)
+    finally:
+        del reactor.defer
 
 
 def _no_retry(self: Any) -> None:

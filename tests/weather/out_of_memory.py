@@ -33,13 +33,16 @@ SIGNAL = signal.SIGRTMAX - 1
 #: had to close, and its ssl module, which forgets to say why it failed: reports of what was given up. Descriptors and
 #: children that are left count apart.
 REPORTS = re.compile(
-    "warned: (ResourceWarning: (unclosed|loop is closed|subprocess .* is still running)|RuntimeWarning: coroutine .* was never awaited)"
+    "warned: (ResourceWarning: (unclosed|loop is closed|subprocess .* is still running)"
+    "|RuntimeWarning: coroutine .* was never awaited)"
     "|reported: Task was destroyed|SystemError..error return without exception set"
 )
 #: What follows where a callback could not be called, for which the memory was missing: that is reported, as by asyncio. And
 #: concurrent.futures logs what call_soon_threadsafe raises, where it was to pass on a result.
 NOT_CALLED = re.compile("reported: Exception in callback .*MemoryError|exception calling callback for <Future")
-FOLLOWS = re.compile("hangs|connection_lost does not come|connection_made 1 times, connection_lost 0 times")
+FOLLOWS = re.compile(
+    "hangs|a child's events: |connection_lost does not come|connection_made 1 times, connection_lost 0 times"
+)
 
 
 def faults(found: dict[str, Any]) -> list[str]:
