@@ -46,13 +46,15 @@ UNSHARED_FEATURES = ["MemoryView"]
 OPTIMISATION = ["-O2", "-fno-align-jumps", "-fno-align-loops", "-fno-align-labels", "-fno-tree-vectorize"]
 # What runs for each callback. There -O3 takes up to 2 % fewer instructions than -O2, for 12 KB.
 WORTH_O3 = (
-    *(f"edgeloop/core/{module}." for module in ("handles", "reactor", "schedule", "timer_heap")),
+    *(f"edgeloop/core/{module}." for module in ("channel", "gathering", "handles", "reactor")),
+    *(f"edgeloop/core/{module}." for module in ("schedule", "scheduling", "timer_heap")),
     *("edgeloop/kernel/interpreter.", "edgeloop/watching/figures."),
 )
 # What runs once for each connection, beside a call that costs far more, or for those who ask. -Os makes it a third smaller.
 # Count before you add to these: tls/transport and its neighbours would take 8 % more instructions for a message.
 WORTH_OS = (
     *("edgeloop/core/observer.", "edgeloop/core/wheel.", "edgeloop/kernel/pulse.", "edgeloop/kernel/pipes."),
+    "edgeloop/kernel/segments.",
     *("edgeloop/loop/registration.", "edgeloop/serving/", "edgeloop/transports/pipe.", "edgeloop/transports/rates."),
     *(f"edgeloop/transports/tls/{module}." for module in ("engine", "libssl", "outgoing", "protocol")),
 )

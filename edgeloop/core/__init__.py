@@ -1,1 +1,1 @@
-"""The loop without its protocols: the epoll set (reactor), the queues and the turn (schedule), handles and timers."""
+"""The loop without its protocols: the epoll set (reactor), what is to run and the turn (scheduling, schedule), timers."""

@@ -26,7 +26,7 @@ from ..kernel import interpreter
 # The frames of these files are on top of the stack when a handle is made. The caller in whom debug mode is interested is
 # below them. (A compiled function has no frame.)
 _PACKAGE = os.path.dirname(stdlib.__file__)
-MAKERS = [os.path.join(_PACKAGE, *path) for path in (("stdlib.py",), ("core", "handles.py"), ("core", "schedule.py"))]
+MAKERS = [os.path.join(_PACKAGE, *path) for path in (("stdlib.py",), ("core", "handles.py"), ("core", "scheduling.py"))]
 
 
 class _AsyncioHandle(asyncio.Handle):

@@ -1,7 +1,7 @@
 cimport cython
 
 from edgeloop.core.handles cimport EventHandle, Handle
-from edgeloop.core.reactor cimport Channel
+from edgeloop.core.channel cimport Channel
 
 
 cdef int BEFORE_WAIT

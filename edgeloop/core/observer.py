@@ -13,10 +13,10 @@ from __future__ import annotations
 
 from typing import Any
 
+from .channel import Channel
 from .failures import INTERRUPTIONS
 from .handles import Handle, HandleSource
 from .instrument import METHODS, Instrument
-from .reactor import Channel
 
 # The places of an instrument's methods, as in METHODS.
 BEFORE_WAIT, AFTER_WAIT, BEFORE_CALLBACK, AFTER_CALLBACK, CONNECTION_MADE, CONNECTION_LOST, ACCEPT_FAILED = range(7)

@@ -1,4 +1,4 @@
-"""The epoll set, its share of a turn, and the Channel: the state of one descriptor.
+"""The epoll set and its share of a turn.
 
 epoll(7) with EPOLLET reports a change once. A Channel keeps it (``readable``, ``writable``) until a system call has returned
 EAGAIN. A Channel that stops before that is put on the deferred list. "Rule 2" is a rule of docs/edges.md.
@@ -8,87 +8,27 @@ EAGAIN. A Channel that stops before that is put on the deferred list. "Rule 2" i
   RuntimeError if the loop was running at the fork (rule 11).
 - ``wait`` sleeps. ``dispatch`` calls ``on_ready``; what a channel raises, it raises, and continues with the next channel
   when it is called again.
-- ``wake`` may be called from any thread and from a signal handler (the wake-up protocol: schedule.py). Everything else is
+- ``wake`` may be called from any thread and from a signal handler (the wake-up protocol: scheduling.py). Everything else is
   called by the thread that runs the loop, or by any one thread while none does.
-- Some programs call a transport's ``write`` in another thread, against asyncio's rules. ``may_gather`` tests for that.
 """
 
 from __future__ import annotations
 
 from typing import Any
 
-from ..kernel import calls, interpreter, ticks
+from ..kernel import calls, ticks
 from ..kernel.epoll import Poller
 from ..kernel.pulse import UNTIMED, Pulse
-from ..watching.figures import Counting, Figures
+from ..watching.figures import Figures
 from . import fork
+from .channel import Channel
+from .gathering import Gathering
 
 # The longest sleep while a sock_* call waits on a registration that an earlier call has left (rule 10).
 MAX_UNVERIFIED_SECONDS = 0.05
 
-# Rule 5. A callback is short if it ends this soon after its first write: gathering would have cost that write nothing. No
-# gathered byte waits longer than this for other callbacks.
-SHORT_SECONDS = 100e-6
-LONG_SECONDS = 1e-3  # a callback that runs this long after a write loses its channel's credit
-EARNED = 4  # short callbacks in a row after which a channel's writes are gathered
-FORFEITED = -256  # one held up what was gathered: so many more until they are gathered again
-CAUTIOUS_CALLBACKS = 16  # after one that was not short, this many have their writes sent when they end
 
-
-class Channel:
-    """One descriptor in the epoll set: what events have reported, and which of the reactor's lists it is on.
-
-    The subclass owns the descriptor, or knows who does, and overrides the methods. The reactor calls them in the thread that
-    runs the loop. Only that thread changes an attribute, or any one thread while no loop runs. ``remove`` ends a channel;
-    it can be added again.
-    """
-
-    def __init__(self, fd: int) -> None:
-        self.fd = fd  # the subclass: -1 once it is closed
-        # An event sets these. The subclass clears them after EAGAIN, or after a short read (rule 2).
-        self.readable = False
-        self.writable = True  # a new socket's buffer is empty
-        self.hangup = False  # RDHUP, HUP, ERR or PRI: a short read does not clear ``readable``
-        self.urgent = False  # PRI
-        # The reactor changes these.
-        self.deferred = False  # it is on the deferred list
-        self.next_deferred: Channel | None = None  # the next one on it
-        self.flush_queued = False  # it is in the flush queue
-        self.rearm_queued = False  # it is in the rearm queue
-        self.next_rearm: Channel | None = None  # the next one in it
-        self.added = False  # it is in the epoll set; or a pipe that epoll refuses: pipe.py sets it
-        self.interest = 0  # the mask that it is registered for
-        self.registered_in = 0  # the iteration in which it was added (rule 9)
-        self.credit = 0  # short callbacks in a row, up to EARNED (rule 5); ``flush`` may set it to 0
-        self.kind = 0  # of watching/layout.py, for the figures: the subclass sets it
-
-    def on_ready(self) -> None:
-        """Act on ``readable`` and ``writable``. Called once for each event and each ``Reactor.defer``."""
-
-    def handle_events(self, reactor: Reactor) -> None:
-        """``on_ready`` as a callback, for who watches callbacks (core/observer.py)."""
-        try:
-            self.on_ready()
-        except BaseException:
-            if self.added:
-                reactor.defer(self)  # it may have done one half of its event only
-            raise
-
-    def flush(self) -> None:
-        """Send what is gathered. Called once for each ``Reactor.schedule_flush``."""
-
-    def push(self) -> None:
-        """Send what is gathered, in the middle of a callback, and call no callback of the program."""
-        self.flush()
-
-    def after_callbacks(self) -> None:
-        """Re-arm (rule 10). Called once for each ``Reactor.schedule_rearm``."""
-
-    def on_closed(self) -> None:
-        """The transport that this companion belongs to is closed. Called for the channels in ``Reactor.companions``."""
-
-
-class Reactor(Counting):
+class Reactor(Gathering):
     """An epoll set and its channels. A turn is one ``wait`` and one ``dispatch``.
 
     It owns the descriptors of its Poller, and the duplicates of its companions. Every other descriptor is its channel's
@@ -97,6 +37,7 @@ class Reactor(Counting):
     """
 
     def __init__(self) -> None:
+        Gathering.__init__(self)
         self.poller = Poller()
         self.pulse = Pulse()  # never replaced
         self.figures = Figures()  # never replaced; other threads read it
@@ -110,25 +51,16 @@ class Reactor(Counting):
         self.num_events = 0  # events of the last wait
         self.next_event = 0  # the index of the first that is not dispatched yet
         self.interrupted = (
-            False  # a channel has raised in ``dispatch``: the Scheduler clears it when it dispatches the others
+            False  # a channel has raised in ``dispatch``: the Scheduler clears it, and has the others dispatched
         )
         self.needs_poll = True  # something since the last wait may have caused an event: request_poll, any thread
         self.skipped = False  # the last turn made no wait
         self.unverified = False  # a registration that a call waits on may be gone (rule 10): watch.py sets it
         self.idle = False  # the last wait has slept and returned no event
         self.companions: dict[int, Channel] = {}  # by a closing transport's number (rule 9): sockcalls.py, watch.py
-        self.thread = 0  # threading.get_ident() of the thread that runs the loop, or 0: event_loop.py sets it
         # The deferred list and the rearm queue are linked through their channels: to put one there, or back, needs no memory.
         self.first_deferred: Channel | None = None  # to be dispatched in the next turn (rule 3)
         self.last_deferred: Channel | None = None
-        self.flush_queue: list[Channel] = []  # have gathered bytes (rule 5); a write in any thread may append
-        self.unflushed: list[Channel] | None = None  # the queue of a flush that was interrupted: they come first
-        self.unflushed_from = 0  # the index of the first of them
-        self.flush_queued_at = 0.0  # when the first of them was appended
-        self.judged = 0  # how many of them have had their callback judged
-        self.judged_at = 0.0  # when the last of those callbacks ended
-        self.cautious = 0  # callbacks left whose writes are sent when they end
-        self.late = False  # during a flush: its bytes have waited for longer than LONG_SECONDS
         self.first_rearm: Channel | None = None  # to be re-armed at the end of the turn (rule 10)
         self.last_rearm: Channel | None = None
         self.observer: Any = None  # who is told of events and connections, if anybody: the Scheduler sets it
@@ -251,44 +183,6 @@ class Reactor(Counting):
                 last.next_deferred = channel
             self.last_deferred = channel
 
-    def may_gather(self, channel: Channel) -> bool:
-        """Return True if a write may be gathered: the channel has earned it, and the loop's thread writes (rule 5)."""
-        return channel.credit >= EARNED and self.thread == interpreter.this_thread()
-
-    def is_overdue(self, channel: Channel) -> bool:
-        """Return True if a write may not wait for the callback to end, nor what the channel has gathered (rule 5).
-
-        For a channel in the flush queue: the callback may have written to it before, and long ago. What earlier callbacks
-        gathered is ``callback_ended``'s.
-        """
-        elapsed = calls.now() - (self.judged_at if self.judged else self.flush_queued_at)
-        if elapsed > LONG_SECONDS:
-            self._forfeit(channel)
-        return elapsed >= SHORT_SECONDS
-
-    def _forfeit(self, channel: Channel) -> None:
-        # Its callback was long. With less credit its bytes had left. One that sends pieces, now and then, must not be trusted
-        # each time.
-        channel.credit = FORFEITED if channel.credit >= EARNED else min(channel.credit, 0)
-
-    def may_send(self) -> bool:
-        """Return True if this thread may send what is gathered: it runs the loop, or no thread does."""
-        return not self.thread or self.thread == interpreter.this_thread()
-
-    def schedule_flush(self, channel: Channel) -> None:
-        """Have ``flush`` called, before the next wait at the latest, and judge the callback when it ends (rule 5)."""
-        if not channel.flush_queued:
-            if not self.flush_queue:
-                self.flush_queued_at = calls.now()
-            channel.flush_queued = True  # before it is in the queue: the loop's thread may flush it at once
-            appended = False
-            try:
-                self.flush_queue.append(channel)
-                appended = True
-            finally:
-                if not appended:  # MemoryError
-                    channel.flush_queued = False
-
     def schedule_rearm(self, channel: Channel) -> None:
         """Have ``after_callbacks`` called when the callbacks of this turn have run (rule 10). Raise nothing."""
         if not channel.rearm_queued:
@@ -301,7 +195,7 @@ class Reactor(Counting):
             self.last_rearm = channel
 
     def wake(self) -> None:
-        """End the wait that is under way, or the next one: the last step of the wake-up protocol (schedule.py).
+        """End the wait that is under way, or the next one: the last step of the wake-up protocol (scheduling.py).
 
         Any thread and any signal handler may call.
         """
@@ -309,68 +203,6 @@ class Reactor(Counting):
             self.counts.wake += 1  # first: there may be no memory for a large number
             self.woken = True
             self.poller.wake()
-
-    def callback_ended(self) -> None:
-        """Judge a callback that has ended by the channels it queued, and send what may not wait (rule 5).
-
-        Called after each callback while the flush queue is not empty.
-        """
-        now = calls.now()
-        # From its first write, or, if callbacks before it have written, from the end of the last of those.
-        elapsed = now - (self.judged_at if self.judged else self.flush_queued_at)
-        while self.judged < len(self.flush_queue):
-            channel = self.flush_queue[self.judged]
-            self.judged = self.judged + 1
-            if elapsed > LONG_SECONDS:
-                self._forfeit(channel)
-            elif elapsed < SHORT_SECONDS and channel.credit < EARNED:
-                channel.credit += 1
-        self.judged_at = now
-        waited = now - self.flush_queued_at
-        if elapsed >= SHORT_SECONDS:
-            self.cautious = CAUTIOUS_CALLBACKS
-        elif self.cautious:
-            self.cautious -= 1
-        elif waited < SHORT_SECONDS:
-            return
-        self.late = waited > LONG_SECONDS
-        try:
-            self.flush()
-        finally:
-            self.late = False
-
-    def flush(self) -> None:
-        """Send what is gathered. If a channel raises, the others are the first of the next call."""
-        if self.unflushed is not None:
-            self.flush_queue[:0] = self.unflushed[
-                self.unflushed_from :
-            ]  # without memory for that, they stay where they are
-            self.unflushed = None
-        while self.flush_queue:
-            self.judged = 0
-            if len(self.flush_queue) == 1:  # most often: the list keeps its memory
-                channel = interpreter.take_only(self.flush_queue)
-                channel.flush_queued = False
-                channel.flush()
-                continue
-            flush_queue = self.flush_queue
-            self.flush_queue = []
-            index = 0
-            try:
-                for channel in flush_queue:
-                    index += 1
-                    channel.flush_queued = False
-                    channel.flush()
-            except BaseException:
-                self.unflushed_from = index
-                self.unflushed = flush_queue
-                raise
-
-    def push(self) -> None:
-        """Send what is gathered, and call no callback of the program. Do nothing in a thread that may not send."""
-        if self.may_send():
-            for channel in list(self.flush_queue):
-                channel.push()
 
     def process_rearm_queue(self) -> None:
         """Re-arm the channels whose callbacks have run, so that what these left unread is reported again (rule 10)."""
@@ -444,7 +276,7 @@ class Reactor(Counting):
         if timeout == 0.0:
             num_events = self.poller.wait(0.0)
             self.num_events = num_events
-            self.woken = False  # after the wait, before the inbox is read: schedule.py
+            self.woken = False  # after the wait, before the inbox is read: scheduling.py
             self.idle = False
             counts = self.counts  # again: ``share`` may have changed it meanwhile
             pulse.busy_since = ticks.ticks(counts.by_counter) * pulse.tick if pulse.watched else UNTIMED

@@ -9,7 +9,7 @@ from __future__ import annotations
 import errno
 from typing import Any
 
-from ..core.reactor import Channel
+from ..core.channel import Channel
 from ..core.schedule import Scheduler
 from ..kernel import calls
 from ..kernel.short_reads import NOTHING, short_reads_of

@@ -16,7 +16,7 @@ import ssl
 from collections.abc import Callable
 from typing import Any, TypeVar
 
-from ..core.reactor import Channel
+from ..core.channel import Channel
 from ..kernel import sockets
 from ..watching.layout import PLACES
 from .resolver import Resolver

@@ -15,8 +15,8 @@ from collections.abc import Callable
 from typing import Any
 
 from .. import stdlib
+from ..core.channel import Channel
 from ..core.failures import raise_interruption
-from ..core.reactor import Channel
 from ..core.schedule import Scheduler
 from ..kernel import calls, interpreter, sockets
 from ..kernel.short_reads import short_reads_of_kind

@@ -1,6 +1,7 @@
 cimport cython
 
-from edgeloop.core.reactor cimport Channel, Reactor
+from edgeloop.core.channel cimport Channel
+from edgeloop.core.reactor cimport Reactor
 from edgeloop.core.schedule cimport Scheduler
 from edgeloop.kernel cimport calls, sockets
 

@@ -12,8 +12,9 @@ from collections.abc import Callable
 from typing import Any
 
 from .. import stdlib
+from ..core.channel import Channel
 from ..core.failures import raise_interruption
-from ..core.reactor import Channel, Reactor
+from ..core.reactor import Reactor
 from ..core.schedule import Scheduler
 from ..kernel import calls, sockets
 

@@ -1,7 +1,7 @@
 cimport cython
 
 from edgeloop.kernel cimport calls, datagrams, interpreter, segments
-from edgeloop.core.reactor cimport Channel
+from edgeloop.core.channel cimport Channel
 from edgeloop.core.schedule cimport Scheduler
 from edgeloop.transports cimport base
 from edgeloop.transports.datagram_writing cimport DatagramWriteHalf

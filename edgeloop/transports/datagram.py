@@ -12,8 +12,8 @@ from collections.abc import Iterable
 from typing import Any
 
 from .. import stdlib
+from ..core.channel import Channel
 from ..core.failures import INTERRUPTIONS
-from ..core.reactor import Channel
 from ..core.schedule import Scheduler
 from ..kernel import calls, datagrams, interpreter, segments
 from ..watching.layout import DATAGRAM

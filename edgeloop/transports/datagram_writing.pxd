@@ -1,7 +1,7 @@
 cimport cython
 
 from edgeloop.kernel cimport calls, datagrams, interpreter, segments
-from edgeloop.core cimport reactor
+from edgeloop.core cimport gathering
 from edgeloop.transports cimport base
 from edgeloop.transports.flow cimport WriteHalf
 

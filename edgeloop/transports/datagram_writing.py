@@ -12,7 +12,7 @@ import socket
 import sys
 from typing import Any
 
-from ..core import reactor
+from ..core import gathering
 from ..core.failures import raise_interruption
 from ..kernel import calls, datagrams, interpreter, segments
 from . import base
@@ -122,7 +122,7 @@ class DatagramWriteHalf(WriteHalf):
         elif (
             len(self._write_buffer) >= SEND_AT_ONCE
             or self._write_buffer_size > self._high_water
-            or calls.now() - self._gathered_at > reactor.SHORT_SECONDS
+            or calls.now() - self._gathered_at > gathering.SHORT_SECONDS
         ):
             self._send()
         if self._protocol_paused:
@@ -144,12 +144,12 @@ class DatagramWriteHalf(WriteHalf):
             self._maybe_pause_protocol()
 
     def _send_overdue(self) -> None:
-        if calls.now() - self._gathered_at > reactor.SHORT_SECONDS:
+        if calls.now() - self._gathered_at > gathering.SHORT_SECONDS:
             self.push()
 
     def _send_write_buffer(self) -> None:
         if self._gathered_at:
-            if calls.now() - self._gathered_at > reactor.LONG_SECONDS:
+            if calls.now() - self._gathered_at > gathering.LONG_SECONDS:
                 self.credit = FORFEITED
             self._gathered_at = 0.0
         done = refused = 0

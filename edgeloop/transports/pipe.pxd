@@ -1,7 +1,8 @@
 cimport cython
 
 from edgeloop.kernel cimport calls, interpreter, pipes
-from edgeloop.core.reactor cimport Channel, Reactor
+from edgeloop.core.channel cimport Channel
+from edgeloop.core.reactor cimport Reactor
 from edgeloop.core.schedule cimport Scheduler
 from edgeloop.transports cimport base
 from edgeloop.transports.base cimport BaseTransport

@@ -13,7 +13,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from .. import stdlib
-from ..core.reactor import Channel
+from ..core.channel import Channel
 from ..core.schedule import Scheduler
 from ..kernel import calls, interpreter, pipes
 from ..kernel.connection_socket import borrowed_socket

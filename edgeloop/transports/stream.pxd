@@ -1,7 +1,7 @@
 cimport cython
 
 from edgeloop.kernel cimport calls, interpreter, sockets
-from edgeloop.core.reactor cimport Channel
+from edgeloop.core.channel cimport Channel
 from edgeloop.core.schedule cimport Scheduler
 from edgeloop.core.wheel cimport Member
 from edgeloop.transports cimport base

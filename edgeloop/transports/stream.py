@@ -11,7 +11,7 @@ import socket
 from typing import Any
 
 from .. import stdlib
-from ..core.reactor import Channel
+from ..core.channel import Channel
 from ..core.schedule import Scheduler
 from ..core.wheel import Member
 from ..kernel import calls, interpreter, sockets

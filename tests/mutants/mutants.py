@@ -32,8 +32,8 @@ HERE = Path(__file__).parent
 RESULTS = HERE / "results.json"
 MODULES = (
     "kernel/epoll kernel/calls kernel/short_reads kernel/sockets kernel/pulse kernel/pipes kernel/datagrams"
-    " kernel/connection_socket core/reactor core/schedule serving/listener transports/stream transports/stream_writing"
-    " transports/flow"
+    " kernel/connection_socket core/channel core/gathering core/reactor core/scheduling core/schedule serving/listener"
+    " transports/stream transports/stream_writing transports/flow"
 ).split()
 #: What may kill a mutant of a package: folders and files of tests, those first that say most about it.
 TESTS = {

@@ -17,26 +17,32 @@ REASONS: dict[str, dict[str, str]] = {
         "Poller.wait: if timeout > 86400:": "cost: one wake-up in so many seconds",
         "Poller.wait: if events: => events -> True": "cost: empty lists take the place of the last events",
     },
-    "core/reactor": {
-        "module: LONG_SECONDS = 1e-3": "cost: bytes are held for longer before a channel loses its credit",
-        "module: CAUTIOUS_CALLBACKS = 16": "cost: a number that was chosen by measuring",
+    "core/channel": {
         "Channel.__init__: self.interest = 0": "equivalent: add sets it before anything reads it",
         "Channel.__init__: self.registered_in = 0": "equivalent: add sets it before an event can come",
         "Channel.__init__: self.credit = 0 => 0 -> -1": "cost: five short callbacks earn gathering, not four",
-        "Reactor.__init__: self.iteration = 1": "equivalent: it is only compared with itself",
-        "Reactor.close: self.flush_queue = []": "cost: what the queue refers to is freed with the loop",
-        "Reactor.is_overdue: return elapsed >= SHORT_SECONDS => >= -> >": "equivalent: but for one value of a float",
-        "Reactor.flush: if len(self.flush_queue) == 1: => len(self.flush_queue) == 1 -> False": (
+    },
+    "core/gathering": {
+        "module: LONG_SECONDS = 1e-3": "cost: bytes are held for longer before a channel loses its credit",
+        "module: CAUTIOUS_CALLBACKS = 16": "cost: a number that was chosen by measuring",
+        "Gathering.is_overdue: return elapsed >= SHORT_SECONDS => >= -> >": "equivalent: but for one value of a float",
+        "Gathering.flush: if len(self.flush_queue) == 1: => len(self.flush_queue) == 1 -> False": (
             "cost: the way for several does the same"
         ),
-        "Reactor.flush: index += 1 => left out": "cost: who has flushed is asked again, and has nothing left",
+        "Gathering.flush: index += 1 => left out": "cost: who has flushed is asked again, and has nothing left",
+    },
+    "core/reactor": {
+        "Reactor.__init__: self.iteration = 1": "equivalent: it is only compared with itself",
+        "Reactor.close: self.flush_queue = []": "cost: what the queue refers to is freed with the loop",
         "Reactor.may_skip: return True => True -> False": "cost: a wait in each turn",
         "Reactor.wait: self.iteration = self.iteration + 1 => + -> -": (
             "cost: is_empty is true for longer, so a recv waits for the event that has come"
         ),
         "Reactor.wait: if timeout == 0.0: => 0.0 -> 1.0": "cost: it reads the clock twice more, and verifies sooner",
         "Reactor.wait: self.idle = False => left out": "cost: a registration is verified sooner",
-        "Reactor.dispatch: if mask & calls.EPOLL_WRITE:": "cost: a send that says EAGAIN; HUP and ERR are hints (rule 8)",
+        "Reactor.dispatch: if mask & calls.EPOLL_WRITE:": (
+            "cost: a send that says EAGAIN; HUP and ERR are hints (rule 8)"
+        ),
         "Reactor.dispatch: if channel is not None and channel.added: => without and channel is not None": (
             "equivalent: but for a signal handler that raises before the first channel of a turn"
         ),
@@ -47,26 +53,32 @@ REASONS: dict[str, dict[str, str]] = {
             "equivalent: events of the parent's are hints, and those of the new set come all the same"
         ),
     },
-    "core/schedule": {
+    "core/scheduling": {
         "module: _HANDLES_ARE_SHARED = sys.version_info >= (3, 14) => >= -> >": "equivalent: 3.14.0 is above (3, 14)",
-        "Scheduler.__init__: self._version = -1": "equivalent: no class has 0 either, and -1 is set where it is unknown",
-        "Scheduler.__init__: self._own_clock = False": "equivalent: _find_overrides sets it before anything reads it",
-        "Scheduler.__init__: self._own_call_at = False": "equivalent: _find_overrides sets it before anything reads it",
+        "Scheduling.__init__: self._version = -1": (
+            "equivalent: no class has 0 either, and -1 is set where it is unknown"
+        ),
+        "Scheduling.__init__: self._own_clock = False": "equivalent: _find_overrides sets it before anything reads it",
+        "Scheduling.__init__: self._own_call_at = False": (
+            "equivalent: _find_overrides sets it before anything reads it"
+        ),
+        "Scheduling.call_soon: if self._closed: => self._closed -> True": "cost: _check_closed asks again",
+        "Scheduling.call_soon_threadsafe: if _HANDLES_ARE_SHARED: => _HANDLES_ARE_SHARED -> False": (
+            "equivalent: before Python 3.14 it is false"
+        ),
+        "Scheduling.call_at: if when is None: => when is None -> False": "wording: None + 0.0 raises TypeError too",
+        "Scheduling.call_at: timer = self._timer(when + 0.0, callback, args, context) => + -> -": (
+            "equivalent: but for -0.0"
+        ),
+    },
+    "core/schedule": {
         "Scheduler._find_handle_run: if function is self._handle_run: => function is self._handle_run -> False": (
             "cost: the same function is taken again"
         ),
-        "Scheduler.call_soon: if self._closed: => self._closed -> True": "cost: _check_closed asks again",
-        "Scheduler.call_soon_threadsafe: if _HANDLES_ARE_SHARED: => _HANDLES_ARE_SHARED -> False": (
-            "equivalent: before Python 3.14 it is false"
-        ),
-        "Scheduler.call_at: if when is None: => when is None -> False": "wording: None + 0.0 raises TypeError too",
-        "Scheduler.call_at: timer = self._timer(when + 0.0, callback, args, context) => + -> -": (
-            "equivalent: but for -0.0"
-        ),
         "Scheduler._turn: if due: => due -> True": "cost: it looks once more whether a timer is due at 0.0",
         "Scheduler._wait_time: timer._scheduled = False": "equivalent: a cancelled timer is not cancelled again",
-        "Scheduler._any_is_due: if self._cancelled_timers > MIN_CANCELLED_TIMERS"
-        " and self._cancelled_timers * 2 > timers.size:": "cost: the heap is rebuilt sooner or later",
+        "Scheduler._any_is_due: if self._cancelled_timers > MIN_CANCELLED_TIMERS and self._cancelled_timers * 2"
+        " > timers.size:": ("cost: the heap is rebuilt sooner or later"),
         "Scheduler._collect_due: self._cancelled_timers -= 1": "cost: the heap is rebuilt sooner",
         "Scheduler._any_is_due: return timers.size > 0 and not timers.first_when() > now => > -> >=": (
             "cost: a timer that is due at this very moment runs in the next turn; a clock seldom says the same twice"
@@ -82,7 +94,9 @@ REASONS: dict[str, dict[str, str]] = {
         "SpareDescriptor.take: return False => False -> True": (
             "cost: accept(2) is tried once more where another thread has taken the descriptor, then later all the same"
         ),
-        "Listener._exhausted: return False => False -> True": "equivalent: stop has removed the listener, which ends the turn",
+        "Listener._exhausted: return False => False -> True": (
+            "equivalent: stop has removed the listener, which ends the turn"
+        ),
         "Listener._on_accepted: if transport is not None: => transport is not None -> False": (
             "equivalent: but for a signal handler that raises between two lines"
         ),
@@ -95,9 +109,15 @@ REASONS: dict[str, dict[str, str]] = {
         "Listener.stop: if self._retry is not None: => self._retry is not None -> False": (
             "cost: the timer runs, and finds nothing to do"
         ),
-        "SpareDescriptor.take: if self._fd < 0: => < -> <=": "cost: descriptor 0 would be opened twice, where stdin is closed",
-        "SpareDescriptor.__init__: self._fd = -1 => 1 -> 2": "equivalent: every number below 0 says that it is not open",
-        "Listener.__init__: self._admission: Admission | None = None": "equivalent: the server sets it before the first event",
+        "SpareDescriptor.take: if self._fd < 0: => < -> <=": (
+            "cost: descriptor 0 would be opened twice, where stdin is closed"
+        ),
+        "SpareDescriptor.__init__: self._fd = -1 => 1 -> 2": (
+            "equivalent: every number below 0 says that it is not open"
+        ),
+        "Listener.__init__: self._admission: Admission | None = None": (
+            "equivalent: the server sets it before the first event"
+        ),
         "Listener._on_accepted: transport = StreamTransport(self._loop, -1, None, protocol, context, peername, server)"
         " => 1 -> 2": "equivalent: every number below 0 says that it has none yet",
         "Listener._report_seldom: if now >= self._silent_until: => >= -> >": "equivalent: but for one value of a float",
@@ -107,16 +127,22 @@ REASONS: dict[str, dict[str, str]] = {
         "Listener._exhausted: return False => return None": "equivalent: only its truth is asked for",
     },
     "transports/stream": {
-        "StreamTransport.__init__: Channel.__init__(self, -1)": "equivalent: every number below 0 says that it has none yet",
+        "StreamTransport.__init__: Channel.__init__(self, -1)": (
+            "equivalent: every number below 0 says that it has none yet"
+        ),
         "StreamTransport.__init__: self._buffered = False": "equivalent: set_protocol sets it before anything reads it",
         "StreamTransport._read: more = False": "equivalent: each branch gives it another value",
         "StreamTransport._read_on: if self.urgent: => self.urgent -> True": "cost: a MOD where the next turn would do",
-        "StreamTransport._read_all: self.hangup = False => False -> True": "cost: the next short read is followed by another",
+        "StreamTransport._read_all: self.hangup = False => False -> True": (
+            "cost: the next short read is followed by another"
+        ),
         "StreamTransport._read_into: if self._rates is not None and self._rates.allowed < size: => < -> <=": (
             "equivalent: the limit is the size"
         ),
         'StreamTransport._end_of_stream: stdlib.logger().debug("%r received EOF", self)': "wording: a message of debug mode",
-        "StreamTransport.get_extra_info: self._sock.close()": "equivalent: the pure edition has an object from the start",
+        "StreamTransport.get_extra_info: self._sock.close()": (
+            "equivalent: the pure edition has an object from the start"
+        ),
         "StreamTransport.__repr__: if self.fd < 0:": "wording",
         "StreamTransport.__repr__: if self.fd >= 0:": "wording",
     },

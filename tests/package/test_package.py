@@ -17,7 +17,7 @@ from repository import ROOT
 pytestmark = pytest.mark.edgeloop_only
 
 
-MAX_BYTES = 3_050_000  # unpacked, Python files included; 3.12's shared object is the largest
+MAX_BYTES = 3_150_000  # unpacked, Python files included; 3.12's shared object is the largest
 
 
 def output(*command: str, directory: Path, **environment: str) -> str:

@@ -1,6 +1,6 @@
 cimport cython
 
-from edgeloop.core cimport reactor
+from edgeloop.core cimport gathering
 from edgeloop.kernel cimport calls, interpreter
 from edgeloop.transports.tls cimport engine
 from edgeloop.transports.tls.engine cimport Engine

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from ...core import reactor
+from ...core import gathering
 from ...kernel import calls, interpreter
 from . import engine
 from .engine import Engine
@@ -150,7 +150,7 @@ class Gathering:
 
     def __init__(self) -> None:
         self._credit = 0  # prompt calls in a row
-        self._credit_needed = reactor.EARNED
+        self._credit_needed = gathering.EARNED
         self.writes = 0  # small ones in the call that is under way
         self._first_write = 0.0  # when that was, as far as it matters; else 0
         self.was_late = False
@@ -164,7 +164,7 @@ class Gathering:
             self._first_write = calls.now()
         elif earned:
             elapsed = calls.now() - self._first_write
-            if elapsed > reactor.SHORT_SECONDS:
+            if elapsed > gathering.SHORT_SECONDS:
                 self._judge(elapsed)
                 return False
         return earned
@@ -180,10 +180,10 @@ class Gathering:
 
     def _judge(self, elapsed: float) -> None:
         earned = self._credit >= self._credit_needed
-        if elapsed > reactor.LONG_SECONDS:
+        if elapsed > gathering.LONG_SECONDS:
             if earned:
                 self._credit_needed = min(self._credit_needed * LATE_FACTOR, MAX_CREDIT_NEEDED)
                 self.was_late = True
             self._credit = 0
-        elif elapsed <= reactor.SHORT_SECONDS and not earned:
+        elif elapsed <= gathering.SHORT_SECONDS and not earned:
             self._credit += 1
