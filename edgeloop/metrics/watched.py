@@ -12,8 +12,8 @@ from ..watching.snapshot import Measurement, Stats, figures_of, measure, stats
 
 # So long a snapshot serves in any case: several exporters may collect at once.
 MAX_AGE = 0.1
-# An exporter asks for each instrument by itself, and may wait for a processor in between. So an older snapshot serves those that
-# were not asked for yet, but no longer than this.
+# An exporter asks for each instrument by itself, and may wait for a processor in between. So an older snapshot serves those
+# that were not asked for yet, but no longer than this.
 MAX_COLLECTION = 10.0
 
 

@@ -65,9 +65,7 @@ def loops(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[list[asyn
 
 
 @pytest.fixture
-def top(
-    loops: list[asyncio.AbstractEventLoop], request: pytest.FixtureRequest, tmp_path: Path
-) -> Iterator[Pane]:
+def top(loops: list[asyncio.AbstractEventLoop], request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Pane]:
     pytest.importorskip("rich", reason="the extra edgeloop[top]")
     folder = os.environ["XDG_RUNTIME_DIR"]
     env = {**environment(request.config, tmp_path), "XDG_RUNTIME_DIR": folder, "PYTHONPATH": str(ROOT)}
