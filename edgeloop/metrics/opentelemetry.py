@@ -50,22 +50,25 @@ class LoopInstruments(WatchedLoops):
         for field, description in table.HISTOGRAMS:
             for summary, of in SUMMARIES.items():
                 meter.create_observable_gauge(
-                    f"{table.PREFIX}.{field}.{summary}", [self._summary(field, of)], "s", f"{description}: {summary}"
+                    f"{table.PREFIX}.{field}.{summary}",
+                    [self._summary(f"{field}.{summary}", field, of)],
+                    "s",
+                    f"{description}: {summary}",
                 )
 
     def _reader(self, metric: table.Metric) -> Callable[[CallbackOptions], Iterator[Observation]]:
         def read(options: CallbackOptions) -> Iterator[Observation]:
-            for name, now, since in self.snapshots():
+            for name, now, since in self.snapshots(metric.name):
                 for attributes, value in metric.read(since if metric.of_interval else now):
                     yield Observation(value, {LOOP: name} | attributes)
 
         return read
 
     def _summary(
-        self, field: str, of: Callable[[Histogram], float]
+        self, instrument: str, field: str, of: Callable[[Histogram], float]
     ) -> Callable[[CallbackOptions], Iterator[Observation]]:
         def read(options: CallbackOptions) -> Iterator[Observation]:
-            for name, _, since in self.snapshots():
+            for name, _, since in self.snapshots(instrument):
                 yield Observation(of(getattr(since, field)), {LOOP: name})
 
         return read

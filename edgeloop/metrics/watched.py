@@ -10,8 +10,11 @@ from typing import Any
 
 from ..watching.snapshot import Measurement, Stats, figures_of, measure, stats
 
-# So long a snapshot serves: an exporter asks for each instrument by itself.
+# So long a snapshot serves in any case: several exporters may collect at once.
 MAX_AGE = 0.1
+# An exporter asks for each instrument by itself, and may wait for a processor in between. So an older snapshot serves those
+# that were not asked for yet, but no longer than this.
+MAX_COLLECTION = 10.0
 
 
 @dataclasses.dataclass(slots=True)
@@ -20,6 +23,8 @@ class _Watched:
     measurement: Measurement
     before: Stats
     latest: Stats
+    asked: set[str]
+    """Who has had the latest one: who asks again, collects anew."""
 
 
 class WatchedLoops:
@@ -44,7 +49,7 @@ class WatchedLoops:
                 raise ValueError(f"there is another loop of the name {name!r}")
             if any(watched.loop() is loop for watched in self._watched.values()):
                 raise ValueError(f"{loop!r} is there already")
-            self._watched[name] = _Watched(weakref.ref(loop), measure(loop), first, first)
+            self._watched[name] = _Watched(weakref.ref(loop), measure(loop), first, first, set())
 
     def remove(self, loop: Any) -> None:
         """Export it no more. Do nothing if it isn't there."""
@@ -61,8 +66,11 @@ class WatchedLoops:
                 del self._watched[name]
                 watched.measurement.stop()
 
-    def snapshots(self) -> list[tuple[str, Stats, Stats]]:
-        """Return of each loop its name, its figures, and those since the last collection."""
+    def snapshots(self, instrument: str = "") -> list[tuple[str, Stats, Stats]]:
+        """Return of each loop its name, its figures, and those since the last collection.
+
+        ``instrument``: for which one, where an exporter asks for each by itself. All of a collection get the same.
+        """
         with self._lock:
             self._drop_closed()
             found = []
@@ -70,7 +78,11 @@ class WatchedLoops:
                 loop = watched.loop()
                 if loop is None:
                     continue
-                if time.monotonic() - watched.latest.taken > MAX_AGE or watched.latest is watched.before:
+                age = time.monotonic() - watched.latest.taken
+                limit = MAX_AGE if instrument in watched.asked else MAX_COLLECTION
+                if age > limit or watched.latest is watched.before:
                     watched.before, watched.latest = watched.latest, stats(loop)
+                    watched.asked.clear()
+                watched.asked.add(instrument)
                 found.append((name, watched.latest, watched.latest - watched.before))
             return found

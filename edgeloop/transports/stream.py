@@ -119,8 +119,10 @@ class StreamTransport(StreamWriteHalf):
                 data, more = self._read_some(fd, self._rates.allowed)
             elif self.short_read == FLAGGED:
                 found = sockets.recv_message(fd, self._sock)
-                more = type(found) is tuple
-                data = found[0] if more else found
+                if isinstance(found, tuple):
+                    data, more = found[0], True
+                else:
+                    data = found
             else:
                 more = self.short_read == NOTHING
                 data = sockets.recv_large(fd, self._sock) if self._large_read else sockets.recv(fd, self._sock)

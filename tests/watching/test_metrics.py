@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 import edgeloop
-from edgeloop.metrics import table
+from edgeloop.metrics import table, watched
 
 prometheus_client = pytest.importorskip("prometheus_client", reason="has no release for this Python")
 sdk = pytest.importorskip("opentelemetry.sdk.metrics", reason="has no release for this Python")
@@ -180,3 +180,20 @@ def test_opentelemetry_collects_while_the_loop_is_blocked(loop: asyncio.Abstract
     assert 0 < found["asyncio.eventloop.utilization"][main] <= 1
     assert found["asyncio.eventloop.delay.p99"][main] >= found["asyncio.eventloop.delay.p50"][main] >= 0
     assert found["asyncio.eventloop.callback.max"][main] > 0
+
+
+def test_a_collection_that_takes_long_is_about_one_interval(
+    loop: asyncio.AbstractEventLoop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(watched, "MAX_AGE", 0.0)  # as if the exporter had waited for a processor between any two
+    loops = watched.WatchedLoops()
+    loops.add(loop, "main")
+    loop.run_until_complete(asyncio.sleep(0))
+    ((_, _, first),) = loops.snapshots("turns")
+    ((_, _, second),) = loops.snapshots("callbacks")
+    assert first == second and first.turns > 0
+    loop.run_until_complete(asyncio.sleep(0))
+    ((_, now, again),) = loops.snapshots("turns")
+    assert 0 < again.turns < now.turns
+    assert loops.snapshots("callbacks") == [("main", now, again)]
+    loops.remove(loop)
