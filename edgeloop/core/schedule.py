@@ -431,10 +431,11 @@ class Scheduler(HandleSource):
 
     def _sort_new_timers(self) -> None:
         new_timers: list[Any] = self._new_timers
-        size = len(new_timers)
         self._new_timers = []
+        size = -1
         done = 0
         try:
+            size = len(new_timers)  # as in _run_batch
             while done < size:
                 following = done + 1  # no memory is asked for between a change and its note: this number may need some
                 timer = new_timers[done]
@@ -449,7 +450,7 @@ class Scheduler(HandleSource):
                     self._timers.push(timer._when, timer)
                     done = following
         finally:
-            if done < size:
+            if done != size:
                 self._new_timers[:0] = new_timers[done:]  # those that the heap has no room for wait on
 
     def _any_is_due(self, now: float) -> bool:
@@ -502,7 +503,6 @@ class Scheduler(HandleSource):
 
     def _run_batch(self, fired: bool) -> None:
         batch: list[Any] = self._fired if fired else self._ready
-        size = len(batch)  # before the list is taken: there may be no memory for a large number
         following = [] if self._spare_list is None else self._spare_list
         self._spare_list = None
         if fired:
@@ -510,8 +510,12 @@ class Scheduler(HandleSource):
         else:
             self._ready = following
         done = place = 0
+        size = -1
         handle: Any = None
         try:
+            # After the list was taken: at a call the pure edition runs signal handlers, and what they schedule must not be
+            # behind the end of the batch. In here: there may be no memory for a large number.
+            size = len(batch)
             if not fired:
                 self.reactor.counts.ready = size
             while done < size:
