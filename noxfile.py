@@ -356,7 +356,7 @@ def own_tree(session: nox.Session) -> Path:
     tree.mkdir(parents=True, exist_ok=True)
     built = {tree / "build", *tree.glob("edgeloop/*.so")}
     for path in tree.rglob("*"):
-        if path.is_file() and not any(path.is_relative_to(kept) for kept in built):
+        if (path.is_symlink() or path.is_file()) and not any(path.is_relative_to(kept) for kept in built):
             path.unlink()
     listing = ("git", "ls-files", "-z", "--cached", "--others", "--exclude-standard")
     for name in subprocess.run(listing, cwd=HERE, check=True, capture_output=True, text=True).stdout.split("\0"):

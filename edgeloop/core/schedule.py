@@ -232,10 +232,8 @@ class Scheduler(Scheduling):
                     if interpreter.unshared(timer):
                         self._keep(timer)
             done += 1
-        if len(new_timers) == size:
-            interpreter.empty(new_timers)
-        else:
-            interpreter.drop_first(new_timers, size)
+        # Not all: at a call the pure edition runs signal handlers, and what they append is behind the end.
+        interpreter.drop_first(new_timers, size)
 
     def _any_is_due(self, now: float) -> bool:
         if self._new_timers:
@@ -289,7 +287,6 @@ class Scheduler(Scheduling):
 
     def _run_batch(self, fired: bool) -> None:
         batch: list[Any] = self._fired if fired else self._ready
-        size = len(batch)  # before the list is taken: there may be no memory for a large number
         following = [] if self._spare_list is None else self._spare_list
         self._spare_list = None
         if fired:
@@ -297,9 +294,13 @@ class Scheduler(Scheduling):
         else:
             self._ready = following
         done = place = 0
+        size = -1
         completed = False
         handle: Any = None
         try:
+            # After the list was taken: at a call the pure edition runs signal handlers, and what they schedule must not be
+            # behind the end of the batch. In here: there may be no memory for a large number.
+            size = len(batch)
             while done < size:
                 place = done
                 done += 1  # first, as above

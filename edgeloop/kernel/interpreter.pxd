@@ -233,6 +233,8 @@ cdef extern from *:
 
 
 cdef inline int drop_first(list items, Py_ssize_t count) except -1:
+    if count == len(items):
+        return empty(items)
     return set_slice(items, 0, count, NULL)
 
 

@@ -92,6 +92,10 @@ class EpollSet(File):
     def poll(self) -> int:
         return IN if any(item.file.poll() & item.interest for item in self.ready) else 0
 
+    def has(self, fd: int) -> bool:
+        """Return True if this descriptor is registered. Raise what EPOLL_CTL_ADD raises before it looks."""
+        return (fd, self._target(fd)) in self.registered
+
     def add(self, fd: int, mask: int) -> None:
         """EPOLL_CTL_ADD: what holds already is reported."""
         file = self._target(fd)
