@@ -154,9 +154,13 @@ class WriteHalf(BaseTransport):
             self._reactor.rearm_if_open(self, self._interest)
 
     def _on_drained(self) -> None:
-        # All that was written has left: what waited for that can go on, the end too.
+        # All that was written has left: what waited for that can go on, the end too. A protocol that is paused is resumed
+        # before that, and what it writes then leaves, as on asyncio.
         if self._state == base.CLOSING:
-            self._force_close(None)
+            if self._protocol_paused:
+                self._reactor.schedule_flush(self)
+            else:
+                self._force_close(None)
 
     def flush(self) -> None:
         """Send what was gathered, and tell the protocol if there is room again."""
@@ -218,6 +222,8 @@ class WriteHalf(BaseTransport):
             interpreter.call_none(self._context, self._protocol.resume_writing)
         except BaseException as exc:
             self._report(exc, "protocol.resume_writing() failed")
+        if self._state == base.CLOSING and not self._write_buffer:
+            self._on_drained()
 
     def _count_pause(self, paused: bool) -> None:
         if paused != self._pause_counted:

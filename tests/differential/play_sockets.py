@@ -113,8 +113,11 @@ class Stage(StageWithPeer):
             file.seek(0)
             try:
                 sent = await self.loop.sock_sendfile(sock, file, offset, count, fallback=fallback)
-            except ConnectionError:
-                if fallback:
+            except (OSError, asyncio.SendfileNotAvailableError) as exc:
+                gone = isinstance(exc, ConnectionError) or sock.fileno() < 0
+                if gone and size <= offset:
+                    return [0, "anywhere"]  # whether a socket is asked at all, if there is nothing to send, is nobody's promise
+                if not gone or fallback:
                     raise
                 raise asyncio.SendfileNotAvailableError("os.sendfile call failed") from None  # docs/differences.md
             return [sent, file.tell() if sent else "anywhere"]

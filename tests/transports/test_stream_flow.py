@@ -318,3 +318,20 @@ async def test_the_end_of_a_transport_that_closes_resumes_first(loop: asyncio.Ab
         assert len(await receive_all(peer)) == 1_000_000
         await protocol.lost()
         assert protocol.calls == ["connection_made", "pause_writing", "resume_writing", "connection_lost"]
+
+
+async def test_what_resume_writing_writes_leaves_before_the_end(loop: asyncio.AbstractEventLoop) -> None:
+    """Nothing else waits by then."""
+
+    class Last(Recorder):
+        def resume_writing(self) -> None:
+            super().resume_writing()
+            if self.calls.count("resume_writing") == 1:
+                self.transport.write(b"last")
+
+    async with connected(Last, send_buffer=8192) as (transport, protocol, peer):
+        transport.set_write_buffer_limits(0)
+        transport.write(bytes(100_000))
+        transport.close()
+        assert (await receive_all(peer))[100_000:] == b"last"
+        assert await protocol.lost() is None
