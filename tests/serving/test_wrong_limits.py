@@ -32,7 +32,6 @@ async def tell(transport: Any) -> None:
         ({"overload": tell, "max_connections": 1}, TypeError),
         ({"overload": "refuse"}, ValueError),
     ],
-    ids=str,
 )
 async def test_a_limit_that_is_none_is_refused(wrong: dict[str, Any], error: type[Exception]) -> None:
     loop: Any = asyncio.get_running_loop()
