@@ -23,6 +23,7 @@ cdef class BaseTransport(Channel):
     cdef readonly long long resumes
     cdef _start(self, Scheduler loop, context, int interest)
     cdef _register(self)
+    cdef _take_kept_registration(self)
     cdef bint _waits_for_room(self) except -1
     cdef int _number(self) except -1
     cdef bint _has_input(self) except -1

@@ -80,6 +80,7 @@ class BaseTransport(Channel):
         # Return None, or epoll's error: then the transport is lost, and whoever waits for it learns why. If its owner has
         # closed the descriptor in connection_made, the transport is lost too, but who waits gets it, as on asyncio.
         if self._state >= LOST:
+            self._take_kept_registration()
             return None
         interest = self._interest
         if self._waits_for_room():
@@ -101,6 +102,16 @@ class BaseTransport(Channel):
             self._fatal_error(exc, "Fatal error: epoll refused the descriptor")
             return exc
         return None
+
+    def _take_kept_registration(self) -> None:
+        # connection_made has ended the transport. What a connect has registered is still in the set: it becomes this one's, to
+        # be taken out before the descriptor is closed (rule 1). In a forked process the kernel would keep the entry.
+        try:
+            if self.fd >= 0 and self._reactor.find(self.fd) is not None:
+                self._number()
+                self._reactor.add(self, self._interest)
+        except OSError:
+            pass  # its owner has closed it, and the kernel has dropped the entry
 
     def _waits_for_room(self) -> bool:
         return not self.writable

@@ -98,6 +98,38 @@ def test_a_child_that_only_runs_its_loop_takes_no_event_from_its_parent(loop: as
         loop.run_until_complete(protocol.lost())
 
 
+@pytest.mark.edgeloop_only  # asks the kernel for edgeloop's set
+def test_a_connection_that_ended_as_it_began_leaves_nothing_in_the_childs_set(loop: asyncio.AbstractEventLoop) -> None:
+    """The parent has the file too, so that close(2) takes nothing out."""
+    numbers: list[int] = []
+
+    class Ends(asyncio.Protocol):
+        def connection_made(self, transport: Any) -> None:
+            numbers.append(transport.get_extra_info("socket").fileno())
+            transport.abort()
+            raise KeyboardInterrupt  # before the turn has ended, which would forget what is kept
+
+    async def connect() -> None:
+        loop.call_soon(theirs.send, b".")
+        await loop.sock_recv(ours, 1)  # what waited stays registered for a few turns, for the next call
+        await loop.create_connection(Ends, sock=ours)
+
+    def child() -> None:
+        loop.run_until_complete(asyncio.sleep(0.001))
+        assert numbers[0] not in epoll_set(loop)
+
+    ours, theirs = socket.socketpair()
+    ours.setblocking(False)
+    with theirs:
+        connecting = loop.create_task(connect())
+        with pytest.raises(KeyboardInterrupt):
+            loop.run_forever()
+        assert numbers[0] in epoll_set(loop)
+        forked(child)
+        loop.run_until_complete(connecting)
+        loop.run_until_complete(asyncio.sleep(0.001))
+
+
 def test_a_loop_that_has_run_runs_in_the_child(loop: asyncio.AbstractEventLoop, run: Run) -> None:
     async def main() -> int:
         heard = loop.create_future()

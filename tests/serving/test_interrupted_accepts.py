@@ -45,7 +45,7 @@ class NoMemory(edgeloop.EventLoop):
 
     refusing = True
 
-    def call_soon(self, callback: Any, *args: Any, context: Any = None) -> asyncio.Handle:
+    def call_soon(self, callback: Any, *args: Any, context: Any = None) -> asyncio.Handle:  # type: ignore[override]
         if self.refusing and getattr(callback, "__name__", "") == "begin":
             self.refused = callback.__self__
             raise MemoryError
@@ -80,7 +80,7 @@ def test_who_is_refused_has_no_deadlines_of_the_server() -> None:
         def say_no(transport: Any) -> None:
             transport.write(b"no")
 
-        limits = {"max_connections": 1, "overload": say_no, "idle_timeout": 2}
+        limits: dict[str, Any] = {"max_connections": 1, "overload": say_no, "idle_timeout": 2}
         async with serving(Recording, **limits) as served:
             first, protocol = await served.connected()
             second = await served.client()

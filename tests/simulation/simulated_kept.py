@@ -23,4 +23,7 @@ TAPES: dict[str, str] = {
     "a forked child took the eventfd of a set that it had given up for a socket that was closed": (
         "1,0,1,4,0,1,1,9,1,0,4,0,0,7,0,1,0,0,1,2,0,5,0,25,0,7,0,3,4,0,0,7,0,0,9,7,0,0,32,7,0,4,0,7"
     ),
+    "a connection that ended as it began left what its connect had registered in a forked child's set": (
+        "0,0,0,0,0,2,3,3,0,0,0,0,0,0,0,0,1,0,0,16,32,7"
+    ),
 }

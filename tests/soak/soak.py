@@ -38,7 +38,7 @@ Marks = dict[str, list[float]]
 
 PAGE = resource.getpagesize()
 SHARES = (0.5, 0.99)
-BARE = [(ask, 20)]
+BARE: list[tuple[Work, int]] = [(ask, 20)]
 #: Below this a run is a trial of the program: nothing has come to rest, and memory is not judged.
 SHORTEST_JUDGED = 120
 
