@@ -116,7 +116,10 @@ class Stage(StageWithPeer):
             except (OSError, asyncio.SendfileNotAvailableError) as exc:
                 gone = isinstance(exc, ConnectionError) or sock.fileno() < 0
                 if gone and size <= offset:
-                    return [0, "anywhere"]  # whether a socket is asked at all, if there is nothing to send, is nobody's promise
+                    return [
+                        0,
+                        "anywhere",
+                    ]  # whether a socket is asked at all, if there is nothing to send, is nobody's promise
                 if not gone or fallback:
                     raise
                 raise asyncio.SendfileNotAvailableError("os.sendfile call failed") from None  # docs/differences.md

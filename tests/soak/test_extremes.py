@@ -285,9 +285,6 @@ loop.close()
 
 @pytest.mark.edgeloop_only  # asyncio loses an accepted connection after some thirty
 @pytest.mark.skipif(not WHOLE, reason="it finds something only in a minute: make soak")
-@pytest.mark.xfail(
-    reason="after a thousand clients or so one is not answered, and those after it are not", strict=False
-)
 def test_a_loop_without_memory_loses_no_client_and_serves_when_there_is_some(loop_factory: Factory) -> None:
     """The last byte is taken, again and again (RLIMIT_AS, setrlimit(2)): clients are served or closed, and later served."""
     names = {"module": loop_factory.__module__, "name": loop_factory.__qualname__}
