@@ -27,6 +27,7 @@ cdef class Reactor(Gathering):
     cdef int num_events
     cdef int next_event
     cdef bint interrupted
+    cdef bint resumed
     cdef public bint unverified
     cdef readonly bint idle
     cdef readonly dict companions

@@ -53,6 +53,9 @@ class Reactor(Gathering):
         self.interrupted = (
             False  # a channel has raised in ``dispatch``: the Scheduler clears it, and has the others dispatched
         )
+        self.resumed = (
+            False  # the Scheduler: what is deferred has been dispatched in this turn, when it went on with another
+        )
         self.needs_poll = True  # something since the last wait may have caused an event: request_poll, any thread
         self.skipped = False  # the last turn made no wait
         self.unverified = False  # a registration that a call waits on may be gone (rule 10): watch.py sets it
@@ -308,7 +311,10 @@ class Reactor(Gathering):
         """
         rest = self.first_deferred
         last: Channel | None = None
-        if rest is not None:
+        if self.resumed:
+            self.resumed = False
+            rest = None  # they have had their share of this turn
+        elif rest is not None:
             last = self.last_deferred
             self.first_deferred = self.last_deferred = None  # what is deferred from here on belongs to the next turn
         channels = self.channels

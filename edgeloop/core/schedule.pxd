@@ -40,6 +40,7 @@ cdef class Scheduler(Scheduling):
     cdef _sort_new_timers(self)
     @cython.locals(rest=list, interrupted=list)
     cdef _resume_turn(self)
+    @cython.locals(reactor=Reactor)
     cpdef _finish_turn(self)
     @cython.locals(handle=Handle, counts=CountsPointer, completed=bint)
     cdef _run_only(self)

@@ -173,8 +173,10 @@ class Scheduler(Scheduling):
 
     def _finish_turn(self) -> None:
         # A callback of the turn that goes on with one that was interrupted: the events and timers of that.
-        if self.reactor.next_event < self.reactor.num_events or self.reactor.first_deferred is not None:
-            self.reactor.dispatch()
+        reactor = self.reactor
+        if reactor.next_event < reactor.num_events or reactor.first_deferred is not None:
+            reactor.dispatch()
+            reactor.resumed = reactor.first_deferred is not None  # rule 3: one buffer in each turn
         if self._timers.size:
             self._collect_due(self._turn_time)
         if self._fired:
