@@ -37,6 +37,7 @@ NOTHING = 4  # ``until`` has come
 
 UNTIMED = 1.0  # busy_since of a turn that began while nobody watched
 GRACE = 0.5  # seconds for which the GIL may be held before the stacks are printed
+LONG_START = 0.5  # seconds: longer than faulthandler takes to start its thread, also on a busy machine
 NO_CALL = -1  # system_call: it is in none
 LOOKS_WITHOUT_LOCK = False  # ``state`` is that of a thread which doesn't wait for the watchdog's GIL
 UNKNOWN = -2  # system_call: the kernel doesn't say
@@ -227,11 +228,15 @@ class Pulse:
                 self._base_at = now
                 self._base_cpu, self._base_delay = _times(self.tid)
             next_look = min(due, until, now + max(self.threshold / 2, 0.001))
+            noted = self.now()
             switches, delay = _own_times()
             loops_delay = _times(self.tid)[1]
             if self.thread:
                 _arm(next_look - now + GRACE)
             began = self.now()  # on a busy machine it takes long to come here: no part of being late
+            if began - noted > LONG_START and self._was_stopped(began - noted, switches, delay):
+                self._resume(began - noted, began)
+                return STOPPED
             try:
                 self._sleeper.get(timeout=max(next_look - began, 0.0))
             except Empty:
@@ -249,11 +254,19 @@ class Pulse:
                 self.lock_wait = late - starved - (_times(self.tid)[1] - loops_delay)
                 self.printed = late >= GRACE
             elif waited + starved < late / 4:
-                self.stopped = late
-                self._resumed_at = woke
-                self._base_since = -1.0
-                self._missed = 0.0
+                self._resume(late, woke)
                 return STOPPED
+
+    def _was_stopped(self, seconds: float, switches: int, delay: float) -> bool:
+        # Return True if this thread did not run for so long, and has waited neither for the GIL nor for a processor.
+        switches_now, delay_now = _own_times()
+        return (switches_now - switches) * sys.getswitchinterval() + delay_now - delay < seconds / 4
+
+    def _resume(self, stopped: float, now: float) -> None:
+        self.stopped = stopped
+        self._resumed_at = now
+        self._base_since = -1.0
+        self._missed = 0.0
 
     def _sample(self, now: float) -> None:
         self.state, self.system_call = _state(self.tid)

@@ -219,7 +219,7 @@ def _kind(pulse: kernel.Pulse, collected: float) -> str:
     if pulse.collecting or (collected and collected >= waited / 2 > 0) or collected > pulse.wall / 2 > 0:
         return COLLECTION
     starves = slept and pulse.wall > pulse.cpu and pulse.state == "R"
-    if starves and (kernel.LOOKS_WITHOUT_LOCK or pulse.delay > pulse.wall / 2):
+    if starves and (kernel.LOOKS_WITHOUT_LOCK or pulse.delay > max(pulse.wall / 2, waited)):
         # Before the lock: a thread that gets no processor gives no lock away, and how long it waits for one the kernel counts
         # when it gets one. In the pure edition the state is that of when this thread has got the lock.
         return NOT_SCHEDULED
