@@ -216,8 +216,10 @@ def test_an_exception_from_a_python_handler_leaves_the_loop(loop: asyncio.Abstra
     called: list[int] = []
     before = signal.signal(signal.SIGALRM, interrupt)
     try:
-        signal.setitimer(signal.ITIMER_REAL, 0.02)
         with pytest.raises(KeyboardInterrupt, match="from the signal handler"):
+            loop.call_soon(
+                signal.setitimer, signal.ITIMER_REAL, 0.02
+            )  # by the loop: before it runs, it would end pytest
             loop.run_forever()
     finally:
         signal.signal(signal.SIGALRM, before)
