@@ -120,6 +120,8 @@ class Stage(StageWithPeer):
                         0,
                         "anywhere",
                     ]  # whether a socket is asked at all, if there is nothing to send, is nobody's promise
+                if gone and fallback and isinstance(exc, ConnectionError):
+                    raise ConnectionError from None  # which one, asyncio asks the socket a second time: docs/differences.md
                 if not gone or fallback:
                     raise
                 raise asyncio.SendfileNotAvailableError("os.sendfile call failed") from None  # docs/differences.md
