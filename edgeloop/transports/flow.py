@@ -217,13 +217,15 @@ class WriteHalf(BaseTransport):
         if not self._protocol_paused or self._write_buffer_size > self._low_water or self._protocol is None:
             return
         self._protocol_paused = False
-        self._count_pause(False)
         try:
-            interpreter.call_none(self._context, self._protocol.resume_writing)
-        except BaseException as exc:
-            self._report(exc, "protocol.resume_writing() failed")
-        if self._state == base.CLOSING and not self._write_buffer:
-            self._on_drained()
+            self._count_pause(False)
+            try:
+                interpreter.call_none(self._context, self._protocol.resume_writing)
+            except BaseException as exc:
+                self._report(exc, "protocol.resume_writing() failed")
+        finally:  # after KeyboardInterrupt too: the end waits for this alone
+            if self._state == base.CLOSING and not self._write_buffer:
+                self._on_drained()
 
     def _count_pause(self, paused: bool) -> None:
         if paused != self._pause_counted:

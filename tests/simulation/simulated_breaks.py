@@ -206,7 +206,8 @@ def broken(name: str) -> Iterator[None]:
     """Break a rule for as long as the block runs."""
     undo: list[Callable[[], None]] = []
     try:
-        for owner, attribute, replacement in BREAKS[name]:
+        for kind, attribute, replacement in BREAKS[name]:
+            owner = next(base for base in kind.__mro__ if attribute in vars(base))
             before = vars(owner)[attribute]
             undo.append(lambda owner=owner, attribute=attribute, before=before: setattr(owner, attribute, before))  # type: ignore[misc]
             setattr(owner, attribute, replacement)

@@ -52,6 +52,38 @@ def test_what_an_interruption_held_up_leaves_when_the_loop_runs_again(loop: asyn
         loop.run_until_complete(turns(3))
 
 
+def test_a_transport_ends_though_its_resume_writing_was_interrupted(loop: asyncio.AbstractEventLoop) -> None:
+    """It is closed, and all has left: nothing else would end it."""
+
+    class Interrupted(Recorder):
+        def resume_writing(self) -> None:
+            super().resume_writing()
+            raise KeyboardInterrupt
+
+    ours, peer = socket.socketpair()
+    _, protocol = loop.run_until_complete(loop.create_connection(Interrupted, sock=ours))
+    with peer:
+        peer.setblocking(False)
+
+        async def write_and_close() -> None:
+            protocol.transport.set_write_buffer_limits(0)
+            protocol.transport.write(bytes(1_000_000))
+            protocol.transport.close()
+
+        async def read_all() -> int:
+            count = 0
+            while data := await loop.sock_recv(peer, 65536):
+                count += len(data)
+            return count
+
+        loop.run_until_complete(write_and_close())
+        reading = loop.create_task(read_all())
+        with pytest.raises(KeyboardInterrupt):
+            loop.run_until_complete(reading)
+        assert loop.run_until_complete(asyncio.wait_for(reading, 20)) == 1_000_000
+        assert protocol.calls == ["connection_made", "pause_writing", "resume_writing", "connection_lost"]
+
+
 async def test_an_error_after_an_abort_is_nobodys(loop: asyncio.AbstractEventLoop) -> None:
     errors = record_errors(loop)
     protocol, asked, peer = await connect(loop)
