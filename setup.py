@@ -120,6 +120,25 @@ def remove_outdated(c_file: Path, source: Path) -> None:
         c_file.unlink()
 
 
+def free_what_there_is(c_file: Path) -> None:
+    """Have except clauses free the traceback only if there is one.
+
+    Cython's code takes for granted that it could make one. Where there was no memory for it, the process crashed at the end of
+    the clause.
+    """
+
+    def with_a_look(function: re.Match[str]) -> str:
+        code = function[0]
+        for traceback in set(re.findall(r"__Pyx_GetException\(&\w+, &\w+, &(\w+)\)", code)):
+            code = code.replace(f"__Pyx_DECREF({traceback});", f"__Pyx_XDECREF({traceback});")
+        return code
+
+    before = c_file.read_text()
+    after = re.sub(r"^static [^\n]*\{\n.*?^\}\n", with_a_look, before, flags=re.M | re.S)
+    if after != before:
+        c_file.write_text(after)
+
+
 def generate(modules: list[str]) -> list[str]:
     """Return the C files of ``modules``, of the code that they share, and of their list."""
     from Cython.Build import cythonize
@@ -143,11 +162,14 @@ def generate(modules: list[str]) -> list[str]:
             "linetrace": CHOICE["says_yes"]("EDGELOOP_LINETRACE"),
         },
     )
+    c_files = [c_file for extension in made for c_file in extension.sources]
+    for c_file in c_files:
+        free_what_there_is(Path(c_file))
     list_of_modules = GENERATED / PACKAGE / "_compiled.c"
     text = LIST_OF_MODULES.replace("@MODULES@", " ".join([*modules, SHARED_CODE])).replace("@VERSION@", VERSION)
     if not list_of_modules.exists() or list_of_modules.read_text() != text:
         list_of_modules.write_text(text)
-    return [str(list_of_modules), *(c_file for extension in made for c_file in extension.sources)]
+    return [str(list_of_modules), *c_files]
 
 
 def check_names(modules: list[str]) -> None:

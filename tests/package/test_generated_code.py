@@ -66,6 +66,21 @@ def test_the_rooms_own_code_takes_no_part_of_a_list_that_others_reach() -> None:
     assert {path.name: COPIES.findall(path.read_text()) for path in made} == {path.name: [] for path in made}
 
 
+def test_an_except_clause_frees_a_traceback_only_if_there_was_memory_for_one() -> None:
+    made = list(Path("build/cython").rglob("*.c"))
+    if not made:
+        pytest.skip("nothing was compiled here")
+    wrong: list[str] = []
+    clauses = 0
+    for path in made:
+        for function in re.findall(r"^static [^\n]*\{\n.*?^\}\n", path.read_text(), re.M | re.S):
+            for traceback in set(re.findall(r"GetException\(&\w+, &\w+, &(\w+)\)", function)):
+                clauses += 1
+                wrong += [path.name] if f"_DECREF({traceback})" in function else []
+    assert clauses > 50
+    assert wrong == []
+
+
 @pytest.mark.parametrize("version", ["0.29.37", "3.0.12", "3.2.4", "3.3.0"])
 def test_an_older_cython_is_refused(tmp_path: Path, version: str) -> None:
     if not SETUP.exists():
