@@ -133,10 +133,10 @@ def free_what_there_is(c_file: Path) -> None:
             code = code.replace(f"__Pyx_DECREF({traceback});", f"__Pyx_XDECREF({traceback});")
         return code
 
-    before = c_file.read_text()
+    before = c_file.read_text(encoding="utf-8")
     after = re.sub(r"^static [^\n]*\{\n.*?^\}\n", with_a_look, before, flags=re.M | re.S)
     if after != before:
-        c_file.write_text(after)
+        c_file.write_text(after, encoding="utf-8")
 
 
 def generate(modules: list[str]) -> list[str]:

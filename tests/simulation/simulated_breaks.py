@@ -9,6 +9,7 @@ import contextlib
 from collections.abc import Callable, Iterator
 from typing import Any
 
+import edgeloop.core.gathering as gathering
 import edgeloop.core.reactor as reactor
 import edgeloop.core.schedule as schedule
 import edgeloop.core.timer_heap as timer_heap
@@ -168,7 +169,7 @@ BREAKS: dict[str, list[Replacement]] = {
     "3 what is left unread is not deferred": [(stream.StreamTransport, "_read_on", _forget_the_rest)],
     "3 a peer is read until it has no more": [(stream.StreamTransport, "on_ready", _read_until_empty)],
     "4 EPOLLOUT is not armed": [(flow.WriteHalf, "_wait_writable", _wait_without_arming)],
-    "5 gathered bytes are forgotten": [(reactor.Reactor, "flush", _never_flush)],
+    "5 gathered bytes are forgotten": [(gathering.Gathering, "flush", _never_flush)],
     "6 a turn's last accept is the last of all": [
         (listener, "ACCEPTS_PER_TURN", 1),
         (listener.Listener, "_drain", _accept_and_leave),
@@ -206,8 +207,7 @@ def broken(name: str) -> Iterator[None]:
     """Break a rule for as long as the block runs."""
     undo: list[Callable[[], None]] = []
     try:
-        for kind, attribute, replacement in BREAKS[name]:
-            owner = next(base for base in kind.__mro__ if attribute in vars(base))
+        for owner, attribute, replacement in BREAKS[name]:
             before = vars(owner)[attribute]
             undo.append(lambda owner=owner, attribute=attribute, before=before: setattr(owner, attribute, before))  # type: ignore[misc]
             setattr(owner, attribute, replacement)
