@@ -296,3 +296,27 @@ def test_an_allocation_that_fails_does_no_other_harm(scenario: str) -> None:
     assert summary["runs"] > 0
     failures = [described(scenario, run, run["wrong"]) for run in runs if run["wrong"]]
     assert not failures, "\n".join(failures)
+
+
+def test_an_exception_whose_traceback_finds_no_memory_ends_no_process() -> None:
+    """The second attempt to send raises BlockingIOError within the loop.
+
+    Where the interpreter has no memory for a frame, in the pure edition, it forgets the exception and reports SystemError.
+    """
+    wrong = wrong_in("""
+        for number in each():
+            one, other = socket.socketpair()
+            one.setblocking(False)
+            other.setblocking(False)
+            one.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
+            task = loop.create_task(loop.sock_sendall(one, bytes(60_000)))
+            run(asyncio.sleep(0))
+            other.recv(60_000)
+            run_with_fault(number)
+            task.cancel()
+            with contextlib.suppress(asyncio.CancelledError, MemoryError, SystemError):
+                run(task).result()
+            one.close()
+            other.close()
+    """)
+    assert wrong == []
