@@ -26,4 +26,10 @@ TAPES: dict[str, str] = {
     "a connection that ended as it began left what its connect had registered in a forked child's set": (
         "0,0,0,0,0,2,3,3,0,0,0,0,0,0,0,0,1,0,0,16,32,7"
     ),
+    "a turn that went on with an interrupted one read two buffers of a connection": (
+        "0,0,0,0,0,0,1,0,0,0,0,0,0,0,0,0,0,0,4,2,32"
+    ),
+    "a transport that closed never ended after its resume_writing was interrupted": (
+        "0,0,0,0,1,1,3,4,0,1,0,1,0,0,1,8,8,0,0,29,0,0,0,0,0,0,0,0,0,0,6,32"
+    ),
 }
