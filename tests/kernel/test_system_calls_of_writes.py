@@ -59,7 +59,7 @@ def sends(one_round: str, rounds: int, directory: Path, given: bool = False) -> 
 @measured
 def test_header_and_body_are_one_send(tmp_path: Path) -> None:
     """A few more where the machine had other things to do in between."""
-    assert sends(HEADER_AND_BODY, 40, tmp_path) <= 44
+    assert sends(HEADER_AND_BODY, 200, tmp_path) <= 220
 
 
 @pytest.mark.skipif(
@@ -69,7 +69,7 @@ def test_header_and_body_are_one_send(tmp_path: Path) -> None:
 @measured
 def test_a_hundred_callbacks_that_write_take_a_few_sends(tmp_path: Path) -> None:
     """asyncio makes a hundred. Not one: none waits for long."""
-    assert sends(TASKS, 10, tmp_path) <= 10 * 10
+    assert sends(TASKS, 50, tmp_path) <= 50 * 10
 
 
 def test_a_socket_that_somebody_else_has_is_sent_to_at_once(tmp_path: Path) -> None:
