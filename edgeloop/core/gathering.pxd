@@ -33,5 +33,7 @@ cdef class Gathering(Counting):
     cdef callback_ended(self)
     @cython.locals(channel=Channel)
     cpdef push(self)
-    @cython.locals(channel=Channel, flush_queue=list, unflushed=list, index=Py_ssize_t)
+    @cython.locals(channel=Channel, flush_queue=list, index=Py_ssize_t)
     cpdef flush(self)
+    @cython.locals(unflushed=list)
+    cdef _put_back(self)

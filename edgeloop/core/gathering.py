@@ -105,10 +105,7 @@ class Gathering(Counting):
 
     def flush(self) -> None:
         """Send what is gathered. If a channel raises, the others are the first of the next call."""
-        unflushed = self.unflushed
-        if unflushed is not None:
-            self.flush_queue[:0] = unflushed[self.unflushed_from :]  # without memory for that, they stay where they are
-            self.unflushed = None
+        self._put_back()
         while self.flush_queue:
             self.judged = 0
             if len(self.flush_queue) == 1:  # most often: the list keeps its memory
@@ -129,8 +126,16 @@ class Gathering(Counting):
                 self.unflushed = flush_queue
                 raise
 
+    def _put_back(self) -> None:
+        # What an interrupted flush has left comes first. Without memory for that, it stays where it is.
+        unflushed = self.unflushed
+        if unflushed is not None:
+            self.flush_queue[:0] = unflushed[self.unflushed_from :]
+            self.unflushed = None
+
     def push(self) -> None:
         """Send what is gathered, and call no callback of the program. Do nothing in a thread that may not send."""
         if self.may_send():
+            self._put_back()
             for channel in list(self.flush_queue):
                 channel.push()

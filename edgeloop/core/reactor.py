@@ -50,11 +50,9 @@ class Reactor(Gathering):
         self.iteration = 1  # counts the waits (rule 9)
         self.num_events = 0  # events of the last wait
         self.next_event = 0  # the index of the first that is not dispatched yet
-        self.interrupted = (
-            False  # a channel has raised in ``dispatch``: the Scheduler clears it, and has the others dispatched
-        )
+        self.interrupted = False  # a channel has raised in ``dispatch``; the Scheduler clears it when it goes on
         self.resumed = (
-            False  # the Scheduler: what is deferred has been dispatched in this turn, when it went on with another
+            False  # the Scheduler: this turn went on with an interrupted one, and has dispatched the deferred
         )
         self.needs_poll = True  # something since the last wait may have caused an event: request_poll, any thread
         self.skipped = False  # the last turn made no wait

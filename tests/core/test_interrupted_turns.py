@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import socket
 
 import pytest
@@ -229,6 +230,36 @@ def test_what_is_gathered_leaves_though_a_flush_before_it_was_interrupted(loop: 
         turn(loop, 2)
         for sender in senders:
             assert sender.close() == [b"."] * 70 + [b"last"]
+        turn(loop)
+
+
+@pytest.mark.edgeloop_only  # asyncio's gathers nothing
+def test_what_two_interrupted_flushes_have_left_leaves_before_a_fork(loop: Loop) -> None:
+    """Or the child, which has it too, would send it again. The first was the turn's, the second the one at the run's end."""
+    interrupted = False
+    while not interrupted:
+        senders = [Sender(loop) for _ in range(3)]
+
+        def send_all_and_interrupt_two(senders: list[Sender] = senders) -> None:
+            send_all(senders, 0)
+            senders[1].sock.interrupts = True
+
+        loop.call_soon(send_all_and_interrupt_two)
+        try:
+            turn(loop, 2)
+        except KeyboardInterrupt:
+            interrupted = not (senders[0].sock.interrupts or senders[1].sock.interrupts)
+        for sender in senders:
+            sender.sock.interrupts = False
+        if interrupted:
+            child = os.fork()
+            if not child:
+                os._exit(0)
+            os.waitpid(child, 0)
+        else:
+            turn(loop, 2)
+        came = [sender.close() for sender in senders]
+        assert not interrupted or came[2][-1] == b"last"
         turn(loop)
 
 
