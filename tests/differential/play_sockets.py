@@ -14,6 +14,31 @@ from worker_stage import StageWithPeer, play_on
 from worker_traces import Trace, attempt, settle
 
 
+class Senders:
+    """Who waits to write on a descriptor.
+
+    On asyncio a sendfile waits for that even if all has left already, and only who waited last is ever called.
+    """
+
+    def __init__(self) -> None:
+        self.tasks: dict[int, list[tuple[str, Any]]] = {}
+        self.watched: set[int] = set()
+
+    def may_start(self, call: str, fd: int) -> bool:
+        """Return whether a call that writes is alone, or no sendfile is among those that it meets."""
+        waiting = [name for name, task in self.tasks.get(fd, ()) if not task.done()]
+        return "sendfile" not in waiting and (call != "sendfile" or (not waiting and fd not in self.watched))
+
+    def start(self, call: str, fd: int, task: Any) -> None:
+        """Remember the task of such a call."""
+        self.tasks.setdefault(fd, []).append((call, task))
+
+
+def descriptor(sock: Any) -> int:
+    """A socket's descriptor, or the number itself; -1 for what is neither."""
+    return sock if isinstance(sock, int) else sock.fileno() if hasattr(sock, "fileno") else -1
+
+
 class Stage(StageWithPeer):
     """A connected pair of sockets, a listener, two datagram sockets, and the tasks that wait for them."""
 
@@ -22,6 +47,7 @@ class Stage(StageWithPeer):
         self.tasks: list[Any] = []
         self.sent = 0
         self.counts: dict[str, int] = {}
+        self.senders = Senders()
         if program["family"] == "unix":
             self.ours, self.peer = socket.socketpair()
             self.listening = socket.socket(socket.AF_UNIX)
@@ -53,8 +79,14 @@ class Stage(StageWithPeer):
     # Each call is a task
 
     def do_sock(self, call: str, sock: str, *arguments: Any) -> None:
-        number = len(self.tasks)
-        self.tasks.append(self.loop.create_task(self.call(f"call {number}", call, self.sock(sock), arguments)))
+        given = self.sock(sock)
+        writes = call in ("connect", "sendall", "sendfile")
+        if writes and not self.senders.may_start(call, descriptor(given)):
+            return
+        task = self.loop.create_task(self.call(f"call {len(self.tasks)}", call, given, arguments))
+        self.tasks.append(task)
+        if writes:
+            self.senders.start(call, descriptor(given), task)
 
     async def call(self, who: str, name: str, sock: Any, arguments: tuple[Any, ...]) -> None:
         try:
@@ -138,6 +170,10 @@ class Stage(StageWithPeer):
         name = f"{kind} {sock}"
         self.counts[name] = self.counts.get(name, 0) + 1
         given = self.sock(sock)
+        if kind == "writer":
+            if not self.senders.may_start("watch", descriptor(given)):
+                return
+            self.senders.watched.add(descriptor(given))
         method = getattr(self.loop, "add_" + kind)
         attempt(
             self.trace,
@@ -160,10 +196,14 @@ class Stage(StageWithPeer):
         else:
             self.trace.note(name, number, "called")
         getattr(self.loop, "remove_" + kind)(sock)
+        if kind == "writer":
+            self.senders.watched.discard(descriptor(sock))
         if reads == 3:
             raise ValueError("from a watcher")
 
     def do_unwatch(self, kind: str, sock: str) -> None:
+        if kind == "writer":
+            self.senders.watched.discard(descriptor(self.sock(sock)))
         attempt(
             self.trace,
             f"{kind} {sock}",
