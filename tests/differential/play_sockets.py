@@ -25,8 +25,13 @@ class Senders:
         self.watched: set[int] = set()
 
     def may_start(self, call: str, fd: int) -> bool:
-        """Return whether a call that writes is alone, or no sendfile is among those that it meets."""
+        """Return whether a call that writes is alone, or no sendfile is among those that it meets.
+
+        Of two that connect a socket, asyncio tells the first what came out for the second.
+        """
         waiting = [name for name, task in self.tasks.get(fd, ()) if not task.done()]
+        if call == "connect" and "connect" in waiting:
+            return False
         return "sendfile" not in waiting and (call != "sendfile" or (not waiting and fd not in self.watched))
 
     def start(self, call: str, fd: int, task: Any) -> None:

@@ -13,7 +13,7 @@ from simulated_reached import IS_KNOWN, shortfalls
 
 FIRST = 7000000  # of the seeds that are the same each time
 SAME = 18000
-NEW = 2000
+NEW = 20000
 #: ``SIMULATION=123``: all runs from that seed on; ``new``: from one that nobody has tried.
 CHOSEN = os.environ.get("SIMULATION")
 SECONDS = 20  # at most; a machine with much else to do plays fewer
