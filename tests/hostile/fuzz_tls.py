@@ -131,7 +131,7 @@ def main(arguments: list[str]) -> None:
     parser.add_argument("scripts", nargs="*")
     parser.add_argument("--record", action="store_true")
     parser.add_argument("--jobs", type=int, default=4)
-    options = parser.parse_args(arguments)
+    options = parser.parse_intermixed_args(arguments)
     tlsfuzzer: Path = options.tlsfuzzer.absolute()
     record: dict[str, Any] = json.loads(RECORD.read_text())
     scripts: dict[str, Any] = record["scripts"]
