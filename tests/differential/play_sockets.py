@@ -14,10 +14,11 @@ from worker_stage import StageWithPeer, play_on
 from worker_traces import Trace, attempt, settle
 
 
-class Senders:
-    """Who waits to write on a descriptor.
+class Waiting:
+    """Which calls wait on a descriptor.
 
-    On asyncio a sendfile waits for that even if all has left already, and only who waited last is ever called.
+    On asyncio a sendfile waits for room even if all has left already, and only who waited last for it is ever called. How a
+    connect came out is told once, to whoever asks the socket first: for asyncio's ``sock_connect`` it is a success then.
     """
 
     def __init__(self) -> None:
@@ -25,17 +26,16 @@ class Senders:
         self.watched: set[int] = set()
 
     def may_start(self, call: str, fd: int) -> bool:
-        """Return whether a call that writes is alone, or no sendfile is among those that it meets.
-
-        Of two that connect a socket, asyncio tells the first what came out for the second.
-        """
+        """Return whether asyncio has room for one more call."""
         waiting = [name for name, task in self.tasks.get(fd, ()) if not task.done()]
-        if call == "connect" and "connect" in waiting:
+        if "connect" in waiting or (call == "connect" and waiting):
             return False
-        return "sendfile" not in waiting and (call != "sendfile" or (not waiting and fd not in self.watched))
+        if call == "sendfile":
+            return not {"sendall", "sendfile"} & {*waiting} and fd not in self.watched
+        return call not in ("sendall", "watch") or "sendfile" not in waiting
 
     def start(self, call: str, fd: int, task: Any) -> None:
-        """Remember the task of such a call."""
+        """Remember the task of a call."""
         self.tasks.setdefault(fd, []).append((call, task))
 
 
@@ -52,7 +52,7 @@ class Stage(StageWithPeer):
         self.tasks: list[Any] = []
         self.sent = 0
         self.counts: dict[str, int] = {}
-        self.senders = Senders()
+        self.waiting = Waiting()
         if program["family"] == "unix":
             self.ours, self.peer = socket.socketpair()
             self.listening = socket.socket(socket.AF_UNIX)
@@ -85,13 +85,11 @@ class Stage(StageWithPeer):
 
     def do_sock(self, call: str, sock: str, *arguments: Any) -> None:
         given = self.sock(sock)
-        writes = call in ("connect", "sendall", "sendfile")
-        if writes and not self.senders.may_start(call, descriptor(given)):
+        if not self.waiting.may_start(call, descriptor(given)):
             return
         task = self.loop.create_task(self.call(f"call {len(self.tasks)}", call, given, arguments))
         self.tasks.append(task)
-        if writes:
-            self.senders.start(call, descriptor(given), task)
+        self.waiting.start(call, descriptor(given), task)
 
     async def call(self, who: str, name: str, sock: Any, arguments: tuple[Any, ...]) -> None:
         try:
@@ -176,9 +174,9 @@ class Stage(StageWithPeer):
         self.counts[name] = self.counts.get(name, 0) + 1
         given = self.sock(sock)
         if kind == "writer":
-            if not self.senders.may_start("watch", descriptor(given)):
+            if not self.waiting.may_start("watch", descriptor(given)):
                 return
-            self.senders.watched.add(descriptor(given))
+            self.waiting.watched.add(descriptor(given))
         method = getattr(self.loop, "add_" + kind)
         attempt(
             self.trace,
@@ -202,13 +200,13 @@ class Stage(StageWithPeer):
             self.trace.note(name, number, "called")
         getattr(self.loop, "remove_" + kind)(sock)
         if kind == "writer":
-            self.senders.watched.discard(descriptor(sock))
+            self.waiting.watched.discard(descriptor(sock))
         if reads == 3:
             raise ValueError("from a watcher")
 
     def do_unwatch(self, kind: str, sock: str) -> None:
         if kind == "writer":
-            self.senders.watched.discard(descriptor(self.sock(sock)))
+            self.waiting.watched.discard(descriptor(self.sock(sock)))
         attempt(
             self.trace,
             f"{kind} {sock}",
