@@ -1,4 +1,4 @@
-"""What debug mode writes to the logger "asyncio" of connections, servers, pipes, lookups and children, as asyncio's loop does."""
+"""What debug mode logs of connections, servers, pipes, lookups and children, as asyncio's loop does."""
 
 from __future__ import annotations
 
@@ -68,13 +68,13 @@ async def test_a_datagram_endpoint_is_logged(logged: pytest.LogCaptureFixture, b
 async def test_pipes_and_their_ends_are_logged(logged: pytest.LogCaptureFixture) -> None:
     loop = asyncio.get_running_loop()
     ours, theirs = os.pipe()
-    reading, protocol = await loop.connect_read_pipe(Recorder, open(ours, "rb", 0))
+    _, protocol = await loop.connect_read_pipe(Recorder, open(ours, "rb", 0))
     assert levels_of(logged, "Read pipe ") == ["DEBUG"]
     os.close(theirs)
     await protocol.lost()
     assert levels_of(logged, " was closed by peer") == ["INFO"]
     theirs, ours = os.pipe()
-    writing, protocol = await loop.connect_write_pipe(Recorder, open(ours, "wb", 0))
+    _, protocol = await loop.connect_write_pipe(Recorder, open(ours, "wb", 0))
     assert levels_of(logged, "Write pipe ") == ["DEBUG"]
     os.close(theirs)
     await protocol.lost()
