@@ -150,7 +150,7 @@ def test_an_interrupted_call_goes_on_when_the_loop_runs_again(loop: asyncio.Abst
         fill(ours)
 
         async def both() -> list[Any]:
-            return await asyncio.gather(loop.sock_recv(ours, 100), loop.sock_sendall(ours, b"last"))
+            return list(await asyncio.gather(loop.sock_recv(ours, 100), loop.sock_sendall(ours, b"last")))
 
         task = loop.create_task(both())
         run(turns())
@@ -189,13 +189,13 @@ async def test_a_call_that_ends_its_own_wait(what: str, sends: bool) -> None:
     loop.set_exception_handler(lambda _, context: reports.append(context))
     plain, theirs = socket.socketpair()
     ours = Meanwhile(fileno=plain.detach())
-    called = loop.create_future()
+    called = asyncio.Event()
 
     def act() -> None:
         ours.meanwhile = None
         if what == "watch":
             watch = loop.add_writer if sends else loop.add_reader
-            watch(ours, lambda: called.done() or called.set_result(None))
+            watch(ours, called.set)
             return
         task.cancel()
         if what == "cancel and raise":
@@ -216,7 +216,7 @@ async def test_a_call_that_ends_its_own_wait(what: str, sends: bool) -> None:
         if what == "watch":
             await task
             theirs.send(b"more")
-            await called
+            await called.wait()
             loop.remove_reader(ours)
             loop.remove_writer(ours)
         else:
