@@ -25,12 +25,12 @@ def test_seconds_and_rates_of_the_environment_may_have_fractions() -> None:
     limits = limits_of_environment({"EDGELOOP_IDLE_TIMEOUT": "0.5", "EDGELOOP_READ_RATE": "1e6"})
     assert limits.idle_timeout == 0.5
     assert limits.read_rate == 1e6
-    with pytest.raises(ValueError, match="^EDGELOOP_IDLE_TIMEOUT='soon' in the environment: "):
+    with pytest.raises(ValueError, match=r"^EDGELOOP_IDLE_TIMEOUT='soon' in the environment: "):
         limits_of_environment({"EDGELOOP_IDLE_TIMEOUT": "soon"})
 
 
 def test_an_overload_in_the_environment_that_fits_nothing_is_refused_by_name() -> None:
-    with pytest.raises(ValueError, match="^EDGELOOP_OVERLOAD='nonsense' in the environment: "):
+    with pytest.raises(ValueError, match=r"^EDGELOOP_OVERLOAD='nonsense' in the environment: "):
         limits_of_environment({"EDGELOOP_OVERLOAD": "nonsense", "EDGELOOP_MAX_CONNECTIONS": "3"})
 
 
