@@ -66,7 +66,7 @@ async def test_what_has_no_number_can_not_be_watched(loop: asyncio.AbstractEvent
             return "three"
 
     with pytest.raises((ValueError, TypeError)):
-        loop.add_reader(Numberless(), print)  # type: ignore[arg-type]
+        loop.add_reader(Numberless(), print)
 
 
 async def test_a_lost_connection_ends_a_file_that_is_copied_to_it() -> None:

@@ -12,8 +12,8 @@ from few_descriptors import Clients as ClientsOfAnother
 from few_descriptors import finish, start
 from limited_servers import Clients, answers, ended, serving
 from recording import Echo, Recorder, turns, until
-from tls_certificates import server_context
-from tls_peer import Peer, client_context
+from tls_certificates import client_context, server_context
+from tls_peer import Peer
 
 from edgeloop.serving import alarms
 from edgeloop.serving.limits import limits_of_environment

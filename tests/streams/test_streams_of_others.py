@@ -104,7 +104,7 @@ async def test_a_writer_with_what_is_not_of_these_streams_drains(streams: Any, p
     assert await received == 3_000_000
 
 
-class Flow(asyncio.streams.FlowControlMixin, Recorder):  # type: ignore[misc]
+class Flow(asyncio.streams.FlowControlMixin, Recorder):
     """A program's protocol: asyncio's flow control, and nothing of a reader."""
 
     def __init__(self) -> None:

@@ -66,6 +66,7 @@ async def unix_endpoint(path: Path) -> tuple[Any, DatagramRecorder, socket.socke
     receiving.bind(str(path))
     receiving.setblocking(False)
     loop = asyncio.get_running_loop()
+    transport: Any
     transport, protocol = await loop.create_datagram_endpoint(
         DatagramRecorder, family=socket.AF_UNIX, remote_addr=str(path)
     )
@@ -90,6 +91,7 @@ async def test_the_first_message_that_waits_pauses_where_none_may(tmp_path: Path
         full.bind(str(tmp_path / "full"))
         full.setblocking(False)
         loop = asyncio.get_running_loop()
+        transport: Any
         transport, protocol = await loop.create_datagram_endpoint(
             DatagramRecorder, family=socket.AF_UNIX, remote_addr=str(tmp_path / "full")
         )

@@ -35,7 +35,7 @@ def test_a_watch_that_gets_no_thread_is_refused_and_leaves_nothing(
     with pytest.raises(RuntimeError, match="can't start new thread"):
         edgeloop.watch(loop, 0.02)
     assert threading.enumerate() == before
-    assert watchdog._watchdogs == watchdog._threads == ()
+    assert (watchdog._watchdogs, watchdog._threads) == ((), ())
     loop.run_until_complete(asyncio.sleep(0))
 
 
