@@ -162,6 +162,18 @@ async def test_a_handshake_that_fails_is_reported_in_debug_mode_alone(logged: py
     server.close()
 
 
+@pytest.mark.skipif(sys.version_info < (3, 13), reason="asyncio's servers remove their paths from Python 3.13 on")
+async def test_a_path_that_can_not_be_removed_is_logged(logged: pytest.LogCaptureFixture, tmp_path: Path) -> None:
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    server = await asyncio.get_running_loop().create_unix_server(Recorder, str(folder / "socket"))
+    folder.rename(tmp_path / "elsewhere")
+    folder.write_text("a file is no folder")
+    server.close()
+    await server.wait_closed()
+    assert levels_of(logged, "Unable to clean up listening UNIX socket ") == ["ERROR"]
+
+
 async def test_a_path_that_can_not_be_freed_is_logged(logged: pytest.LogCaptureFixture, tmp_path: Path) -> None:
     loop = asyncio.get_running_loop()
     path = tmp_path / "file" / "socket"

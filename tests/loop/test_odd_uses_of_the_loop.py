@@ -121,8 +121,12 @@ class Own(asyncio.Transport):
 
     def write(self, data: Any) -> None:
         self.written += bytes(data)
-        if b"stray" in self.written:
+        if b"data" in self.written:
             self.protocol.data_received(b"data in the pause")
+        elif b"end" in self.written:
+            self.protocol.eof_received()
+        elif b"again" in self.written:
+            self.protocol.connection_made(self)
 
 
 @pytest.mark.edgeloop_only  # asyncio takes whatever is marked so for its own
@@ -134,8 +138,16 @@ async def test_a_program_s_own_transport_gets_files_by_write() -> None:
         await loop.sendfile(transport, io.BytesIO(b"file"), fallback=False)
     assert await loop.sendfile(transport, io.BytesIO(b"file")) == 4
     assert transport.written == b"file"
-    with pytest.raises(RuntimeError, match="reading should be paused"):
-        await loop.sendfile(transport, io.BytesIO(b"stray"))
+    assert transport.protocol is protocol
+
+
+@pytest.mark.edgeloop_only
+@pytest.mark.parametrize("stray", ["data", "end", "again"])
+async def test_a_transport_that_calls_though_it_is_paused_fails_in_that_call(stray: str) -> None:
+    transport = Own()
+    protocol = transport.protocol
+    with pytest.raises(RuntimeError, match="Invalid state: "):
+        await asyncio.get_running_loop().sendfile(transport, io.BytesIO(stray.encode()))
     assert transport.protocol is protocol
 
 

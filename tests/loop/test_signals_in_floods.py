@@ -1,4 +1,4 @@
-"""Signals that come faster than the loop looks, and handlers that end otherwise than by remove_signal_handler."""
+"""Signals in floods, handlers that end otherwise than by remove_signal_handler, and what debug mode says of them."""
 
 from __future__ import annotations
 
@@ -103,3 +103,20 @@ def test_a_loop_that_another_thread_closes_is_closed_though_its_signals_stay(
     os.kill(os.getpid(), signal.SIGUSR2)
     assert called == []
     loop.remove_signal_handler(signal.SIGUSR2)
+
+
+@pytest.mark.edgeloop_only  # asyncio's handle says it too, of frames of its own
+def test_debug_mode_says_where_a_signal_handler_was_added(loop: asyncio.AbstractEventLoop) -> None:
+    reports: list[dict[str, Any]] = []
+
+    def keep(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+        reports.append(context)
+        loop.stop()
+
+    loop.set_debug(True)
+    loop.set_exception_handler(keep)
+    loop.add_signal_handler(signal.SIGUSR1, lambda: 1 / 0)
+    loop.call_soon(os.kill, os.getpid(), signal.SIGUSR1)
+    loop.run_forever()
+    assert any(frame.filename == __file__ for frame in reports[0]["source_traceback"])
+    loop.remove_signal_handler(signal.SIGUSR1)

@@ -86,3 +86,15 @@ def test_a_report_says_what_else_took_the_time(loop: asyncio.AbstractEventLoop) 
     assert "(" not in str(dataclasses.replace(begun, task=None, coroutines=(), stack="")).partition(":")[0]
     stopped = dataclasses.replace(ended, phase=report.STOPPED, seconds=1.5)
     assert str(stopped) == "the process was stopped for at least 1.500 s: SIGSTOP, a debugger or a frozen cgroup"
+
+
+def test_a_callback_of_the_standard_library_is_named_by_its_own_place(loop: asyncio.AbstractEventLoop) -> None:
+    lasts = threading.Event()
+    reports = Reports(lasts.set)
+    with edgeloop.watch(loop, 0.02, report=reports):
+        loop.call_soon(lasts.wait, 60)
+        loop.call_soon(loop.stop)
+        loop.run_forever()
+        found = reports.next()
+    assert "threading.py" in found.place
+    assert found.task is None
