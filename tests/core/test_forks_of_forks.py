@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import os
-import signal
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 import pytest
+from children import forked
 from sockets import Pair
 
 Loop = asyncio.AbstractEventLoop
@@ -19,24 +18,6 @@ def threads_are_expected() -> Iterator[None]:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)  # that this process has threads
         yield
-
-
-def forked(child: Callable[[], object]) -> None:
-    """Run ``child`` in a fork; AssertionError if it raised."""
-    pid = os.fork()
-    if not pid:
-        status = 1
-        try:
-            signal.alarm(30)
-            child()
-            status = 0
-        except BaseException:
-            import traceback
-
-            traceback.print_exc()
-        finally:
-            os._exit(status)
-    assert os.waitpid(pid, 0)[1] == 0
 
 
 @pytest.mark.edgeloop_only  # asyncio lets the child use the set of its parent

@@ -14,7 +14,10 @@ from types import FrameType
 from typing import Any
 
 import pytest
+from children import forked
+from descriptors import open_descriptors
 from recording import turn
+from sockets import Pair
 
 import edgeloop
 
@@ -24,6 +27,7 @@ pytestmark = [
 ]
 
 Loop = asyncio.AbstractEventLoop
+KEPT: list[object] = []  # the last exception, and with it the frames that it went through
 
 
 @contextmanager
@@ -37,10 +41,11 @@ def interrupted(where: Callable[[FrameType, str, Any], bool]) -> Iterator[None]:
 
     sys.setprofile(profile)
     try:
-        with pytest.raises(KeyboardInterrupt):
+        with pytest.raises(KeyboardInterrupt) as caught:
             yield
     finally:
         sys.setprofile(None)
+        KEPT[:] = [caught]
 
 
 @pytest.mark.parametrize("kind", ["soon", "timer"])
@@ -103,3 +108,24 @@ def test_what_found_no_memory_on_its_way_from_another_thread_comes_later_and_in_
         turn(loop)
     turn(loop, 2)
     assert called == [0, 1, 2]
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # that this process has threads
+def test_a_child_that_is_interrupted_while_it_takes_over_keeps_no_set_but_its_parents(loop: Loop, pair: Pair) -> None:
+    """The next attempt would take what is left for a channel. The exception's frames may keep it for long."""
+    ours, theirs = pair
+    came: list[bytes] = []
+    loop.add_reader(ours, lambda: (came.append(ours.recv(10)), loop.stop()))
+
+    def child() -> None:
+        before = open_descriptors()
+        with interrupted(lambda frame, event, argument: event == "call" and frame.f_code.co_name == "adopt"):
+            loop.add_writer(theirs, int)
+        assert open_descriptors() == before
+        loop.remove_writer(theirs)
+        theirs.send(b"x")
+        loop.run_forever()
+        assert came == [b"x"]
+
+    forked(child)
+    loop.remove_reader(ours)

@@ -15,26 +15,23 @@ Loop = asyncio.AbstractEventLoop
 
 
 def after(loop: Loop, turns: int, cause: Callable[[Callable[[], object]], object]) -> int:
-    """Run turns that each schedule a callback, then ``cause``. Return in which turn after that what it is given is called."""
+    """Run turns with a callback each, one of which calls ``cause``. Return how many later its argument is called."""
     number = 0
-    caused = 0
     came: list[int] = []
 
     def tick() -> None:
         nonlocal number
         number += 1
-        loop.call_soon(tick)
-
-    def begin() -> None:
-        nonlocal caused
-        caused = number
-        cause(lambda: came.append(number))
+        if number == turns:
+            cause(lambda: came.append(number))
+        if number < turns + 6:
+            loop.call_soon(tick)
+        else:
+            loop.stop()
 
     loop.call_soon(tick)
-    turn(loop, turns)
-    loop.call_soon(begin)
-    turn(loop, 6)
-    return came[0] - caused
+    loop.run_forever()
+    return came[0] - turns
 
 
 @pytest.mark.parametrize("turns", [1, 2, 3, 4])
