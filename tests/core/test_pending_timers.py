@@ -36,3 +36,13 @@ def test_timers_alone_are_there_while_one_is_dropped(loop: Any) -> None:
     assert reference() is None
     ((*scheduled,),) = seen
     assert {first, second} >= {waiting for waiting in scheduled if not waiting.cancelled()} >= {second}
+
+
+def test_a_turn_that_others_run_asks_the_clock_that_was_put_there(loop: Any) -> None:
+    called: list[int] = []
+    loop.call_at(loop.time() + 1000, called.append, 1)
+    loop.call_soon(int)
+    now = loop.time()
+    loop.time = lambda: now + 2000
+    loop._run_once()
+    assert called == [1]
