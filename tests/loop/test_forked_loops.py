@@ -10,10 +10,11 @@ import socket
 import threading
 import time
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from children import forked
 from kernel_truth import epoll_set
 from recording import Recorder, Run
 from sockets import listening_socket
@@ -24,24 +25,6 @@ def threads_are_expected() -> Iterator[None]:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)  # that this process has threads
         yield
-
-
-def forked(child: Callable[[], object]) -> None:
-    """Run ``child`` in a fork; AssertionError if it raised."""
-    pid = os.fork()
-    if not pid:
-        status = 1
-        try:
-            signal.alarm(30)
-            child()
-            status = 0
-        except BaseException:
-            import traceback
-
-            traceback.print_exc()
-        finally:
-            os._exit(status)
-    assert os.waitpid(pid, 0)[1] == 0
 
 
 def test_the_child_wakes_up_though_its_eventfd_has_the_number_of_a_closed_socket(
