@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import gc
 import logging
 import socket
 import sys
@@ -13,6 +12,7 @@ from typing import Any
 
 import pytest
 from datagram_endpoints import LOCAL, DatagramRecorder, blocked_pair, endpoint, name_of, plain_socket, receive
+from whole_collection import collect_all
 
 HEADER = 8 if sys.version_info >= (3, 13) else 0
 
@@ -234,8 +234,7 @@ def test_unclosed_transport_warns(loop: asyncio.AbstractEventLoop) -> None:
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         del transport
-        for _ in range(3):  # PyPy calls one finalizer of a chain at each collection
-            gc.collect()
+        collect_all()
     assert [str(warning.message)[:20] for warning in caught if warning.category is ResourceWarning][:1] == [
         "unclosed transport <"
     ]
