@@ -26,7 +26,11 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     parser.add_argument("--python", nargs="+", choices=PYTHONS, default=PYTHONS, help="these alone")
     parser.add_argument("--platform", nargs="+", choices=names, default=names, help="these alone")
     parser.add_argument(
-        "--twice", nargs="*", choices=names, default=[], help="build these again, and compare the bytes"
+        "--twice",
+        nargs="*",
+        choices=names,
+        default=[],
+        help="build these again, with the two archives that all share, and compare the bytes",
     )
     parser.add_argument(
         "--twice-python", nargs="+", choices=PYTHONS, default=PYTHONS, help="of these alone, with --twice"
@@ -37,14 +41,28 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     return parser.parse_args(arguments)
 
 
+def compare(archive: Path, other: Path) -> None:
+    """Raise BuildError if two builds gave other bytes."""
+    if archive.read_bytes() != other.read_bytes():
+        raise build.BuildError(f"{archive.name}: another build, in another folder, gave other bytes")
+    print(f"{archive.name}, the same bytes twice", flush=True)
+
+
 def make_all(options: argparse.Namespace, work: Path) -> list[str]:
     """Build all that is asked for. Return what was left out."""
     left_out: list[str] = []
     moment = build.epoch()
-    sdist = build.make_sdist(options.output, work, moment)
+    first, second, others = work / "first", work / "second", work / "second/dist"
+    sdist = build.make_sdist(options.output, first, moment)
     print(sdist.name, flush=True)
-    pure = build.make_pure_files(sdist, work)
-    print(build.write_wheel(options.output, pure, None, b"", moment).name, flush=True)
+    pure = build.make_pure_files(sdist, first)
+    wheel = build.write_wheel(options.output, pure, None, b"", moment)
+    print(wheel.name, flush=True)
+    if options.twice:
+        others.mkdir(parents=True)
+        compare(sdist, build.make_sdist(others, second, moment))
+        pure_again = build.make_pure_files(sdist, second)
+        compare(wheel, build.write_wheel(others, pure_again, None, b"", moment))
     for python in () if options.pure else options.python:
         if (headers := headers_of(python)) is None:
             left_out.append(f"there are no headers of Python {python} here")
@@ -53,12 +71,12 @@ def make_all(options: argparse.Namespace, work: Path) -> list[str]:
             if str(platform) not in options.platform:
                 continue
             target = Target(python, platform)
-            contents = build.make_shared_object(sdist, target, headers, work / "first")
+            contents = build.make_shared_object(sdist, target, headers, first)
+            wheel = build.write_wheel(options.output, pure, target, contents, moment)
+            print(wheel.name, flush=True)
             if str(platform) in options.twice and python in options.twice_python:
-                again = build.make_shared_object(sdist, target, headers, work / "second")
-                if again != contents:
-                    raise build.BuildError(f"{target}: another build, in another folder, gave other bytes")
-            print(build.write_wheel(options.output, pure, target, contents, moment).name, flush=True)
+                contents = build.make_shared_object(sdist, target, headers, second)
+                compare(wheel, build.write_wheel(others, pure_again, target, contents, moment))
     return left_out
 
 

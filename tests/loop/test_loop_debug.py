@@ -141,9 +141,8 @@ def test_slow_task_step_is_logged(loop: asyncio.AbstractEventLoop, run: Run, cap
 
     with caplog.at_level(logging.WARNING, "asyncio"):
         loop.run_until_complete(main())
-    (message,) = (record.getMessage() for record in caplog.records)
-    assert message.startswith("Executing <Task ")
-    assert "test_slow_task_step_is_logged" in message
+    messages = [record.getMessage() for record in caplog.records]  # on a busy machine other steps may be slow too
+    assert any(text.startswith("Executing <Task ") and "test_slow_task_step_is_logged" in text for text in messages)
 
 
 def test_slow_callback_that_is_cancelled_meanwhile(

@@ -7,6 +7,7 @@ import contextlib
 import errno
 import os
 import resource
+import signal
 import subprocess
 import sys
 import textwrap
@@ -141,11 +142,11 @@ def test_a_child_that_outlives_its_loop(loop_factory: Callable[[], Loop]) -> Non
     """Its transport was closed in time; the loop is closed before the child's end is seen."""
     loop = loop_factory()
     transport, _ = loop.run_until_complete(loop.subprocess_exec(asyncio.SubprocessProtocol, "sleep", "1000"))
-    pid = transport.get_pid()
+    child = transport.get_extra_info("subprocess")
     transport.close()
     loop.close()
     del transport
-    os.waitpid(pid, 0)
+    assert child.wait() == -signal.SIGKILL
 
 
 def test_a_pipe_on_a_closed_loop_is_left_alone(loop_factory: Callable[[], Loop]) -> None:

@@ -65,22 +65,23 @@ class CA:
     def __init__(self) -> None:
         if shutil.which("openssl") is None:
             pytest.skip("neither trustme nor openssl is installed here")
-        self._folder = tempfile.TemporaryDirectory()
-        self._path = Path(self._folder.name)
-        self._settings("localhost")
-        self._openssl("req", "-x509", "-new", *self._new_key("authority"), "-extensions", "of_authority")
-        self.cert_pem = Blob((self._path / "authority.pem").read_bytes())
+        self._files: dict[str, bytes] = {}
+        making = ("req", "-x509", "-new", *_new_key("authority"), "-extensions", "of_authority")
+        made = self._openssl("DNS:localhost", making)
+        self._files = {name: made[name] for name in ("authority.pem", "authority.key")}
+        self.cert_pem = Blob(self._files["authority.pem"])
 
-    def _settings(self, names: str) -> None:
-        (self._path / "openssl.cnf").write_text(AUTHORITY.format(names=names))
-
-    def _new_key(self, name: str) -> tuple[str, ...]:
-        kind = ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes")
-        return (*kind, "-keyout", f"{name}.key", "-out", f"{name}.pem", "-config", "openssl.cnf")
-
-    def _openssl(self, *arguments: str) -> None:
-        done = subprocess.run(["openssl", *arguments], cwd=self._path, capture_output=True, text=True, check=False)
-        assert done.returncode == 0, done.stderr
+    def _openssl(self, names: str, *commands: tuple[str, ...]) -> dict[str, bytes]:
+        """Run the commands in a folder that has the authority's files. Return all files there are then, by name."""
+        with tempfile.TemporaryDirectory() as path:
+            folder = Path(path)
+            for name, data in self._files.items():
+                (folder / name).write_bytes(data)
+            (folder / "openssl.cnf").write_text(AUTHORITY.format(names=names))
+            for arguments in commands:
+                done = subprocess.run(["openssl", *arguments], cwd=folder, capture_output=True, text=True, check=False)
+                assert done.returncode == 0, done.stderr
+            return {file.name: file.read_bytes() for file in folder.iterdir()}
 
     def configure_trust(self, context: ssl.SSLContext) -> None:
         context.load_verify_locations(cadata=self.cert_pem.bytes().decode())
@@ -91,14 +92,19 @@ class CA:
         now = datetime.datetime.now(datetime.UTC)
         begin = not_before or now - datetime.timedelta(days=1)
         end = not_after or now + datetime.timedelta(days=1)
-        self._settings(", ".join(map(_alternative_name, names)))
-        self._openssl("req", "-new", *self._new_key("leaf"))
-        self._openssl(
+        signing = (
             *("x509", "-req", "-in", "leaf.pem", "-CA", "authority.pem", "-CAkey", "authority.key"),
             *("-out", "leaf.crt", "-extfile", "openssl.cnf", "-extensions", "of_leaf"),
             *("-not_before", f"{begin:%Y%m%d%H%M%SZ}", "-not_after", f"{end:%Y%m%d%H%M%SZ}"),
         )
-        return LeafCert((self._path / "leaf.crt").read_bytes(), (self._path / "leaf.key").read_bytes())
+        alternatives = ", ".join(map(_alternative_name, names))
+        made = self._openssl(alternatives, ("req", "-new", *_new_key("leaf")), signing)
+        return LeafCert(made["leaf.crt"], made["leaf.key"])
+
+
+def _new_key(name: str) -> tuple[str, ...]:
+    kind = ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes")
+    return (*kind, "-keyout", f"{name}.key", "-out", f"{name}.pem", "-config", "openssl.cnf")
 
 
 def _alternative_name(name: str) -> str:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import gc
 import logging
 import socket
 import sys
@@ -14,6 +13,7 @@ from typing import Any
 
 import pytest
 from datagram_endpoints import LOCAL, DatagramRecorder, blocked_pair, endpoint, name_of, plain_socket, receive
+from whole_collection import collect_all
 
 HEADER = 8 if sys.version_info >= (3, 13) else 0
 
@@ -235,7 +235,7 @@ def test_unclosed_transport_warns(loop: asyncio.AbstractEventLoop) -> None:
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         del transport
-        gc.collect()
+        collect_all()
     assert [str(warning.message)[:20] for warning in caught if warning.category is ResourceWarning][:1] == [
         "unclosed transport <"
     ]

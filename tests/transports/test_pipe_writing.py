@@ -19,6 +19,7 @@ import pytest
 from kernel_truth import open_terminal
 from pipe_recording import PipeRecorder, read_all, write_pipe
 from recording import Run, record_errors, turns
+from whole_collection import collect_all
 
 
 def read_to_end(fd: int) -> bytes:
@@ -365,7 +366,6 @@ def test_repr_and_the_pipe(loop_factory: Callable[[], asyncio.AbstractEventLoop]
     assert "open" in repr(transport)
     with pytest.warns(ResourceWarning, match="unclosed transport"):
         del transport
-        for _ in range(3):  # PyPy calls one finalizer of a chain at each collection
-            gc.collect()
+        collect_all()
     assert file.closed
     os.close(read)

@@ -39,7 +39,7 @@ def test_five_hundred_at_once(run: Run) -> None:
         codes = await asyncio.gather(*(child.wait() for child in children))
         assert codes == [number % 256 for number in range(500)]
 
-    run(main())
+    run(main(), limit=300)  # PyPy takes a tenth of a second to start one, on a busy machine
     assert no_children_left()
 
 

@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 from recording import Run, attach
 from tls_certificates import client_context, server_context
+from whole_collection import collect_all
 
 
 @contextlib.asynccontextmanager
@@ -85,7 +86,7 @@ def test_a_transport_that_holds_itself_is_collected(run: Run) -> None:
             await asyncio.sleep(0)
 
     run(main())
-    gc.collect()
+    collect_all()
     assert [ref() for ref in alive] == [None, None, None]
 
 
