@@ -12,7 +12,7 @@
 # make sanitize  the tests on a build that AddressSanitizer and UndefinedBehaviorSanitizer watch; what CI runs: make sanitize WHAT=short
 # make leaks     scenarios are played until they leave no object, no reference and no memory behind
 # make memcheck  the same scenarios under valgrind
-# make tlsfuzzer tlsfuzzer's scripts against a TLS server on edgeloop, an hour or more; some: make tlsfuzzer WHAT="test-ccs test-sig-algs"
+# make tlsfuzzer tlsfuzzer's scripts against a TLS server on edgeloop, half an hour or more; some: make tlsfuzzer WHAT="test-ccs test-sig-algs"
 # make coverage  which lines and branches of the pure edition no test reaches
 # make linetrace the same of the compiled edition, by lines, on Python 3.12
 # make mutants   what share of the changes of a line their tests notice; a sample in ten minutes: make mutants WHAT="--minutes 8 core/schedule"

@@ -411,7 +411,7 @@ TLSLITE = "tlslite-ng==0.9.0b2"
 
 @nox.session(python=THIS)
 def tlsfuzzer(session: nox.Session) -> None:
-    """Have tlsfuzzer's scripts talk to a TLS server on edgeloop, an hour or more; after -- some scripts, or --record."""
+    """Have tlsfuzzer's scripts talk to a TLS server on edgeloop, half an hour or more; after -- some scripts, or --record."""
     prepare(session)
     apart = Path(session.virtualenv.location, "tlsfuzzer").resolve()
     if not Path(apart, "tlslite").exists():
