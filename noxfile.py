@@ -174,6 +174,15 @@ def types(session: nox.Session) -> None:
     session.run("mypy", "--python-executable", sys.executable, "noxfile.py")  # where nox is installed
 
 
+#: The same programs each time: what is landed is held against what is known, new ones are for make differential.
+DIFFERENTIAL_IN_SHORT = {
+    "DIFFERENTIAL_EXAMPLES": "200",
+    "DIFFERENTIAL_SECONDS": "5",
+    "DIFFERENTIAL_SHRINK": "0",
+    "DIFFERENTIAL_SEED": "201",
+}
+
+
 def run_differential(session: nox.Session, *arguments: str, **environment: str) -> None:
     """Run the differential campaign with Hypothesis and, where it has a wheel, uvloop.
 
@@ -238,6 +247,8 @@ def tests_once(session: nox.Session) -> None:
         build_site(session)
     # In this order: the benchmarks' own are few and take long, and pytest would begin with the files of many tests.
     run_tests(session, "--no-loadscope-reorder", *(session.posargs or there(ONCE)))
+    if not session.posargs:
+        run_differential(session, **DIFFERENTIAL_IN_SHORT)
 
 
 @nox.session(python=PYTHONS)
