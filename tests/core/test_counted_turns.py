@@ -185,6 +185,25 @@ def test_a_turn_that_has_something_left_over_does_not_wait(loop: Any, pair: Pair
     turn(loop, 2)
 
 
+def test_an_instrument_is_told_of_what_is_left_over(loop: Any, pair: Pair) -> None:
+    told: list[str] = []
+
+    class Told(edgeloop.Instrument):
+        def before_callback(self, handle: asyncio.Handle) -> None:
+            told.append("events of" if "events of" in repr(handle) else "other")
+
+    ours, theirs = pair
+    done = loop.create_future()
+    loop.add_instrument(Told())
+    protocol = OneByteAtATime(lambda count: done.set_result(None) if count == 3 else None)
+    transport, _ = loop.run_until_complete(loop.create_connection(lambda: protocol, sock=ours))
+    theirs.send(b"abc")
+    loop.run_until_complete(done)
+    assert told.count("events of") >= 3
+    transport.abort()
+    turn(loop, 2)
+
+
 def test_what_is_left_over_comes_before_what_an_interrupted_turn_has_scheduled(loop: Loop, pair: Pair) -> None:
     ours, theirs = pair
     order: list[str] = []
@@ -221,6 +240,12 @@ def test_cancelled_timers_are_dropped_before_they_are_many(loop: Any, sorted_in:
     loop.run_until_complete(asyncio.sleep(1e-3))
     for timer in soon:
         timer.cancel()  # too late
+    for _ in range(20):
+        early = [loop.call_later(5e-4, int) for _ in range(50)]
+        turn(loop)
+        for timer in early:
+            timer.cancel()
+        loop.run_until_complete(asyncio.sleep(1e-3))  # which finds them in front of its own
     for _ in range(20):
         timers = [loop.call_later(1000, int) for _ in range(100)]
         if sorted_in:

@@ -51,3 +51,29 @@ def test_what_is_left_over_is_read_though_one_was_interrupted(
     turn(loop, 2)
     for _, theirs in pairs:
         theirs.close()
+
+
+def test_an_event_comes_before_what_an_interrupted_one_has_scheduled(loop: Loop) -> None:
+    order: list[str] = []
+
+    class Either(asyncio.Protocol):
+        def data_received(self, data: bytes) -> None:
+            if not order:
+                loop.call_soon(order.append, "scheduled")
+                order.append("interrupted")
+                raise KeyboardInterrupt
+            order.append("event")
+
+    pairs = [socket.socketpair() for _ in range(2)]
+    transports = [loop.run_until_complete(loop.create_connection(Either, sock=ours))[0] for ours, _ in pairs]
+    for _, theirs in pairs:
+        theirs.send(b"x")
+    with pytest.raises(KeyboardInterrupt):
+        turn(loop, 3)
+    turn(loop, 3)
+    assert order == ["interrupted", "event", "scheduled"]
+    for transport in transports:
+        transport.abort()
+    turn(loop, 2)
+    for _, theirs in pairs:
+        theirs.close()
