@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import threading
+import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -183,6 +185,25 @@ def test_a_turn_that_has_something_left_over_does_not_wait(loop: Any, pair: Pair
     turn(loop, 2)
 
 
+def test_an_instrument_is_told_of_what_is_left_over(loop: Any, pair: Pair) -> None:
+    told: list[str] = []
+
+    class Told(edgeloop.Instrument):
+        def before_callback(self, handle: asyncio.Handle) -> None:
+            told.append("events of" if "events of" in repr(handle) else "other")
+
+    ours, theirs = pair
+    done = loop.create_future()
+    loop.add_instrument(Told())
+    protocol = OneByteAtATime(lambda count: done.set_result(None) if count == 3 else None)
+    transport, _ = loop.run_until_complete(loop.create_connection(lambda: protocol, sock=ours))
+    theirs.send(b"abc")
+    loop.run_until_complete(done)
+    assert told.count("events of") >= 3
+    transport.abort()
+    turn(loop, 2)
+
+
 def test_what_is_left_over_comes_before_what_an_interrupted_turn_has_scheduled(loop: Loop, pair: Pair) -> None:
     ours, theirs = pair
     order: list[str] = []
@@ -220,6 +241,12 @@ def test_cancelled_timers_are_dropped_before_they_are_many(loop: Any, sorted_in:
     for timer in soon:
         timer.cancel()  # too late
     for _ in range(20):
+        early = [loop.call_later(5e-4, int) for _ in range(50)]
+        turn(loop)
+        for timer in early:
+            timer.cancel()
+        loop.run_until_complete(asyncio.sleep(1e-3))  # which finds them in front of its own
+    for _ in range(20):
         timers = [loop.call_later(1000, int) for _ in range(100)]
         if sorted_in:
             turn(loop)
@@ -227,3 +254,60 @@ def test_cancelled_timers_are_dropped_before_they_are_many(loop: Any, sorted_in:
             timer.cancel()
         turn(loop)
         assert len(loop._scheduled) < 300
+
+
+def test_a_thread_ends_the_first_wait_of_a_loop(loop: Loop) -> None:
+    def stop() -> None:
+        while not edgeloop.stats(loop).waiting:
+            time.sleep(0.001)
+        loop.call_soon_threadsafe(loop.stop)
+
+    thread = threading.Thread(target=stop)
+    thread.start()
+    loop.run_forever()
+    thread.join()
+
+
+def test_a_turn_that_has_callbacks_does_not_sleep_though_a_kept_registration_is_to_be_verified(
+    loop: Loop, pair: Pair
+) -> None:
+    ours, theirs = pair
+    ours.setblocking(False)
+
+    async def main() -> None:
+        loop.call_soon(theirs.send, b"x")
+        await loop.sock_recv(ours, 1)
+        receiving = loop.create_task(loop.sock_recv(ours, 1))  # on the registration of the one before
+        before = edgeloop.stats(loop)
+        for _ in range(10):
+            await asyncio.sleep(0)
+        # A sleep would be one of milliseconds; the scale of the ticks is adjusted meanwhile.
+        assert (edgeloop.stats(loop) - before).seconds_idle == pytest.approx(0.0, abs=1e-5)
+        theirs.send(b"y")
+        assert await receiving == b"y"
+
+    loop.run_until_complete(main())
+
+
+def test_what_comes_after_a_sleep_is_counted_where_the_figures_are_by_then(
+    loop: Loop, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Another thread has them shared while the loop sleeps."""
+    tmp_path.chmod(0o700)
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
+
+    def share() -> None:
+        while not edgeloop.stats(loop).waiting:
+            time.sleep(0.001)
+        edgeloop.share(loop)
+        loop.call_soon_threadsafe(loop.stop)
+
+    thread = threading.Thread(target=share)
+    thread.start()
+    before = edgeloop.stats(loop)
+    loop.run_forever()
+    thread.join()
+    counted = edgeloop.stats(loop) - before
+    assert counted.events >= 1
+    assert counted.seconds_idle > 0
+    edgeloop.unshare(loop)

@@ -117,9 +117,13 @@ def test_who_writes_is_judged_by_its_own_callback(gathering: Gathering, clock: C
     callback(gathering, clock, LONG, second)
     callback(gathering, clock, SHORT, third)
     assert [writer.credit for writer in writers] == [2, 0, 2]
+
+
+def test_several_short_callbacks_earn_though_they_are_long_together(gathering: Gathering, clock: Clock) -> None:
+    writers = [Writer(gathering) for _ in range(4)]
     for writer in writers:
         callback(gathering, clock, SHORT_SECONDS * 0.6, writer)
-    assert [writer.credit for writer in writers] == [3, 1, 3]
+    assert [writer.credit for writer in writers] == [1, 1, 1, 1]
 
 
 def test_what_is_gathered_waits_for_short_callbacks_until_they_are_long_together(

@@ -10,6 +10,8 @@ import pytest
 from children import forked
 from sockets import Pair
 
+import edgeloop
+
 Loop = asyncio.AbstractEventLoop
 
 
@@ -46,3 +48,16 @@ def test_each_generation_has_its_own_threads_for_names(loop: Loop) -> None:
             forked(lambda: child(generation - 1))
 
     child(2)
+
+
+@pytest.mark.edgeloop_only  # asyncio counts no turns
+def test_a_child_sleeps_as_its_parent_does(loop: Loop) -> None:
+    """It takes the loop over once, and not before each wait."""
+
+    def child() -> None:
+        before = edgeloop.stats(loop).turns
+        loop.run_until_complete(asyncio.sleep(0.05))
+        assert edgeloop.stats(loop).turns - before < 50
+
+    loop.run_until_complete(asyncio.sleep(0))
+    forked(child)

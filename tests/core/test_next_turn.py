@@ -84,3 +84,27 @@ def test_what_a_transport_gets_by_a_write_of_this_loop_comes_in_the_next_turn(
     receiving.close()
     sending.close()
     turn(loop, 3)
+
+
+@pytest.mark.parametrize("turns", [1, 2, 3, 4])
+@pytest.mark.parametrize("how", ["close", "abort"])
+def test_the_other_end_learns_of_an_end_in_the_turn_after_connection_lost(
+    loop: Loop, pair: Pair, how: str, turns: int
+) -> None:
+    class Receiving(asyncio.Protocol):
+        then: Callable[[], object] = staticmethod(int)
+
+        def eof_received(self) -> None:
+            self.then()
+
+    ours, theirs = pair
+    protocol = Receiving()
+    loop.run_until_complete(loop.create_connection(lambda: protocol, sock=ours))
+    ending, _ = loop.run_until_complete(loop.create_connection(asyncio.Protocol, sock=theirs))
+
+    def end(then: Callable[[], object]) -> None:
+        protocol.then = then
+        getattr(ending, how)()
+
+    assert after(loop, turns, end) == 2
+    turn(loop, 3)

@@ -142,6 +142,17 @@ async def test_the_loop_does_not_sleep_before_it_has_left(loop: asyncio.Abstract
                 assert await question == b"question"
 
 
+async def test_who_was_held_up_by_another_has_the_next_sent_at_once(loop: asyncio.AbstractEventLoop) -> None:
+    """Until it has earned gathering again: its bytes would be held up again."""
+    async with warm() as (transport, peer):
+        loop.call_soon(transport.write, b"answer")
+        loop.call_soon(time.sleep, 0.002)
+        await asyncio.sleep(0)
+        assert arrived(peer) == b"answer"
+        transport.write(b"next")
+        assert arrived(peer) == b"next"
+
+
 class Steps(asyncio.BufferedProtocol):
     """Gets a byte in each turn, the first by an event, the others as what was left over. Each takes the next step."""
 

@@ -1,0 +1,45 @@
+"""Descriptors whose numbers the reactor has no place for: high ones, and all of them once it is closed."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import socket
+import threading
+from collections.abc import Callable
+
+import pytest
+from sockets import unix_pair
+
+
+@pytest.mark.parametrize("count", [70, 200])
+def test_a_loop_whose_own_descriptors_have_high_numbers_is_woken(
+    loop_factory: Callable[[], asyncio.AbstractEventLoop], count: int
+) -> None:
+    with contextlib.ExitStack() as stack:
+        for _ in range(count):
+            stack.callback(os.close, os.open(os.devnull, os.O_RDONLY))
+        loop = loop_factory()
+        stack.callback(loop.close)
+        thread = threading.Timer(0.01, loop.call_soon_threadsafe, [loop.stop])
+        thread.start()
+        loop.run_forever()
+        thread.join()
+        ours, theirs = unix_pair()
+        with ours, theirs:
+            came: list[bytes] = []
+            loop.add_reader(ours, lambda: (came.append(ours.recv(10)), loop.stop()))
+            theirs.send(b"x")
+            loop.run_forever()
+            loop.remove_reader(ours)
+        assert came == [b"x"]
+
+
+def test_a_server_is_closed_after_its_loop(loop_factory: Callable[[], asyncio.AbstractEventLoop]) -> None:
+    loop = loop_factory()
+    listening = socket.create_server(("127.0.0.1", 0))
+    server = loop.run_until_complete(loop.create_server(asyncio.Protocol, sock=listening))
+    loop.close()
+    server.close()
+    assert listening.fileno() == -1
