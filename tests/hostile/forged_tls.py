@@ -90,7 +90,7 @@ class Keys13:
         header = record(APPLICATION_DATA, b"", len(inner) + 16)
         nonce = (self._iv ^ self._number).to_bytes(12, "big")
         self._number += 1
-        sealed = header + self._aead.encrypt(nonce, inner, header)
+        sealed: bytes = header + self._aead.encrypt(nonce, inner, header)
         if kind == HANDSHAKE and payload[:1] == bytes([KEY_UPDATE]) and len(payload) == 5:
             self._use(self._expand(b"traffic upd", 48))
         return sealed
