@@ -170,7 +170,12 @@ class EventLoop(  # type: ignore[misc]
         if self._debug:
             stdlib.logger().debug("Close %r", self)
         self.reactor.flush()
-        self._signals.close(self)
+        try:
+            self._signals.close(self)  # ValueError in another thread than the main one, as on asyncio
+        finally:
+            self._close_the_rest()
+
+    def _close_the_rest(self) -> None:
         self._closed = True
         self._discard()
         self._executor_shut_down = True

@@ -178,9 +178,11 @@ class SignalHandlers:
 
     def close(self, loop: Signals) -> None:
         """Remove the handlers, by the loop's method, and close the pipe."""
-        for sig in list(self.handles):
-            loop.remove_signal_handler(sig)
-        self._close_pipe()
+        try:
+            for sig in list(self.handles):
+                loop.remove_signal_handler(sig)
+        finally:
+            self._close_pipe()
 
 
 class Signals(Tasks):

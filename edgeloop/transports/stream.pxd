@@ -23,7 +23,6 @@ cdef class StreamTransport(StreamWriteHalf):
     cdef object _peername
     cdef object _sockname
     cdef bint _buffered
-    cdef bint _eof_received
     cdef bint _large_read
     cdef readonly long long bytes_received
     cdef public long long bytes_before

@@ -64,7 +64,6 @@ class StreamTransport(StreamWriteHalf):
         self._peername = peername  # set once; by use_names
         self._sockname: Any = None  # by get_extra_info, once
         self._buffered = False  # by set_protocol: the protocol is a BufferedProtocol
-        self._eof_received = False  # by _end_of_stream: nothing more is read
         self._large_read = False  # by _read, of the last one: the next is better not copied
         self.bytes_received = 0
         self.bytes_before = 0  # of these, before the client's own: a proxy's header. Whoever reads that sets it

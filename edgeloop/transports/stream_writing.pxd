@@ -18,6 +18,7 @@ cdef class StreamWriteHalf(WriteHalf):
     cdef int _family
     cdef public int short_read
     cdef bint _eof_written
+    cdef bint _eof_received
     cdef bint _aborted
     cdef object _empty_waiter
     cdef object _sender

@@ -6,6 +6,7 @@ asyncio doc: Transports and Protocols, Write-only Transports.
 from __future__ import annotations
 
 import asyncio
+import errno
 import socket
 from collections.abc import Callable, Iterable
 from typing import Any
@@ -37,6 +38,7 @@ class StreamWriteHalf(WriteHalf):
         self._family = 0  # by use_family
         self.short_read = NOTHING  # by use_family, and by read_to_the_end
         self._eof_written = False  # by write_eof
+        self._eof_received = False  # by the reading half: nothing more is read
         self._aborted = False  # by abort
         # By make_ and reset_empty_waiter: nobody writes meanwhile.
         self._empty_waiter: asyncio.Future[None] | None = None
@@ -239,7 +241,10 @@ class StreamWriteHalf(WriteHalf):
         try:
             self.open_socket().shutdown(socket.SHUT_WR)
         except OSError as exc:
-            self._fatal_error(exc, "Fatal error on shutting down the sending half")
+            # ENOTCONN: the peer has reset the connection. What it sent before is still to be read, and the reset after that
+            # (RFC 9293, 3.10.7.4; Linux keeps what was received).
+            if exc.errno != errno.ENOTCONN or self._eof_received:
+                self._fatal_error(exc, "Fatal error on shutting down the sending half")
 
     # A file in between, by sendfile(2)
 

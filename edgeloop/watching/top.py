@@ -5,6 +5,7 @@ In a terminal it is a table with keys, drawn by rich (the extra ``edgeloop[top]`
 
 from __future__ import annotations
 
+import errno
 import importlib
 import json
 import os
@@ -124,8 +125,10 @@ def main(args: Sequence[str]) -> int:
         return 1
     except KeyboardInterrupt:
         return 0
-    except BrokenPipeError:
-        ps.give_up_output()
+    except (OSError, termios.error) as exc:
+        if exc.args[0] not in (errno.EPIPE, errno.EIO):
+            raise
+        ps.give_up_output()  # whoever read it has gone, or the terminal
         return 0
 
 

@@ -20,6 +20,7 @@ from typing import Any
 import pytest
 from aiohttp import ClientSession, TCPConnector
 from example_process import ExampleProcess, eventually, example, memory
+from kernel_truth import needs_own_allocator
 
 Run = Callable[[Coroutine[Any, Any, Any]], Any]
 
@@ -91,6 +92,7 @@ async def digest_of(url: str) -> tuple[int, str]:
     return size, digest.hexdigest()
 
 
+@needs_own_allocator
 def test_200_mb_up_with_aiohttp_and_down_with_curl(
     app: ExampleProcess, run: Run, files: Path, large_sha256: str
 ) -> None:
@@ -183,6 +185,7 @@ def reset(client: socket.socket) -> None:
     client.close()
 
 
+@needs_own_allocator
 def test_clients_that_stop_reading_cost_little_and_still_get_everything(app: ExampleProcess, large_sha256: str) -> None:
     descriptors, resident = app.descriptors(), app.resident()
     stalled = [request_bytes(app, 10 * LARGE) for _ in range(19)]

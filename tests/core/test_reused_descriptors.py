@@ -374,3 +374,24 @@ def test_a_descriptor_is_closed_once_when_its_transport_fails_to_be_made(
         ["Error on transport creation for incoming connection"] if protocol is Unnameable else []
     )
     server.close()
+
+
+@pytest.mark.edgeloop_only  # asyncio has both under one number
+def test_a_loop_that_closes_leaves_no_descriptor_of_a_reader_beside_a_closing_transport(
+    loop: asyncio.AbstractEventLoop, run: Run
+) -> None:
+    """The fixture that counts descriptors would tell."""
+
+    async def main() -> Any:
+        transport, _ = await loop.create_connection(Recorder, sock=ours)
+        transport.write(b"x" * (4 << 20))
+        transport.close()
+        loop.add_reader(ours, int)
+        return transport
+
+    ours, theirs = unix_pair()
+    with theirs:
+        transport = run(main())
+        loop.close()
+        ours.close()
+        del transport

@@ -38,6 +38,22 @@ def test_cancel_waits_for_a_callback_that_is_under_way(loop: asyncio.AbstractEve
     assert handle.cancelled()
 
 
+@pytest.mark.skipif(sys.version_info >= (3, 14), reason="asyncio's handles are shared from Python 3.14 on")
+def test_cancel_in_another_thread_waits_for_nothing(loop: asyncio.AbstractEventLoop) -> None:
+    """So a callback may wait for that thread."""
+    returned: list[bool] = []
+
+    def callback() -> None:
+        thread = threading.Thread(target=handle.cancel, daemon=True)
+        thread.start()
+        thread.join(10)
+        returned.append(not thread.is_alive())
+
+    handle = loop.call_soon_threadsafe(callback)
+    turn(loop)
+    assert returned == [True]
+
+
 @shared
 def test_what_a_thread_has_cancelled_is_not_called(loop: asyncio.AbstractEventLoop, run: Run) -> None:
     cancelled: set[int] = set()

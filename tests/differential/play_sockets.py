@@ -14,6 +14,36 @@ from worker_stage import StageWithPeer, play_on
 from worker_traces import Trace, attempt, settle
 
 
+class Waiting:
+    """Which calls wait on a descriptor.
+
+    On asyncio a sendfile waits for room even if all has left already, and only who waited last for it is ever called. How a
+    connect came out is told once, to whoever asks the socket first: for asyncio's ``sock_connect`` it is a success then.
+    """
+
+    def __init__(self) -> None:
+        self.tasks: dict[int, list[tuple[str, Any]]] = {}
+        self.watched: set[int] = set()
+
+    def may_start(self, call: str, fd: int) -> bool:
+        """Return whether asyncio has room for one more call."""
+        waiting = [name for name, task in self.tasks.get(fd, ()) if not task.done()]
+        if "connect" in waiting or (call == "connect" and waiting):
+            return False
+        if call == "sendfile":
+            return not {"sendall", "sendfile"} & {*waiting} and fd not in self.watched
+        return call not in ("sendall", "watch") or "sendfile" not in waiting
+
+    def start(self, call: str, fd: int, task: Any) -> None:
+        """Remember the task of a call."""
+        self.tasks.setdefault(fd, []).append((call, task))
+
+
+def descriptor(sock: Any) -> int:
+    """A socket's descriptor, or the number itself; -1 for what is neither."""
+    return sock if isinstance(sock, int) else sock.fileno() if hasattr(sock, "fileno") else -1
+
+
 class Stage(StageWithPeer):
     """A connected pair of sockets, a listener, two datagram sockets, and the tasks that wait for them."""
 
@@ -22,6 +52,7 @@ class Stage(StageWithPeer):
         self.tasks: list[Any] = []
         self.sent = 0
         self.counts: dict[str, int] = {}
+        self.waiting = Waiting()
         if program["family"] == "unix":
             self.ours, self.peer = socket.socketpair()
             self.listening = socket.socket(socket.AF_UNIX)
@@ -53,8 +84,12 @@ class Stage(StageWithPeer):
     # Each call is a task
 
     def do_sock(self, call: str, sock: str, *arguments: Any) -> None:
-        number = len(self.tasks)
-        self.tasks.append(self.loop.create_task(self.call(f"call {number}", call, self.sock(sock), arguments)))
+        given = self.sock(sock)
+        if not self.waiting.may_start(call, descriptor(given)):
+            return
+        task = self.loop.create_task(self.call(f"call {len(self.tasks)}", call, given, arguments))
+        self.tasks.append(task)
+        self.waiting.start(call, descriptor(given), task)
 
     async def call(self, who: str, name: str, sock: Any, arguments: tuple[Any, ...]) -> None:
         try:
@@ -138,6 +173,10 @@ class Stage(StageWithPeer):
         name = f"{kind} {sock}"
         self.counts[name] = self.counts.get(name, 0) + 1
         given = self.sock(sock)
+        if kind == "writer":
+            if not self.waiting.may_start("watch", descriptor(given)):
+                return
+            self.waiting.watched.add(descriptor(given))
         method = getattr(self.loop, "add_" + kind)
         attempt(
             self.trace,
@@ -160,10 +199,14 @@ class Stage(StageWithPeer):
         else:
             self.trace.note(name, number, "called")
         getattr(self.loop, "remove_" + kind)(sock)
+        if kind == "writer":
+            self.waiting.watched.discard(descriptor(sock))
         if reads == 3:
             raise ValueError("from a watcher")
 
     def do_unwatch(self, kind: str, sock: str) -> None:
+        if kind == "writer":
+            self.waiting.watched.discard(descriptor(self.sock(sock)))
         attempt(
             self.trace,
             f"{kind} {sock}",

@@ -123,7 +123,10 @@ def attempt(trace: Trace, who: str, name: str, call: Callable[[], Any]) -> Any:
     try:
         result = call()
     except Exception as exc:
-        trace.note(who, name, "raised", exc)
+        if name == "write_eof" and isinstance(exc, OSError):
+            trace.note(who, name, None)  # the peer has reset: docs/differences.md
+        else:
+            trace.note(who, name, "raised", exc)
         return None
     trace.note(who, name, result)
     return result

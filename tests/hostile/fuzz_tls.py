@@ -63,16 +63,16 @@ class Server:
 
 
 @contextlib.contextmanager
-def served(loop: str, folder: Path) -> Iterator[Server]:
-    """A server on this loop, as long as it is needed."""
-    complaints = folder / f"{loop}.txt"
+def served(loop: str, what: str, folder: Path) -> Iterator[Server]:
+    """A server on this loop, of a page or an echo, as long as it is needed."""
+    complaints = folder / f"{loop}-{what}.txt"
     program = [
         sys.executable,
         "-W",
         "ignore::DeprecationWarning",
         str(HERE / "fuzzed_server.py"),
     ]  # of old versions of TLS
-    command = [*program, loop, str(folder / "cert.pem"), str(folder / "key.pem")]
+    command = [*program, loop, what, str(folder / "cert.pem"), str(folder / "key.pem")]
     with complaints.open("w") as errors, subprocess.Popen(command, stdout=-1, stderr=errors, text=True) as process:
         assert process.stdout is not None
         try:
@@ -131,7 +131,7 @@ def main(arguments: list[str]) -> None:
     parser.add_argument("scripts", nargs="*")
     parser.add_argument("--record", action="store_true")
     parser.add_argument("--jobs", type=int, default=4)
-    options = parser.parse_args(arguments)
+    options = parser.parse_intermixed_args(arguments)
     tlsfuzzer: Path = options.tlsfuzzer.absolute()
     record: dict[str, Any] = json.loads(RECORD.read_text())
     scripts: dict[str, Any] = record["scripts"]
@@ -142,10 +142,14 @@ def main(arguments: list[str]) -> None:
     with contextlib.ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         make_certificate(folder)
-        edge, other = (stack.enter_context(served(loop, folder)) for loop in ("edgeloop", "asyncio"))
+        servers = {
+            what: [stack.enter_context(served(loop, what, folder)) for loop in ("edgeloop", "asyncio")]
+            for what in ("page", "echo")
+        }
         pool = stack.enter_context(ThreadPoolExecutor(options.jobs))
 
         def run(script: str) -> tuple[str, Result, list[str]]:
+            edge, other = servers["echo" if scripts[script].get("echo") else "page"]
             result = converse(tlsfuzzer, edge, script, *scripts[script].get("arguments", ()))
             failed = result.failed and only_on_edgeloop(tlsfuzzer, edge, other, script, result.failed)
             return script, result, failed
@@ -162,7 +166,7 @@ def main(arguments: list[str]) -> None:
                 wrong.append(f"{script}: {result.passed} pass, {expected['pass']} are expected")
             if options.record:
                 expected["pass"], expected["fail"] = result.passed, len(result.failed)
-        wrong += edge.wrong()
+        wrong += [what for edge, _ in servers.values() for what in edge.wrong()]
     if options.record:
         record["openssl"] = ssl.OPENSSL_VERSION
         RECORD.write_text(json.dumps(record, indent=1) + "\n")

@@ -1,6 +1,7 @@
-"""A TLS server for tlsfuzzer's scripts: ``python fuzzed_server.py edgeloop|asyncio CERTIFICATE KEY``. It prints its port.
+"""A TLS server for tlsfuzzer's scripts: ``python fuzzed_server.py edgeloop|asyncio page|echo CERT KEY``. It prints its port.
 
-It answers a GET as ``openssl s_server -www`` does, which the scripts are written for. All is allowed that OpenSSL has.
+It answers a GET as ``openssl s_server -www`` does, or sends back what comes: a script is written for one of these. All is
+allowed that OpenSSL has.
 """
 
 from __future__ import annotations
@@ -26,6 +27,17 @@ async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> 
         writer.close()
 
 
+async def echo(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    try:
+        while data := await reader.read(1 << 16):
+            writer.write(data)
+            await writer.drain()
+    except OSError:
+        pass
+    finally:
+        writer.close()
+
+
 def context(certificate: str, key: str) -> ssl.SSLContext:
     made = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     made.load_cert_chain(certificate, key)
@@ -34,16 +46,17 @@ def context(certificate: str, key: str) -> ssl.SSLContext:
     return made
 
 
-async def serve(certificate: str, key: str) -> None:
-    server = await asyncio.start_server(answer, "127.0.0.1", 0, ssl=context(certificate, key))
+async def serve(what: str, certificate: str, key: str) -> None:
+    handler = {"page": answer, "echo": echo}[what]
+    server = await asyncio.start_server(handler, "127.0.0.1", 0, ssl=context(certificate, key))
     print(server.sockets[0].getsockname()[1], flush=True)
     await server.serve_forever()
 
 
-def main(loop: str, certificate: str, key: str) -> None:
+def main(loop: str, what: str, certificate: str, key: str) -> None:
     factory = asyncio.SelectorEventLoop if loop == "asyncio" else edgeloop.new_event_loop
     with asyncio.Runner(loop_factory=factory) as runner:
-        runner.run(serve(certificate, key))
+        runner.run(serve(what, certificate, key))
 
 
 if __name__ == "__main__":

@@ -10,6 +10,8 @@ import pytest
 from recording import Recorder
 from sockets import listening_socket
 
+IPPROTO_MPTCP = 262  # linux/in.h; Python's socket module has it from 3.10 on where its own headers had it
+
 
 async def test_a_class_in_socket_s_place_is_used(monkeypatch: pytest.MonkeyPatch) -> None:
     """What guards against connections in tests, or sends them through a proxy, does so there."""
@@ -55,3 +57,62 @@ async def test_an_option_that_the_kernel_refuses_raises() -> None:
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 0)
         assert sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY) == 0
         transport.abort()
+
+
+async def test_a_class_in_socket_s_place_is_used_for_what_is_accepted(monkeypatch: pytest.MonkeyPatch) -> None:
+    loop = asyncio.get_running_loop()
+    accepted: list[Any] = []
+
+    class Seen(Recorder):
+        def connection_made(self, transport: asyncio.BaseTransport) -> None:
+            super().connection_made(transport)
+            accepted.append(transport.get_extra_info("socket"))
+
+    class Guard(socket.socket):
+        pass
+
+    server = await loop.create_server(Seen, "127.0.0.1", 0)
+    plain = socket.socket
+    with monkeypatch.context() as patch:
+        patch.setattr(socket, "socket", Guard)
+        with plain() as client:
+            client.connect(server.sockets[0].getsockname())
+            while not accepted:
+                await asyncio.sleep(0)
+            assert accepted[0].getpeername() == client.getsockname()
+    server.close()
+    while accepted[0].fileno() >= 0:
+        await asyncio.sleep(0)
+
+
+async def test_a_socket_with_a_timeout_becomes_non_blocking() -> None:
+    ours, theirs = socket.socketpair()
+    with theirs:
+        ours.settimeout(5)
+        transport: Any
+        transport, protocol = await asyncio.get_running_loop().connect_accepted_socket(Recorder, ours)
+        assert transport.get_extra_info("socket").gettimeout() == 0
+        transport.abort()
+        await protocol.lost()
+
+
+async def test_a_multipath_connection_carries_data() -> None:
+    """A short read of one proves nothing: what looks like the end of the data may be that of a message."""
+    with listening_socket() as listening:
+        try:
+            sock = socket.socket(socket.AF_INET, socket.SOCK_STREAM, IPPROTO_MPTCP)
+        except OSError:
+            pytest.skip("this kernel has no MPTCP")
+        sock.connect(listening.getsockname())
+        sock.setblocking(False)
+        loop = asyncio.get_running_loop()
+        transport, protocol = await loop.create_connection(Recorder, sock=sock)
+        with listening.accept()[0] as peer:
+            for part in (b"one", b"two"):
+                peer.sendall(part)
+                await protocol.called("data_received", 1 if part == b"one" else 2)
+            assert protocol.received == b"onetwo"
+            transport.write(b"three")
+            assert await loop.run_in_executor(None, peer.recv, 100) == b"three"
+            transport.abort()
+            await protocol.lost()

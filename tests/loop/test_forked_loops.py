@@ -10,10 +10,11 @@ import socket
 import threading
 import time
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from children import forked
 from kernel_truth import epoll_set
 from recording import Recorder, Run
 from sockets import listening_socket
@@ -24,24 +25,6 @@ def threads_are_expected() -> Iterator[None]:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)  # that this process has threads
         yield
-
-
-def forked(child: Callable[[], object]) -> None:
-    """Run ``child`` in a fork; AssertionError if it raised."""
-    pid = os.fork()
-    if not pid:
-        status = 1
-        try:
-            signal.alarm(30)
-            child()
-            status = 0
-        except BaseException:
-            import traceback
-
-            traceback.print_exc()
-        finally:
-            os._exit(status)
-    assert os.waitpid(pid, 0)[1] == 0
 
 
 def test_the_child_wakes_up_though_its_eventfd_has_the_number_of_a_closed_socket(
@@ -364,3 +347,58 @@ def test_a_process_of_multiprocessing(loop: asyncio.AbstractEventLoop, run: Run)
         assert receiving.recv() == "worked"
         process.join()
         process.close()
+
+
+@pytest.mark.edgeloop_only  # asyncio's child shares the set
+@pytest.mark.parametrize("how", ["add_reader", "remove_writer"])
+def test_what_is_changed_first_in_the_child_is_changed_there_alone(
+    loop: asyncio.AbstractEventLoop, run: Run, how: str
+) -> None:
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        ours.setblocking(False)
+        received: list[bytes] = []
+
+        def read(mark: bytes) -> None:
+            received.append(mark + ours.recv(100))
+
+        loop.add_reader(ours, read, b"of the parent: ")
+        loop.add_writer(ours, int)
+        before = epoll_set(loop)
+
+        def child() -> None:
+            if how == "add_reader":
+                loop.add_reader(ours, read, b"of the child: ")
+            else:
+                loop.remove_writer(ours)
+            theirs.send(b"data")
+            run(asyncio.sleep(0.01))
+            assert received == [b"of the child: data" if how == "add_reader" else b"of the parent: data"]
+            loop.close()
+
+        forked(child)
+        assert epoll_set(loop) == before
+        loop.remove_reader(ours)
+        loop.remove_writer(ours)
+
+
+@pytest.mark.edgeloop_only  # asyncio's child reads its parent's wake-ups
+def test_the_child_wakes_up_though_its_eventfd_has_a_higher_number_than_all_that_is_registered(
+    loop: asyncio.AbstractEventLoop, run: Run
+) -> None:
+    run(asyncio.sleep(0))
+
+    def child() -> None:
+        for _ in range(300):
+            os.open(os.devnull, os.O_RDONLY)
+        # Not in the main thread, where the loop would register a pipe of its own for signals.
+        thread = threading.Thread(target=loop.run_forever)
+        thread.start()
+        for _ in range(3):
+            woken = threading.Event()
+            loop.call_soon_threadsafe(woken.set)
+            assert woken.wait(20)
+        loop.call_soon_threadsafe(loop.stop)
+        thread.join()
+
+    forked(child)

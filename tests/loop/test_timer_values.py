@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import math
+import operator
 import threading
 from decimal import Decimal
 from fractions import Fraction
@@ -171,3 +172,14 @@ def test_a_clock_that_fails_is_the_runs_exception(loop: asyncio.AbstractEventLoo
     del loop.time
     handle.cancel()
     turn(loop)
+
+
+@pytest.mark.parametrize("compare", [operator.lt, operator.le, operator.gt, operator.ge])
+def test_a_timer_is_compared_with_timers_alone(loop: asyncio.AbstractEventLoop, compare: Any) -> None:
+    timer = loop.call_later(1, int)
+    with pytest.raises(TypeError):
+        compare(timer, 1.0)
+    with pytest.raises(TypeError):
+        compare(1.0, timer)
+    assert timer != 1.0
+    timer.cancel()

@@ -38,9 +38,12 @@ MODULES = (
 #: What may kill a mutant of a package: folders and files of tests, those first that say most about it.
 TESTS = {
     "kernel": "kernel transports/test_short_reads.py core loop transports",
-    "core": "core/test_turns_per_event.py core/test_interrupted_turns.py watching/test_measured_callbacks.py"
-    " transports/test_transport_attributes.py loop/test_loop_turns.py loop/test_what_close_drops.py watching/test_figures.py"
-    " transports/test_when_bytes_leave.py watching/test_replaced_handle_run.py core watching/test_instruments.py loop",
+    "core": "core/test_counted_turns.py core/test_next_turn.py core/test_pending_timers.py core/test_turns_per_event.py"
+    " core/test_interrupted_turns.py core/test_interrupted_lists.py core/test_credit_of_writes.py"
+    " watching/test_measured_callbacks.py loop/test_replaced_methods.py watching/test_instruments.py"
+    " core/test_threads_of_instruments.py core/test_forks_of_forks.py transports/test_transport_attributes.py"
+    " loop/test_what_close_drops.py watching/test_figures.py core/test_order_of_callbacks.py"
+    " transports/test_when_bytes_leave.py watching/test_replaced_handle_run.py core loop",
     "serving": "serving/test_suspending.py serving/test_max_connections.py serving/test_accept_order.py"
     " serving/test_server_status.py serving",
     "transports": "transports/test_when_bytes_leave.py transports/test_stream_flow.py transports/test_stream_write.py"

@@ -1,7 +1,8 @@
 """Why a mutant may survive: for a mutant's name, or for all that change one line (its name up to the arrow).
 
 Each begins with the kind: "equivalent" changes nothing that can be seen; "cost" does the same with more work, or later by
-what no test asserts; "figures" changes a number that is only approximate; "wording" changes text.
+what no test asserts; "figures" changes a number that is only approximate; "wording" changes text; "edition" is for the
+compiled edition, whose branch the pure one never takes, or for a Python from 3.14 on.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 
-KINDS = ("equivalent", "cost", "figures", "wording")
+KINDS = ("equivalent", "cost", "figures", "wording", "edition")
 
 REASONS: dict[str, dict[str, str]] = {
     "kernel/epoll": {
@@ -25,13 +26,46 @@ REASONS: dict[str, dict[str, str]] = {
     "core/gathering": {
         "module: LONG_SECONDS = 1e-3": "cost: bytes are held for longer before a channel loses its credit",
         "module: CAUTIOUS_CALLBACKS = 16": "cost: a number that was chosen by measuring",
-        "Gathering.is_overdue: return elapsed >= SHORT_SECONDS => >= -> >": "equivalent: but for one value of a float",
-        "Gathering.flush: if len(self.flush_queue) == 1: => len(self.flush_queue) == 1 -> False": (
-            "cost: the way for several does the same"
+        "Gathering.__init__: self.thread = 0": "equivalent: a run sets it, and nothing is gathered before the first",
+        "Gathering.__init__: self.unflushed_from = 0": "equivalent: who sets ``unflushed`` sets it too",
+        "Gathering.__init__: self.flush_queued_at = 0.0": "equivalent: who queues the first channel sets it",
+        "Gathering.__init__: self.judged_at = 0.0": (
+            "equivalent: it is read only once ``judged`` is not 0, and set with it"
         ),
+        "Gathering.is_overdue: if elapsed > LONG_SECONDS: => > -> >=": "equivalent: but for one value of a float",
+        "Gathering.is_overdue: return elapsed >= SHORT_SECONDS => >= -> >": "equivalent: but for one value of a float",
+        "Gathering.callback_ended: if elapsed > LONG_SECONDS: => > -> >=": "equivalent: but for one value of a float",
+        "Gathering.callback_ended: elif elapsed < SHORT_SECONDS and channel.credit < EARNED: => < -> <=": (
+            "equivalent: but for one value of a float"
+        ),
+        "Gathering.callback_ended: if elapsed >= SHORT_SECONDS: => >= -> >": "equivalent: but for one value of a float",
+        "Gathering.callback_ended: elif waited < SHORT_SECONDS: => < -> <=": "equivalent: but for one value of a float",
+        "Gathering.callback_ended: self.late = waited > LONG_SECONDS => > -> >=": (
+            "equivalent: but for one value of a float"
+        ),
+        "Gathering.flush: if len(self.flush_queue) == 1:": "cost: the way for one and that for several do the same",
+        "Gathering.flush: continue => left out": "cost: the way for several finds nothing more",
         "Gathering.flush: index += 1 => left out": "cost: who has flushed is asked again, and has nothing left",
     },
     "core/reactor": {
+        "module: MAX_UNVERIFIED_SECONDS = 0.05": "cost: a call on a registration that is gone is told later",
+        "Reactor.__init__: self.channels: list[Channel | None] = [None] * 64": "cost: ``add`` makes the list longer",
+        "Reactor.__init__: self.num_events = 0 => 0 -> -1": "equivalent: below next_event, until a wait sets it",
+        "Reactor.__init__: self.next_event = 0": "equivalent: not below num_events, until a wait sets both",
+        "Reactor.__init__: False => False -> True": "cost: what is deferred first has its share a turn later",
+        "Reactor.__init__: self.needs_poll = True": "equivalent: a run begins with request_poll",
+        "Reactor.__init__: self.skipped = False => False -> True": "cost: the first turn waits, which it does anyway",
+        "Reactor.__init__: self.skipped = False => left out": "equivalent: the first wait sets it before it is asked",
+        "Reactor.__init__: self.unverified = False => False -> True": "cost: the first sleep ends after 50 ms",
+        "Reactor.__init__: self.idle = False": "equivalent: a wait sets it before anything reads it",
+        "Reactor.__init__: self.forks = 0": "equivalent: it is only compared with itself",
+        "Reactor.may_skip: if self.needs_poll or self.skipped or self.first_deferred is not None:"
+        " => without or self.first_deferred is not None": (
+            "cost: other events come a turn later; what is deferred is dispatched without a wait too"
+        ),
+        "Reactor.wait: if not self.iteration & 255 and ticks.ticks(counts.by_counter) > counts.refresh_at:": (
+            "cost: the file of the figures is refreshed at other times"
+        ),
         "Reactor.__init__: self.iteration = 1": "equivalent: it is only compared with itself",
         "Reactor.close: self.flush_queue = []": "cost: what the queue refers to is freed with the loop",
         "Reactor.may_skip: return True => True -> False": "cost: a wait in each turn",
@@ -54,6 +88,56 @@ REASONS: dict[str, dict[str, str]] = {
         ),
     },
     "core/scheduling": {
+        "module: _HANDLES_ARE_SHARED = sys.version_info >= (3, 14) => 14 -> 15": "edition: before 3.14 both are false",
+        "module: _HANDLES_ARE_SHARED = sys.version_info >= (3, 14) => 3 -> 4": "edition: before 3.14 both are false",
+        "Scheduling.__init__: self._own_run_once = False": (
+            "equivalent: _find_overrides sets it before anything reads it"
+        ),
+        "Scheduling.__init__: self._replaced = False": "cost: it is looked for once more; _find_overrides sets it",
+        "Scheduling.__init__: self._handle_version = -1": (
+            "edition: the pure edition knows no versions, and always looks"
+        ),
+        "Scheduling._now: if self._replaced or interpreter.type_version(self) != self._version"
+        " or interpreter.has_dict(self):"
+        " => self._replaced or interpreter.type_version(self) != self._version or interpreter.has_dict(self) -> True": (
+            "edition: in the pure edition has_dict is always true"
+        ),
+        "Scheduling._now: if self._replaced or interpreter.type_version(self) != self._version"
+        " or interpreter.has_dict(self): => without or self._replaced": (
+            "edition: in the pure edition has_dict is always true"
+        ),
+        "Scheduling._now: if self._replaced or interpreter.type_version(self) != self._version"
+        " or interpreter.has_dict(self):"
+        " => without or interpreter.type_version(self) != self._version": (
+            "edition: in the pure edition has_dict is always true"
+        ),
+        "Scheduling._now: if self._replaced or interpreter.type_version(self) != self._version"
+        " or interpreter.has_dict(self): => != -> ==": ("edition: in the pure edition has_dict is always true"),
+        "Scheduling.call_later: if self._replaced or interpreter.type_version(self) != self._version"
+        " or interpreter.has_dict(self):"
+        " => self._replaced or interpreter.type_version(self) != self._version or interpreter.has_dict(self) -> True": (
+            "edition: in the pure edition has_dict is always true"
+        ),
+        "Scheduling.call_later: if self._replaced or interpreter.type_version(self) != self._version"
+        " or interpreter.has_dict(self): => without or self._replaced": (
+            "edition: in the pure edition has_dict is always true"
+        ),
+        "Scheduling.call_later: if self._replaced or interpreter.type_version(self) != self._version"
+        " or interpreter.has_dict(self):"
+        " => without or interpreter.type_version(self) != self._version": (
+            "edition: in the pure edition has_dict is always true"
+        ),
+        "Scheduling.call_later: if self._replaced or interpreter.type_version(self) != self._version"
+        " or interpreter.has_dict(self): => != -> ==": ("edition: in the pure edition has_dict is always true"),
+        "Scheduling.call_later: timer = self._timer(calls.now() + delay, callback, args, context)": (
+            "edition: the pure edition takes the other branch"
+        ),
+        "Scheduling.call_soon: if self._inbox_dirty: => self._inbox_dirty -> True": "cost: an empty inbox is collected",
+        "Scheduling.call_at: if self._closed: => self._closed -> True": "cost: _check_closed asks again",
+        "Scheduling.call_later: if self._closed: => self._closed -> True": "cost: _check_closed asks again",
+        "Scheduling.call_soon_threadsafe: if self._closed: => self._closed -> True": "cost: _check_closed asks again",
+        "Scheduling.create_future: raise NotImplementedError": "equivalent: EventLoop has its own",
+        "Scheduling._find_overrides: raise NotImplementedError": "equivalent: Scheduler has its own",
         "module: _HANDLES_ARE_SHARED = sys.version_info >= (3, 14) => >= -> >": "equivalent: 3.14.0 is above (3, 14)",
         "Scheduling.__init__: self._version = -1": (
             "equivalent: no class has 0 either, and -1 is set where it is unknown"
@@ -64,7 +148,7 @@ REASONS: dict[str, dict[str, str]] = {
         ),
         "Scheduling.call_soon: if self._closed: => self._closed -> True": "cost: _check_closed asks again",
         "Scheduling.call_soon_threadsafe: if _HANDLES_ARE_SHARED: => _HANDLES_ARE_SHARED -> False": (
-            "equivalent: before Python 3.14 it is false"
+            "edition: before Python 3.14 it is false"
         ),
         "Scheduling.call_at: if when is None: => when is None -> False": "wording: None + 0.0 raises TypeError too",
         "Scheduling.call_at: timer = self._timer(when + 0.0, callback, args, context) => + -> -": (
@@ -72,6 +156,72 @@ REASONS: dict[str, dict[str, str]] = {
         ),
     },
     "core/schedule": {
+        "module: MIN_CANCELLED_TIMERS = 100": "cost: a number that was chosen",
+        "module: interpreter.watch_class(stdlib.handle_class)": "edition: it does nothing in the pure edition",
+        "Scheduler.__init__: self._interrupted_at = 0": "equivalent: who sets ``_interrupted`` sets it too",
+        "Scheduler.__init__: self._turn_time = 0.0": (
+            "equivalent: a turn that has timers sets it before its callbacks run"
+        ),
+        "Scheduler._find_handle_run: self._handle_version = interpreter.watched_version() or -1": (
+            "edition: the pure edition knows no versions, and always looks"
+        ),
+        "Scheduler._find_overrides: self._version = interpreter.type_version(self) or -1": (
+            "edition: the pure edition knows no versions, and always looks"
+        ),
+        "Scheduler._find_overrides: if interpreter.watched_version() != self._handle_version:": (
+            "edition: the pure edition knows no versions, and always looks"
+        ),
+        "Scheduler._run_once: if interpreter.watched_version() != self._handle_version:": (
+            "edition: the pure edition knows no versions, and always looks"
+        ),
+        "Scheduler._run_turns: if self._replaced or interpreter.is_changed(self, self._version, self._handle_version):"
+        " => self._replaced or interpreter.is_changed(self, self._version, self._handle_version) -> True": (
+            "edition: in the pure edition is_changed is always true"
+        ),
+        "Scheduler._run_turns: if self._replaced or interpreter.is_changed(self, self._version, self._handle_version):"
+        " => without or self._replaced": "edition: in the pure edition is_changed is always true",
+        "Scheduler._turn: now = 0.0": "equivalent: it is read only if a timer is due, and set before that is known",
+        "Scheduler._turn: if waits:": "edition: check_signals does nothing in the pure edition",
+        "Scheduler._turn: interpreter.check_signals()": "edition: it does nothing in the pure edition",
+        "Scheduler._run_turns: if self._own_run_once: => self._own_run_once -> True": "cost: _run_once does the same",
+        "Scheduler._wait_time: if not (self._ready or self._fired or self._inbox_dirty or self._stopping):": (
+            "cost: the first timers are looked at though the turn does not sleep; the end asks again"
+        ),
+        "Scheduler._wait_time: if not timeout > 0.0: => > -> >=": "equivalent: 0.0 is 0.0",
+        "Scheduler._any_is_due: return timers.size > 0 and not timers.first_when() > now"
+        " => without and not timers.first_when() > now": "cost: _collect_due looks, and finds none",
+        "Scheduler._collect_due: timer._scheduled = False": (
+            "cost: who cancels a timer that has run has the heap rebuilt sooner"
+        ),
+        "Scheduler._run_only: if interpreter.unshared(handle): => interpreter.unshared(handle) -> False": (
+            "edition: the pure edition keeps no handles"
+        ),
+        "Scheduler._run_only: self._keep(handle)": "edition: the pure edition keeps no handles",
+        "Scheduler._run_batch: if interpreter.unshared(handle): => interpreter.unshared(handle) -> False": (
+            "edition: the pure edition keeps no handles"
+        ),
+        "Scheduler._run_batch: self._keep(handle)": "edition: the pure edition keeps no handles",
+        "Scheduler._sort_new_timers: if interpreter.unshared(timer): => interpreter.unshared(timer) -> False": (
+            "edition: the pure edition keeps no handles"
+        ),
+        "Scheduler._sort_new_timers: self._keep(timer)": "edition: the pure edition keeps no handles",
+        "Scheduler._run_batch: size = -1 => 1 -> 2": "equivalent: no number of callbacks that have run is below 0",
+        "Scheduler._run_batch: if done == size: => done == size -> False": (
+            "cost: the next batch makes a list; what is left of this one is nothing"
+        ),
+        "Scheduler._run_attended: self._run_timed(handle, False) => False -> True": (
+            "cost: asyncio's Handle._run does the same; if it is replaced there is an observer"
+        ),
+        "Scheduler._run_timed: if by_asyncio: => by_asyncio -> True": (
+            "cost: asyncio's Handle._run does the same; if it is replaced it is called anyway"
+        ),
+        "Scheduler._warn_if_slow: if elapsed >= self.slow_callback_duration: => >= -> >": (
+            "equivalent: but for one value of a float"
+        ),
+        "Scheduler._warn_if_slow: handle = owner": "edition: there is no SharedHandle before Python 3.14",
+        'Scheduler._warn_if_slow: owner = getattr(handle._callback, "__self__", None) => left out (2)': (
+            "edition: there is no SharedHandle before Python 3.14"
+        ),
         "Scheduler._find_handle_run: if function is self._handle_run: => function is self._handle_run -> False": (
             "cost: the same function is taken again"
         ),
@@ -83,11 +233,11 @@ REASONS: dict[str, dict[str, str]] = {
         "Scheduler._any_is_due: return timers.size > 0 and not timers.first_when() > now => > -> >=": (
             "cost: a timer that is due at this very moment runs in the next turn; a clock seldom says the same twice"
         ),
-        "Scheduler._run_attended: given = handle.given()": "equivalent: before Python 3.14 a handle is given as it is",
+        "Scheduler._run_attended: given = handle.given()": "edition: before Python 3.14 a handle is given as it is",
         "Scheduler._run_batch: batch[place] = None": "cost: what a callback refers to is freed with its batch",
         "Scheduler._run_batch: self._spare_list = batch": "cost: the next batch makes a list",
         "Scheduler._warn_if_slow: if isinstance(owner, SharedHandle): => isinstance(owner, SharedHandle) -> False": (
-            "equivalent: before Python 3.14 there is none"
+            "edition: there is no SharedHandle before Python 3.14"
         ),
     },
     "serving/listener": {

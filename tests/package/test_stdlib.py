@@ -237,6 +237,7 @@ def test_module_runner(tmp_path: Path) -> None:
         ((3, 12), "create_connection", "all_errors"),
         ((3, 13), "create_server", "keep_alive"),
         ((3, 12), "shutdown_default_executor", "timeout"),
+        ((3, 99), "create_server", "of_a_python_to_come"),
     ],
 )
 def test_since(version: tuple[int, int], method: str, keyword: str) -> None:

@@ -136,8 +136,12 @@ def test_module(ways: Ways, directory: Path, module: str) -> None:
 
 @pytest.mark.parametrize("options", [("-P",), ("-W", "error")], ids=["safe path", "warnings are errors"])
 def test_options_of_python(ways: Ways, directory: Path, options: tuple[str, ...]) -> None:
-    (directory / "scripts" / "probe.py").write_text(PROBE)
-    plain, ours = ways.facts("scripts/probe.py", options=options)
+    for name in ("probe.py", "__main__.py"):
+        (directory / "scripts" / name).write_text(PROBE)
+    for program in ("scripts/probe.py", "scripts"):
+        plain, ours = ways.facts(program, options=options)
+        assert ours == plain
+    plain, ours = ways.facts("-c", TEXT, options=options)
     assert ours == plain
 
 

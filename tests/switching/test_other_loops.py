@@ -244,3 +244,10 @@ def test_a_server_after_install_is_warned_of_and_serves(
     assert 'uvicorn.run(..., loop="edgeloop:new_event_loop")' in said
     if not options:
         assert f"{tmp_path}/program.py:3: RuntimeWarning" in said  # where uvicorn was called
+
+
+def test_a_warning_that_is_an_error_is_printed_and_ends_nothing(run: Run) -> None:
+    program = f"{START}\nimport edgeloop\nedgeloop.install()\n{PROGRAMS['uvloop'][0]}\nsys.exit(3)"
+    done = run("-W", "error::RuntimeWarning", "program.py", program=program, uvloop=UVLOOP)
+    assert (done.returncode, done.stdout) == (3, "uvloop\n")
+    assert done.stderr.startswith("RuntimeWarning: edgeloop.install() was called: uvloop.Loop runs here")

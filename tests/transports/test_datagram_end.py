@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import socket
 import sys
@@ -245,3 +246,23 @@ async def test_repr_tells_the_state() -> None:
         assert f"fd={transport.get_extra_info('socket').fileno()}" in repr(transport)
         assert "read=polling" in repr(transport)
         assert "write=<idle, bufsize=0>" in repr(transport)
+
+
+@pytest.mark.edgeloop_only  # asyncio reads the end again and again
+async def test_the_end_of_a_sequence_comes_once_after_all_that_was_sent() -> None:
+    """More than one batch of them: the end is in the last."""
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    count = 0
+    theirs.setblocking(False)
+    with contextlib.suppress(BlockingIOError):
+        while count < 250:
+            theirs.send(b"%d" % count)
+            count += 1
+    theirs.close()
+    ours.setblocking(False)
+    transport, protocol = await asyncio.get_running_loop().create_datagram_endpoint(DatagramRecorder, sock=ours)
+    await protocol.until(lambda: bool(protocol.datagrams) and protocol.datagrams[-1][0] == b"")
+    for _ in range(5):
+        await asyncio.sleep(0)
+    assert [data for data, _ in protocol.datagrams] == [b"%d" % number for number in range(count)] + [b""]
+    transport.close()

@@ -7,6 +7,7 @@ then too.
 from __future__ import annotations
 
 import asyncio
+import concurrent.futures
 import contextlib
 import os
 import signal
@@ -127,6 +128,18 @@ async def test_another_callback_does_not_hold_it_for_long(loop: asyncio.Abstract
         loop.call_soon(time.sleep, 0.002)
         loop.call_soon(lambda: seen.set_result(arrived(peer)))
         assert await seen == b"answer"
+
+
+async def test_the_loop_does_not_sleep_before_it_has_left(loop: asyncio.AbstractEventLoop) -> None:
+    """Nothing else wakes it up: the peer answers in another thread."""
+    async with warm() as (transport, peer):
+        peer.settimeout(30)
+        with concurrent.futures.ThreadPoolExecutor(1) as pool:
+            for _ in range(5):
+                question = loop.run_in_executor(pool, peer.recv, 100)
+                await asyncio.sleep(0.001)
+                transport.write(b"question")
+                assert await question == b"question"
 
 
 class Steps(asyncio.BufferedProtocol):

@@ -82,3 +82,21 @@ def test_numbers_come_back_as_they_were_packed() -> None:
     assert found["channels"] == tuple(range(layout.PLACES["channels"], layout.PLACES["channels"] + len(layout.KINDS)))
     with pytest.raises(struct.error):
         layout.unpack(data[:-8])
+
+
+def test_the_least_value_and_the_buckets_that_have_some() -> None:
+    found = of(100, 5000, 5001)
+    assert 0 < found.min <= 100e-9
+    assert of().min == 0.0
+    buckets = list(found.filled())
+    assert [number for _, _, number in buckets] == [1, 2]
+    assert all(low < high for low, high, _ in buckets)
+    assert buckets[0][0] == found.min
+
+
+def test_histograms_add_up_with_histograms_alone() -> None:
+    with pytest.raises(TypeError):
+        of(1) + 1  # type: ignore[operator]
+    with pytest.raises(TypeError):
+        of(1) - 1  # type: ignore[operator]
+    assert (of(1) + of(2)).count == 2

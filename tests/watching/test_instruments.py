@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import signal
 import sys
 from collections.abc import Callable
@@ -345,3 +346,59 @@ def test_an_instrument_does_not_keep_its_closed_loop(loop_factory: Callable[[], 
     loop.add_instrument(instrument)
     loop.close()
     assert sys.getrefcount(instrument) == before
+
+
+def test_a_partial_is_described_by_what_it_calls(loop: Any) -> None:
+    instrument = Named()
+    loop.add_instrument(instrument)
+    loop.call_soon(functools.partial(turn, times=0), loop)
+    turn(loop)
+    assert instrument.begun == ["turn"]
+    loop.remove_instrument(instrument)
+
+
+def test_debug_mode_refuses_another_thread_s_instruments(loop: Any, run: Run) -> None:
+    instrument = Recorded()
+    loop.set_debug(True)
+
+    async def main() -> None:
+        for change in (loop.add_instrument, loop.remove_instrument):
+            with pytest.raises(RuntimeError, match="Non-thread-safe operation"):
+                await loop.run_in_executor(None, change, instrument)
+
+    run(main())
+    loop.add_instrument(instrument)
+    loop.remove_instrument(instrument)
+    with pytest.raises(KeyError):
+        loop.remove_instrument(instrument)
+
+
+def test_an_instrument_that_removes_itself_and_fails_is_reported(loop: Any) -> None:
+    errors = record_errors(loop)
+
+    class Once:
+        def before_callback(self, handle: asyncio.Handle) -> None:
+            loop.remove_instrument(self)
+            raise ValueError("once")
+
+    loop.add_instrument(Once())
+    loop.call_soon(int)
+    turn(loop, 2)
+    assert [str(error["exception"]) for error in errors] == ["once"]
+
+
+def test_a_callback_that_an_instrument_cancels_is_not_called(loop: Any) -> None:
+    called: list[int] = []
+
+    class Canceller:
+        def before_callback(self, handle: asyncio.Handle) -> None:
+            handle.cancel()
+
+    instrument = Canceller()
+    loop.add_instrument(instrument)
+    loop.call_soon(called.append, 1)
+    turn(loop)
+    loop.remove_instrument(instrument)
+    loop.call_soon(called.append, 2)
+    turn(loop)
+    assert called == [2]

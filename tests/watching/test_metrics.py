@@ -127,6 +127,10 @@ def test_loops_come_and_go(loop: asyncio.AbstractEventLoop) -> None:
         collector.add(loop, "again")
     with pytest.raises(TypeError, match="needs a loop of edgeloop"):
         collector.add(None, "none")
+    another = edgeloop.new_event_loop()
+    collector.add(another, "another")
+    collector.remove(another)
+    another.close()
     other.close()
     assert names() == {"one"}
     assert edgeloop.stats(loop).measuring

@@ -280,3 +280,28 @@ assert ran
         [sys.executable, "-c", program], env=environment(request.config, tmp_path), check=False, timeout=60
     )
     assert done.returncode == 0
+
+
+def test_an_interrupted_event_goes_on_when_the_loop_runs_again(
+    loop: asyncio.AbstractEventLoop, run: Run, replace: Callable[[], Ran], pair: Pair
+) -> None:
+    class Interrupted(Recorder):
+        def data_received(self, data: bytes) -> None:
+            super().data_received(data)
+            if data == b"one":
+                pair[1].send(b"two")
+                raise KeyboardInterrupt
+
+    async def main() -> Recorder:
+        recorder = Interrupted()
+        await attach(pair[0], recorder)
+        return recorder
+
+    recorder = run(main())
+    replace()
+    pair[1].send(b"one")
+    with pytest.raises(KeyboardInterrupt):
+        run(recorder.bytes_in(6))
+    assert run(recorder.bytes_in(6)) == b"onetwo"
+    recorder.transport.abort()
+    run(recorder.lost())

@@ -188,6 +188,33 @@ def test_what_a_killed_process_leaves_is_removed_by_who_looks(blocked: tuple[sub
     assert not os.path.exists(path)
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a file away")
+def test_what_another_user_s_process_left_is_not_ours_to_remove(blocked: tuple[subprocess.Popen[str], str]) -> None:
+    process, path = blocked
+    process.kill()
+    process.communicate()
+    os.chown(path, 65534, 65534)
+    with pytest.raises(ProcessLookupError):
+        read(path)
+    assert loops() == []
+    assert os.path.exists(path)
+
+
+@pytest.mark.parametrize("limit", [0, 4096])
+def test_a_file_that_can_not_be_as_large_as_it_must_is_not_left(folder: Path, limit: int) -> None:
+    process = child(
+        f"import resource\nresource.setrlimit(resource.RLIMIT_FSIZE, ({limit}, {limit}))\n"
+        "try:\n"
+        "    edgeloop.share(loop)\n"
+        "except OSError as exc:\n"
+        "    sys.stdout.write(type(exc).__name__ + '\\n')\n"
+    )
+    with process:
+        assert said(process) == "OSError"
+        process.communicate("\n")
+    assert list(folder.iterdir()) == []
+
+
 def test_a_number_that_another_process_has_by_now_is_noticed(loop: asyncio.AbstractEventLoop, folder: Path) -> None:
     data = bytearray(Path(edgeloop.share(loop)).read_bytes())
     place = 8 * layout.PLACES["process_started"]

@@ -163,7 +163,8 @@ API void allocations_pause(int paused) { counting = !paused; }
 API long allocations_failed(void) { return failed; }
 API const char *allocations_where(void) { return failed ? where : ""; }
 
-/* The package's own: Cython's modules call these directly. */
+/* The package's own: Cython's modules call these directly. AddressSanitizer has them itself, and would end the process. */
+#ifndef SANITIZED
 extern void *__libc_malloc(size_t);
 extern void *__libc_calloc(size_t, size_t);
 extern void *__libc_realloc(void *, size_t);
@@ -180,3 +181,4 @@ API void *calloc(size_t n, size_t size) { return package_fails(__builtin_return_
 API void *realloc(void *memory, size_t size) {
     return package_fails(__builtin_return_address(0)) ? NULL : __libc_realloc(memory, size);
 }
+#endif

@@ -25,7 +25,9 @@ def build(folder: Path) -> Path:
     library = folder / "failing_calls.so"
     descriptor, unfinished = tempfile.mkstemp(dir=folder, suffix=".so")
     os.close(descriptor)
-    command = ["gcc", "-O2", "-shared", "-fPIC", "-fvisibility=hidden", "-o", unfinished, *SOURCES, "-ldl"]
+    sanitized = "libasan" in Path("/proc/self/maps").read_text()
+    options = ["-DSANITIZED"] if sanitized else []
+    command = ["gcc", "-O2", "-shared", "-fPIC", "-fvisibility=hidden", *options, "-o", unfinished, *SOURCES, "-ldl"]
     subprocess.run(command, check=True)
     os.rename(unfinished, library)
     return library
