@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import sys
 from pathlib import Path
 
 import pytest
@@ -28,6 +29,8 @@ def expected(name: str) -> str:
 def test_a_program_on_the_page_prints_what_stands_below_it(
     request: pytest.FixtureRequest, tmp_path: Path, name: str
 ) -> None:
+    if name == "backlog.py" and sys.implementation.name == "pypy":
+        pytest.skip("PyPy listens for one more than it is told: the second connection has its place at once")
     options = ["-W", "ignore::DeprecationWarning"]
     arguments = ["edgeloop"] if name == "differences.py" else []
     done = run_program(request.config, tmp_path, name, PROGRAMS[name], options, arguments)

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 from example_process import environment
+from interpreters import needs_waitid
 
 from edgeloop.watching.rows import NotWatchedError, Sampler, why_not
 from edgeloop.watching.shared_file import has_files, is_suspended, loops, started
@@ -65,6 +66,7 @@ def sharing(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Sharing]
         child.path.unlink(missing_ok=True)
 
 
+@needs_waitid
 def test_the_file_of_a_process_that_was_killed_goes_before_its_parent_knows(sharing: Sharing) -> None:
     assert [found.pid for found in loops(sharing.pid)] == [sharing.pid]
     (shared,) = loops(sharing.pid)
@@ -87,6 +89,7 @@ def test_a_process_that_runs_another_program_has_no_loop(sharing: Sharing) -> No
         Sampler(sharing.pid).rows()
 
 
+@needs_waitid
 def test_a_process_that_is_stopped_is_suspended(sharing: Sharing) -> None:
     sampler = Sampler(sharing.pid)
     assert [row.state for row in sampler.rows()] != ["suspended"]

@@ -5,12 +5,14 @@ from __future__ import annotations
 import threading
 
 import pytest
+from interpreters import needs_sleep_without_the_lock
 
 from edgeloop.kernel.thread_clock import cpu_seconds, runs_without_lock
 
 pytestmark = pytest.mark.edgeloop_only
 
 
+@needs_sleep_without_the_lock
 def test_a_thread_that_runs_python_does_not_run_while_this_one_has_the_lock() -> None:
     done = False
 

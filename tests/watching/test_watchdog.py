@@ -10,6 +10,7 @@ import zlib
 from typing import Any
 
 import pytest
+from interpreters import needs_tasks_in_c
 from watched_loops import ATTEMPTS, Reports, blocked, blocked_as
 
 import edgeloop
@@ -65,6 +66,7 @@ def test_a_lock_is_a_wait_in_futex(loop: asyncio.AbstractEventLoop) -> None:
     assert "watched_loops.py" in begun.place or "test_watchdog.py" in begun.place, "not the library's threading.py"
 
 
+@pytest.mark.follows_collections
 def test_a_garbage_collection_is_told_from_what_it_interrupts(loop: asyncio.AbstractEventLoop) -> None:
     class Cycle:
         def __init__(self, reported: threading.Event) -> None:
@@ -119,6 +121,7 @@ def test_ten_times_the_threshold_and_the_end_are_reported_too(loop: asyncio.Abst
     assert found[1].seconds >= 0.1
 
 
+@needs_tasks_in_c
 def test_a_turn_of_many_short_callbacks_is_reported(loop: asyncio.AbstractEventLoop) -> None:
     reported = threading.Event()
 

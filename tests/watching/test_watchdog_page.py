@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 from example_process import environment
+from interpreters import needs_tasks_in_c
 from repository import ROOT
 
 from edgeloop.watching import report
@@ -27,6 +28,7 @@ def words_of_first_column(heading: str) -> set[str]:
     }
 
 
+@needs_tasks_in_c
 def test_the_program_prints_what_the_page_shows(pytestconfig: pytest.Config, tmp_path: Path) -> None:
     program, shown = re.findall(r"^```(?:python)?\n(.*?)^```$", PAGE, re.DOTALL | re.MULTILINE)[:2]
     (tmp_path / "program.py").write_text(program)

@@ -12,6 +12,7 @@ from typing import IO, Any
 
 import pytest
 from example_process import environment
+from interpreters import needs_calls_with_the_lock
 from watched_loops import program
 
 from edgeloop.kernel import pulse
@@ -98,6 +99,7 @@ def child(request: pytest.FixtureRequest, tmp_path: Path) -> Any:
         yield start
 
 
+@needs_calls_with_the_lock
 def test_the_stacks_are_printed_while_the_lock_is_held_and_the_record_follows(child: Any) -> None:
     printed = child(HOLD, " in main").block_until("record: native code, lock held, begun, ")
     assert "Thread 0x" in "".join(printed)
@@ -108,6 +110,7 @@ def test_the_stacks_are_printed_while_the_lock_is_held_and_the_record_follows(ch
         assert "Timeout (" in "".join(printed)
 
 
+@needs_calls_with_the_lock
 def test_one_block_with_the_lock_after_the_other_is_printed(child: Any) -> None:
     # The pure edition's watchdog needs the lock to set its alarm again, and time for that on a busy machine.
     between = 0.001 if pulse.LOOKS_WITHOUT_LOCK else 0.5
@@ -118,6 +121,7 @@ def test_one_block_with_the_lock_after_the_other_is_printed(child: Any) -> None:
         answer(watched.process)
 
 
+@needs_calls_with_the_lock
 def test_a_lock_that_another_thread_holds_is_seen(child: Any) -> None:
     body = f"""
         def other():
@@ -130,6 +134,7 @@ def test_a_lock_that_another_thread_holds_is_seen(child: Any) -> None:
     assert "Thread 0x" in "".join(printed)
 
 
+@needs_calls_with_the_lock
 def test_a_collection_that_holds_the_lock_is_told(child: Any) -> None:
     body = f"""
         class Cycle:

@@ -328,6 +328,7 @@ class TLSConnection:
         self.flush()  # what was written before it failed
         self.enter(state.CLOSED)
         if isinstance(exc, ssl.SSLError):
+            engine.forget_errors()
             # The alert by which the peer learns what was wrong (RFC 8446, section 6.2).
             self.outgoing.lower_full = False
             self.outgoing.send_records(self.lower)

@@ -6,6 +6,8 @@ cdef Py_ssize_t RECORD
 cdef Py_ssize_t PIECE
 cdef Py_ssize_t MAX_PLAINTEXT
 
+cpdef forget_errors()
+
 
 cdef class Engine:
     cdef int input

@@ -5,6 +5,7 @@ It knows no transport, protocol or loop. openssl.pyx does the same without the o
 
 from __future__ import annotations
 
+import _ssl
 import ssl
 from typing import Any
 
@@ -19,6 +20,17 @@ PIECE = 65536
 
 # What a protocol is handed at a time: as in the standard library.
 MAX_PLAINTEXT = 256 * 1024
+
+_clear: Any = getattr(getattr(_ssl, "lib", None), "ERR_clear_error", None)  # CPython's module has no such attribute
+
+
+def forget_errors() -> None:
+    """Empty OpenSSL's queue of this thread's errors if the ssl module leaves them there, as PyPy's does.
+
+    The next call for another connection would fail with what is in it: SSL_get_error(3).
+    """
+    if _clear is not None:
+        _clear()
 
 
 class Engine:
@@ -179,6 +191,7 @@ class Engine:
             except ssl.SSLError as exc:
                 self.input = state.FAILED
                 self._error = exc
+                forget_errors()
             else:
                 if not found:
                     self.input = state.EOF
