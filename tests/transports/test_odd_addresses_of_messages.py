@@ -58,14 +58,15 @@ async def test_addresses_of_two_and_of_four_parts_are_both_addresses() -> None:
         except OSError:
             pytest.skip("this machine has no IPv6 address")
         peer.setblocking(False)
+        loop.set_exception_handler(lambda _, context: None)
         transport, protocol = await loop.create_datagram_endpoint(DatagramRecorder, local_addr=("::1", 0))
         address = peer.getsockname()
         count = await gathering(transport, address)
         transport.sendto(b"two", address[:2])
         transport.sendto(b"four", address)
+        transport.sendto(b"lost", (*address[:2], -1, 0))
+        assert isinstance(await protocol.lost(), OverflowError)
         assert await receive(peer, count + 2) == [b"before"] * count + [b"two", b"four"]
-        transport.close()
-        await protocol.lost()
 
 
 @pytest.mark.parametrize("wrong", ["", "a" * 200, "\ud800", 9])
