@@ -282,10 +282,13 @@ def memcheck(session: nox.Session) -> None:
         session.run(*watching, *playing, *session.posargs, env=environment, external=True)
 
 
-def run_coverage(session: nox.Session, tree: Path, rcfile: str, parts: list[list[str]], *lists: str) -> None:
+def run_coverage(
+    session: nox.Session, tree: Path, rcfile: str, parts: list[list[str]], *lists: str, only: tuple[str, ...] = ()
+) -> None:
     """Run the tests under coverage.py, print its report, and hold it against the lists of what is known to be unreached.
 
-    Each part is a pytest of its own, so that a crash costs what that part has reached, and nothing else.
+    Each part is a pytest of its own, so that a crash costs what that part has reached, and nothing else. ``only``: the files
+    to report on, all by default.
     """
     session.install("coverage>=7.10")
     coverage = ("python", "-m", "coverage")
@@ -298,8 +301,9 @@ def run_coverage(session: nox.Session, tree: Path, rcfile: str, parts: list[list
             ends = [0, 1, -signal.SIGABRT, -signal.SIGSEGV]
             session.run(*coverage, "run", options, "-m", *PYTEST[2:], *tests, success_codes=ends)
         session.run(*coverage, "combine", "-q", options)
-        session.run(*coverage, "report", options)
-        session.run(*coverage, "json", "-q", options, "-o", "build/coverage/data.json")
+        include = [f"--include={','.join(only)}"] if only else []
+        session.run(*coverage, "report", options, *include)
+        session.run(*coverage, "json", "-q", options, *include, "-o", "build/coverage/data.json")
         if not session.posargs:
             known = [argument for name in lists for argument in ("--list", f"tests/coverage/{name}")]
             session.run("python", "tests/coverage/unreached.py", *known, "build/coverage/data.json")
@@ -337,12 +341,17 @@ def linetrace(session: nox.Session) -> None:
     with session.chdir(tree):
         choose(session, "compiled")
     generated = tree / "build" / "cython"
+    compiled = ["*/vectors.pxd"]  # which others include
     for c_file in generated.glob("edgeloop/**/*.c"):  # where Cython's plugin looks for them: beside the sources
-        shutil.copy2(c_file, tree / c_file.relative_to(generated))
+        module = c_file.relative_to(generated)
+        shutil.copy2(c_file, tree / module)
+        source = ".pyx" if (tree / module).with_suffix(".pyx").exists() else ".py"  # whose .py is the pure edition then
+        compiled += [f"*/{module.with_suffix(suffix)}" for suffix in (source, ".pxd")]
     left_out = [f"--ignore=tests/loop/{name}" for name in RAISING_HANDLERS]
     left_out += [f"--ignore={path}" for path in there(BUILDS)]
     parts = [[f"tests/{folder}", *ONE_THREAD, *left_out] for folder in TRACED]
-    run_coverage(session, tree, "compiled.ini", parts, "unreached_compiled.txt", "unreached.txt")
+    lists = ("unreached_compiled.txt", "unreached.txt")
+    run_coverage(session, tree, "compiled.ini", parts, *lists, only=tuple(compiled))
 
 
 @nox.session(python=PYTHONS, venv_backend="own")
