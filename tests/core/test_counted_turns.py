@@ -311,3 +311,28 @@ def test_what_comes_after_a_sleep_is_counted_where_the_figures_are_by_then(
     assert counted.events >= 1
     assert counted.seconds_idle > 0
     edgeloop.unshare(loop)
+
+
+def test_each_registration_counts_once(loop: Loop, pair: Pair) -> None:
+    ours, _ = pair
+
+    def calls() -> int:
+        return edgeloop.stats(loop).system_calls.epoll_ctl
+
+    before = calls()
+    loop.add_reader(ours, int)
+    assert calls() == before + 1
+    loop.add_writer(ours, int)
+    assert calls() == before + 2
+    loop.remove_writer(ours)
+    loop.remove_reader(ours)
+    assert calls() > before + 2
+
+
+def test_nothing_is_measured_while_nobody_asks(loop: Loop) -> None:
+    for _ in range(3):
+        loop.call_soon(int)
+        loop.call_at(loop.time() - 1, int)
+        turn(loop, 2)
+    stats = edgeloop.stats(loop)
+    assert (stats.delay.count, stats.turn.count, stats.callback.count, stats.longest) == (0, 0, 0, None)
