@@ -336,3 +336,15 @@ def test_nothing_is_measured_while_nobody_asks(loop: Loop) -> None:
         turn(loop, 2)
     stats = edgeloop.stats(loop)
     assert (stats.delay.count, stats.turn.count, stats.callback.count, stats.longest) == (0, 0, 0, None)
+
+
+def test_each_wait_counts_once(loop: Any) -> None:
+    instrument = Waits()
+    loop.add_instrument(instrument)
+    before = edgeloop.stats(loop)
+    for _ in range(5):
+        loop.call_soon(loop.call_soon, int)
+        turn(loop, 2)
+    counted = edgeloop.stats(loop) - before
+    assert counted.waits == counted.system_calls.epoll_wait == len(instrument.timeouts)
+    assert counted.turns == 10

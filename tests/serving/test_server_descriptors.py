@@ -54,7 +54,9 @@ def test_waiting_clients_are_let_go_instead_of_hanging(
             await asyncio.get_running_loop().run_in_executor(None, input)
             resource.setrlimit(resource.RLIMIT_NOFILE, (4096, 4096))  # for what is imported now
             import edgeloop
-            print(len(connections), edgeloop.stats(asyncio.get_running_loop()).accepts_refused, flush=True)
+            stats = edgeloop.stats(asyncio.get_running_loop())
+            assert stats.accepts_failed >= 1
+            print(len(connections), stats.accepts_refused, flush=True)
             await until(lambda: len(lost) == len(connections))
             """,
             spare=20,
