@@ -115,7 +115,12 @@ def test_a_child_that_is_interrupted_while_it_takes_over_keeps_no_set_but_its_pa
     """The next attempt would take what is left for a channel. The exception's frames may keep it for long."""
     ours, theirs = pair
     came: list[bytes] = []
-    loop.add_reader(ours, lambda: (came.append(ours.recv(10)), loop.stop()))
+
+    def read() -> None:
+        came.append(ours.recv(10))
+        loop.stop()
+
+    loop.add_reader(ours, read)
 
     def child() -> None:
         before = open_descriptors()

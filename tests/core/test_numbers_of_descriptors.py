@@ -29,7 +29,12 @@ def test_a_loop_whose_own_descriptors_have_high_numbers_is_woken(
         ours, theirs = unix_pair()
         with ours, theirs:
             came: list[bytes] = []
-            loop.add_reader(ours, lambda: (came.append(ours.recv(10)), loop.stop()))
+
+            def read() -> None:
+                came.append(ours.recv(10))
+                loop.stop()
+
+            loop.add_reader(ours, read)
             theirs.send(b"x")
             loop.run_forever()
             loop.remove_reader(ours)
