@@ -1,0 +1,51 @@
+"""A rate, and a protocol whose buffer can't be cut: its items are of a format that only its maker knows."""
+
+from __future__ import annotations
+
+import ctypes
+from typing import Any
+
+import pytest
+from recording import BufferRecorder
+from set_clock import pass_time, play, serving
+
+pytestmark = pytest.mark.edgeloop_only  # asyncio's servers have no limits
+
+
+class Item(ctypes.Structure):
+    """A byte by another name."""
+
+    _fields_ = [("value", ctypes.c_ubyte)]
+
+
+class OddRecorder(BufferRecorder):
+    """Gets its data in an array of such items."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.items: Any = (Item * 3000)()
+
+    def get_buffer(self, sizehint: int) -> Any:
+        return self.items
+
+    def buffer_updated(self, nbytes: int) -> None:
+        self.received += bytes(self.items)[:nbytes]
+        self.note("buffer_updated")
+
+
+@pytest.mark.parametrize("kind", ["tcp", "unix"])
+def test_what_comes_in_a_buffer_that_can_not_be_cut_comes_whole(kind: str, tmp_path: Any) -> None:
+    async def main() -> None:
+        path = tmp_path / "s" if kind == "unix" else None
+        async with serving(OddRecorder, path=path, read_rate=1000) as served:
+            sock, protocol = await served.connected()
+            data = bytes(range(250)) * 20
+            with sock:
+                sock.send(data)
+                while len(protocol.received) < len(data):
+                    await pass_time(1)
+                assert protocol.received == data
+                assert protocol.error is None
+                assert "connection_lost" not in protocol.calls
+
+    play(main())
