@@ -1,4 +1,4 @@
-"""A rate, and a protocol whose buffer can't be cut: its items are of a format that only its maker knows."""
+"""A rate, and a protocol whose buffer is smaller than that, or can't be cut: its items' format only its maker knows."""
 
 from __future__ import annotations
 
@@ -47,5 +47,22 @@ def test_what_comes_in_a_buffer_that_can_not_be_cut_comes_whole(kind: str, tmp_p
                 assert protocol.received == data
                 assert protocol.error is None
                 assert "connection_lost" not in protocol.calls
+
+    play(main())
+
+
+@pytest.mark.parametrize("kind", ["tcp", "unix"])
+def test_a_buffer_that_is_smaller_than_the_rate_is_filled_again_and_again(kind: str, tmp_path: Any) -> None:
+    """No event tells that a full one has left something."""
+
+    async def main() -> None:
+        path = tmp_path / "s" if kind == "unix" else None
+        async with serving(BufferRecorder, path=path, read_rate=1_000_000) as served:
+            sock, protocol = await served.connected()
+            data = bytes(range(250)) * 20
+            with sock:
+                sock.send(data)
+                await protocol.bytes_in(len(data))
+                assert protocol.received == data
 
     play(main())
