@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 import ctypes
 from typing import Any
 
 import pytest
-from recording import BufferRecorder
+from recording import BufferRecorder, Recorder
 from set_clock import pass_time, play, serving
+
+import edgeloop
 
 pytestmark = pytest.mark.edgeloop_only  # asyncio's servers have no limits
 
@@ -64,5 +67,22 @@ def test_a_buffer_that_is_smaller_than_the_rate_is_filled_again_and_again(kind: 
                 sock.send(data)
                 await protocol.bytes_in(len(data))
                 assert protocol.received == data
+
+    play(main())
+
+
+def test_sends_under_a_rate_are_counted() -> None:
+    async def main() -> None:
+        loop = asyncio.get_running_loop()
+        async with serving(Recorder, write_rate=1000) as served:
+            sock, protocol = await served.connected()
+            with sock:
+                before = edgeloop.stats(loop)
+                protocol.transport.write(bytes(3000))
+                while protocol.transport.get_write_buffer_size():
+                    await pass_time(1)
+                counted = edgeloop.stats(loop) - before
+                assert counted.system_calls.send >= 3
+                assert counted.bytes_out == 3000
 
     play(main())
