@@ -38,3 +38,21 @@ async def test_each_call_counts_once_and_the_last_finds_nobody(tmp_path: Path, c
         await asyncio.sleep(0)
     server.close()
     await server.wait_closed()
+
+
+async def test_a_listener_whose_socket_can_not_listen_any_more_is_taken_out() -> None:
+    """Its program has shut it down. That is reported once."""
+    loop: Any = asyncio.get_running_loop()
+    reports: list[dict[str, Any]] = []
+    loop.set_exception_handler(lambda _, context: reports.append(context))
+    listening = socket.create_server(("127.0.0.1", 0))
+    server = await loop.create_server(asyncio.Protocol, sock=listening)
+    assert edgeloop.stats(loop).channels.listener == 1
+    listening.shutdown(socket.SHUT_RDWR)
+    while not reports:
+        await asyncio.sleep(0)
+    await turns(10)
+    assert edgeloop.stats(loop).channels.listener == 0
+    assert [context["message"] for context in reports] == ["Fatal error: accept() failed on a listening socket"]
+    server.close()
+    await server.wait_closed()
