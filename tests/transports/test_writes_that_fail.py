@@ -100,3 +100,19 @@ def test_a_send_of_abort_is_counted(run: Run) -> None:
             await protocol.lost()
 
     run(main())
+
+
+@pytest.mark.parametrize("end", ["abort", "close"])
+def test_an_end_of_the_stream_that_comes_too_late_changes_nothing(run: Run, end: str) -> None:
+    async def main() -> None:
+        transport, protocol, peer = await connect()
+        with peer:
+            getattr(transport, end)()
+            transport.write_eof()
+            transport.write(b"too late")
+            await protocol.lost()
+            transport.write_eof()
+            transport.write(b"too late")
+            transport.writelines([b"too late"])
+
+    run(main())
