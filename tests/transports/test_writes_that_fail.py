@@ -58,21 +58,24 @@ def test_a_write_that_finds_no_memory_leaves_nothing_behind(run: Run, several: b
     run(main())
 
 
+@pytest.mark.parametrize("at_once", [False, True], ids=["once it is lost", "at once"])
 @pytest.mark.parametrize("several", [False, True], ids=["write", "writelines"])
 def test_who_writes_on_and_on_after_the_end_is_warned(
-    run: Run, several: bool, caplog: pytest.LogCaptureFixture
+    run: Run, several: bool, at_once: bool, caplog: pytest.LogCaptureFixture
 ) -> None:
     async def main() -> None:
         transport, protocol, peer = await connect()
         with peer:
             transport.abort()
-            await protocol.lost()
+            if not at_once:
+                await protocol.lost()
             for _ in range(7):
                 if several:
                     transport.writelines([b"too", b"late"])
                     transport.writelines([])
                 else:
                     transport.write(b"too late")
+            await protocol.lost()
 
     with caplog.at_level(logging.WARNING):
         run(main())
