@@ -1,4 +1,4 @@
-"""A rate, and a protocol whose buffer is smaller than that, or can't be cut: its items' format only its maker knows."""
+"""A rate, and a protocol whose buffer is smaller than that, or has items that are no bytes; sends under a rate."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class OddRecorder(BufferRecorder):
 
 
 @pytest.mark.parametrize("kind", ["tcp", "unix"])
-def test_what_comes_in_a_buffer_that_can_not_be_cut_comes_whole(kind: str, tmp_path: Any) -> None:
+def test_a_buffer_whose_items_are_no_bytes_is_filled_at_the_rate(kind: str, tmp_path: Any) -> None:
     async def main() -> None:
         path = tmp_path / "s" if kind == "unix" else None
         async with serving(OddRecorder, path=path, read_rate=1000) as served:
