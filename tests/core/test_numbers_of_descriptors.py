@@ -9,6 +9,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 from sockets import unix_pair
@@ -78,3 +79,10 @@ def test_a_loop_that_has_nothing_but_its_own_high_numbers_is_woken(
         loop.call_soon_threadsafe(loop.stop)
         thread.join(30)
         assert ended == ["stopped"]
+
+
+@pytest.mark.edgeloop_only  # looks at the reactor's list
+def test_the_first_number_that_the_reactor_has_no_place_for_is_nobodys(loop: Any) -> None:
+    number = len(loop.reactor.channels)
+    assert not loop.remove_reader(number)
+    assert not loop.remove_writer(number)

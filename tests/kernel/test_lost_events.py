@@ -120,6 +120,7 @@ def test_a_waker_is_closed_once() -> None:
     thread.start()
     thread.join(30)
     assert not thread.is_alive()
+    waker.wake()  # nor does it write to what is no descriptor
     del waker
     os.close(number)
     other.close()

@@ -105,6 +105,30 @@ def test_a_send_of_abort_is_counted(run: Run) -> None:
     run(main())
 
 
+@pytest.mark.skipif(edgeloop.EDITION == "compiled", reason="no attribute of the object is called there")
+@pytest.mark.parametrize("aborted", [False, True], ids=["in peace", "aborted meanwhile"])
+def test_a_close_that_finds_no_memory_can_be_tried_again(run: Run, aborted: bool) -> None:
+    async def main() -> None:
+        transport, protocol, peer = await connect()
+
+        def fail() -> None:
+            if aborted:
+                transport.abort()
+            raise MemoryError
+
+        with peer:
+            transport._on_drained = fail
+            with pytest.raises(MemoryError):
+                transport.close()
+            del transport._on_drained
+            assert transport.is_closing() is aborted
+            transport.close()
+            assert await protocol.lost() is None
+            assert protocol.calls.count("connection_lost") == 1
+
+    run(main())
+
+
 @pytest.mark.parametrize("end", ["abort", "close"])
 def test_an_end_of_the_stream_that_comes_too_late_changes_nothing(run: Run, end: str) -> None:
     async def main() -> None:
