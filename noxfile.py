@@ -352,7 +352,7 @@ def linetrace(session: nox.Session) -> None:
     with session.chdir(tree):
         choose(session, "compiled")
     generated = tree / "build" / "cython"
-    compiled = ["*/vectors.pxd"]  # which others include
+    compiled: list[str] = []
     for c_file in generated.glob("edgeloop/**/*.c"):  # where Cython's plugin looks for them: beside the sources
         module = c_file.relative_to(generated)
         shutil.copy2(c_file, tree / module)
