@@ -293,22 +293,31 @@ def memcheck(session: nox.Session) -> None:
         session.run(*watching, *playing, *session.posargs, env=environment, external=True)
 
 
-def run_coverage(session: nox.Session, tree: Path, rcfile: str, known: str, left_out: tuple[str, ...]) -> None:
-    """Run the tests under coverage.py, print its report, and hold it against the list of what is known to be unreached."""
+def run_coverage(
+    session: nox.Session, tree: Path, rcfile: str, parts: list[list[str]], *lists: str, only: tuple[str, ...] = ()
+) -> None:
+    """Run the tests under coverage.py, print its report, and hold it against the lists of what is known to be unreached.
+
+    Each part is a pytest of its own, so that a crash costs what that part has reached, and nothing else. ``only``: the files
+    to report on, all by default.
+    """
     session.install("coverage>=7.10")
     coverage = ("python", "-m", "coverage")
     options = f"--rcfile=tests/coverage/{rcfile}"
     with session.chdir(tree):
         shutil.rmtree("build/coverage", ignore_errors=True)
         Path("build/coverage").mkdir(parents=True)
-        tests = session.posargs or [f"--ignore={path}" for path in there(left_out)]
-        # A test that fails under the tracer is no reason to learn nothing of the others.
-        session.run(*coverage, "run", options, "-m", *PYTEST[2:], *tests, success_codes=[0, 1])
+        for tests in [session.posargs] if session.posargs else parts:
+            # A test that fails under the tracer is no reason to learn nothing of the others.
+            ends = [0, 1, -signal.SIGABRT, -signal.SIGSEGV]
+            session.run(*coverage, "run", options, "-m", *PYTEST[2:], *tests, success_codes=ends)
         session.run(*coverage, "combine", "-q", options)
-        session.run(*coverage, "report", options)
-        session.run(*coverage, "json", "-q", options, "-o", "build/coverage/data.json")
+        include = [f"--include={','.join(only)}"] if only else []
+        session.run(*coverage, "report", options, *include)
+        session.run(*coverage, "json", "-q", options, *include, "-o", "build/coverage/data.json")
         if not session.posargs:
-            session.run("python", "tests/coverage/unreached.py", "--list", known, "build/coverage/data.json")
+            known = [argument for name in lists for argument in ("--list", f"tests/coverage/{name}")]
+            session.run("python", "tests/coverage/unreached.py", *known, "build/coverage/data.json")
 
 
 @nox.session(python=PYTHONS, venv_backend="own")
@@ -318,7 +327,18 @@ def coverage(session: nox.Session) -> None:
     tree = prepare_own(session, EDGELOOP_PURE="1")
     with session.chdir(tree):
         choose(session, "pure")
-    run_coverage(session, tree, "pure.ini", "tests/coverage/unreached.txt", ONCE + BUILDS)
+    parts = [[f"--ignore={path}" for path in there(ONCE + BUILDS)]]
+    run_coverage(session, tree, "pure.ini", parts, "unreached.txt")
+
+
+#: The tests of what is compiled, a part each.
+TRACED = ("kernel", "core", "transports", "streams", "serving", "loop", "watching")
+#: What a signal handler raises while coverage.py's plugin runs coverage.py takes for a fault of the plugin: it prints it,
+#: ends the measurement, and the test waits for ever.
+RAISING_HANDLERS = ("test_loop_interrupt.py", "test_loop_signals.py", "test_signals_in_floods.py")
+#: The plugin is Python, and runs at each line: there the interpreter lets other threads run, between lines that are one step
+#: under its lock. So callbacks of threads are lost, or the process crashes. A test that then waits for ever ends its process.
+ONE_THREAD = ("-k", "not thread", "-o", "faulthandler_timeout=300", "-o", "faulthandler_exit_on_timeout=true")
 
 
 @nox.session(python="3.12", venv_backend="own")
@@ -332,9 +352,17 @@ def linetrace(session: nox.Session) -> None:
     with session.chdir(tree):
         choose(session, "compiled")
     generated = tree / "build" / "cython"
+    compiled = ["*/vectors.pxd"]  # which others include
     for c_file in generated.glob("edgeloop/**/*.c"):  # where Cython's plugin looks for them: beside the sources
-        shutil.copy2(c_file, tree / c_file.relative_to(generated))
-    run_coverage(session, tree, "compiled.ini", "tests/coverage/unreached_compiled.txt", ONCE + BUILDS)
+        module = c_file.relative_to(generated)
+        shutil.copy2(c_file, tree / module)
+        source = ".pyx" if (tree / module).with_suffix(".pyx").exists() else ".py"  # whose .py is the pure edition then
+        compiled += [f"*/{module.with_suffix(suffix)}" for suffix in (source, ".pxd")]
+    left_out = [f"--ignore=tests/loop/{name}" for name in RAISING_HANDLERS]
+    left_out += [f"--ignore={path}" for path in there(BUILDS)]
+    parts = [[f"tests/{folder}", *ONE_THREAD, *left_out] for folder in TRACED]
+    lists = ("unreached_compiled.txt", "unreached.txt")
+    run_coverage(session, tree, "compiled.ini", parts, *lists, only=tuple(compiled))
 
 
 @nox.session(python=PYTHONS, venv_backend="own")

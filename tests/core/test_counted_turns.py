@@ -115,35 +115,35 @@ def test_a_loop_that_is_woken_several_times_before_it_waits_writes_once(loop: Lo
 
 
 class Waits:
-    """An instrument that keeps how long each wait may be: None without limit."""
+    """An instrument that keeps how long each wait may be: None without limit. It may have the loop stop instead."""
 
-    def __init__(self) -> None:
+    def __init__(self, stops: asyncio.AbstractEventLoop | None = None) -> None:
         self.timeouts: list[float | None] = []
+        self.stops = stops
 
     def before_wait(self, timeout: float | None) -> None:
         self.timeouts.append(timeout)
+        if self.stops is not None:
+            self.stops.call_soon(self.stops.stop)
 
 
 def test_a_loop_without_timers_waits_without_limit(loop: Any) -> None:
-    instrument = Waits()
+    instrument = Waits(loop)
     loop.add_instrument(instrument)
-    thread = threading.Timer(0.01, loop.call_soon_threadsafe, [loop.stop])
-    loop.call_soon(thread.start)
     loop.run_forever()
-    thread.join()
-    assert None in instrument.timeouts
-    assert set(instrument.timeouts) <= {None, 0.0}
+    assert instrument.timeouts[0] is None
 
 
 def test_a_timer_is_waited_for_in_the_next_turn(loop: Any) -> None:
     """No turn looks for events before that."""
-    instrument = Waits()
+    instrument = Waits(loop)
 
-    async def sleep() -> None:
+    def schedule() -> None:
+        loop.call_later(1000, int)
         loop.add_instrument(instrument)
-        await asyncio.sleep(1e-3)
 
-    loop.run_until_complete(sleep())
+    loop.call_soon(schedule)
+    loop.run_forever()
     assert instrument.timeouts[0] != 0.0
 
 
@@ -311,3 +311,40 @@ def test_what_comes_after_a_sleep_is_counted_where_the_figures_are_by_then(
     assert counted.events >= 1
     assert counted.seconds_idle > 0
     edgeloop.unshare(loop)
+
+
+def test_each_registration_counts_once(loop: Loop, pair: Pair) -> None:
+    ours, _ = pair
+
+    def calls() -> int:
+        return edgeloop.stats(loop).system_calls.epoll_ctl
+
+    before = calls()
+    loop.add_reader(ours, int)
+    assert calls() == before + 1
+    loop.add_writer(ours, int)
+    assert calls() == before + 2
+    loop.remove_writer(ours)
+    loop.remove_reader(ours)
+    assert calls() > before + 2
+
+
+def test_nothing_is_measured_while_nobody_asks(loop: Loop) -> None:
+    for _ in range(3):
+        loop.call_soon(int)
+        loop.call_at(loop.time() - 1, int)
+        turn(loop, 2)
+    stats = edgeloop.stats(loop)
+    assert (stats.delay.count, stats.turn.count, stats.callback.count, stats.longest) == (0, 0, 0, None)
+
+
+def test_each_wait_counts_once(loop: Any) -> None:
+    instrument = Waits()
+    loop.add_instrument(instrument)
+    before = edgeloop.stats(loop)
+    for _ in range(5):
+        loop.call_soon(loop.call_soon, int)
+        turn(loop, 2)
+    counted = edgeloop.stats(loop) - before
+    assert counted.waits == counted.system_calls.epoll_wait == len(instrument.timeouts)
+    assert counted.turns == 10

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import warnings
 from collections.abc import Iterator
 
@@ -58,6 +59,18 @@ def test_a_child_sleeps_as_its_parent_does(loop: Loop) -> None:
         before = edgeloop.stats(loop).turns
         loop.run_until_complete(asyncio.sleep(0.05))
         assert edgeloop.stats(loop).turns - before < 50
+
+    loop.run_until_complete(asyncio.sleep(0))
+    forked(child)
+
+
+def test_a_child_may_have_far_more_open(loop: Loop) -> None:
+    """So that the numbers of its own set are beyond all that the parent has watched."""
+
+    def child() -> None:
+        for _ in range(300):
+            os.open(os.devnull, os.O_RDONLY)
+        loop.run_until_complete(asyncio.sleep(0.001))
 
     loop.run_until_complete(asyncio.sleep(0))
     forked(child)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import socket
 
 import pytest
@@ -28,6 +29,10 @@ class OneByteAtATime(asyncio.BufferedProtocol):
             raise KeyboardInterrupt
 
 
+def _return(protocol: OneByteAtATime) -> OneByteAtATime:
+    return protocol
+
+
 @pytest.mark.parametrize("which", [0, 1, 2])
 @pytest.mark.parametrize("interrupts", [(2,), (3,), (2, 3), (1, 2, 4)])
 def test_what_is_left_over_is_read_though_one_was_interrupted(
@@ -37,8 +42,8 @@ def test_what_is_left_over_is_read_though_one_was_interrupted(
     protocols = [OneByteAtATime(interrupts if number == which else ()) for number in range(3)]
     transports = []
     for (ours, _), protocol in zip(pairs, protocols, strict=True):
-        transport, _ = loop.run_until_complete(loop.create_connection(lambda protocol=protocol: protocol, sock=ours))
-        transports.append(transport)
+        connecting = loop.create_connection(functools.partial(_return, protocol), sock=ours)
+        transports.append(loop.run_until_complete(connecting)[0])
     for _, theirs in pairs:
         theirs.send(b"abcde")
     for _ in interrupts:

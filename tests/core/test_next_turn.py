@@ -108,3 +108,35 @@ def test_the_other_end_learns_of_an_end_in_the_turn_after_connection_lost(
 
     assert after(loop, turns, end) == 2
     turn(loop, 3)
+
+
+@pytest.mark.parametrize("turns", [1, 2, 3, 4])
+@pytest.mark.parametrize("kind", ["transport", "reader"])
+def test_what_the_program_causes_by_itself_comes_in_one_of_the_next_two_turns(
+    loop: Loop, pair: Pair, kind: str, turns: int
+) -> None:
+    """However many callbacks there are: no turn but every second one leaves its wait out."""
+
+    class Receiving(asyncio.Protocol):
+        then: Callable[[], object] = staticmethod(int)
+
+        def data_received(self, data: bytes) -> None:
+            self.then()
+
+    ours, theirs = pair
+    protocol = Receiving()
+    if kind == "transport":
+        receiving, _ = loop.run_until_complete(loop.create_connection(lambda: protocol, sock=ours))
+    else:
+        loop.add_reader(ours, lambda: protocol.data_received(ours.recv(10)))
+
+    def send(then: Callable[[], object]) -> None:
+        protocol.then = then
+        theirs.send(b"x")
+
+    assert after(loop, turns, send) in (1, 2)
+    if kind == "transport":
+        receiving.abort()
+        turn(loop, 2)
+    else:
+        loop.remove_reader(ours)

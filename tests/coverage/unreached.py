@@ -1,9 +1,9 @@
 """What no test reaches, held against the list of what is known: ``unreached.txt`` is that of the pure edition.
 
 ``python tests/coverage/unreached.py build/coverage/data.json``, after ``coverage json``; ``make coverage`` runs it, and
-``make linetrace`` with ``--list unreached_compiled.txt``. The status is 1 if a line or a branch is missing that the list
-doesn't have, and 0 if there is no list. ``--write`` brings it up to date: what is new stands under NO_REASON, where somebody
-is to say why, or to write a test.
+``make linetrace`` with ``--list unreached_compiled.txt --list unreached.txt``: what both editions miss stands in the second
+alone. The status is 1 if a line or a branch is missing that no list has. ``--write`` brings the first list up to date: what is
+new stands under NO_REASON, where somebody is to say why, or to write a test.
 
 The list has a reason, a line that begins with #, above all that it explains. A line is named by its function and its text, so
 that it is known when others move it. Of a branch only one way was taken: "->" says which one never was.
@@ -14,6 +14,7 @@ from __future__ import annotations
 import argparse
 import ast
 import json
+import re
 import sys
 from collections import Counter
 from pathlib import Path
@@ -21,6 +22,8 @@ from typing import Any
 
 LIST = Path(__file__).with_name("unreached.txt")
 NO_REASON = "# no reason yet"
+#: A function or class of Cython's language, with its name.
+BEGIN = re.compile(r"\s*(?:def|cdef|cpdef)\b[^=#(]*?(\w+)\s*(?:\(.*|:\s*$)|\s*(?:cdef )?class (\w+)")
 
 
 def names_of_lines(source: str) -> dict[int, str]:
@@ -36,7 +39,10 @@ def names_of_lines(source: str) -> dict[int, str]:
             else:
                 visit(child, name)
 
-    visit(ast.parse(source), "")
+    try:
+        visit(ast.parse(source), "")
+    except SyntaxError:  # Cython's own language
+        owners = owners_in_cython(source)
     found: dict[int, str] = {}
     ordinals: Counter[str] = Counter()
     for number, line in enumerate(source.splitlines(), 1):
@@ -46,13 +52,31 @@ def names_of_lines(source: str) -> dict[int, str]:
     return found
 
 
+def owners_in_cython(source: str) -> dict[int, str]:
+    """The function or class of each line, by its indentation."""
+    owners: dict[int, str] = {}
+    inside: list[tuple[int, str]] = []
+    for number, line in enumerate(source.splitlines(), 1):
+        if not line.strip():
+            continue
+        indent = len(line) - len(line.lstrip())
+        if not line.lstrip().startswith((")", "#")):
+            inside = [(depth, name) for depth, name in inside if depth < indent]
+        if begun := BEGIN.match(line):
+            inside.append((indent, begun[1] or begun[2]))
+        if inside:
+            owners[number] = ".".join(name for _, name in inside)
+    return owners
+
+
 def unreached(report: dict[str, Any]) -> list[str]:
     """The lines and branches that a report of ``coverage json`` misses, by name."""
     found: list[str] = []
     for path, file in sorted(report["files"].items()):
         names = names_of_lines(Path(path).read_text())
         short = path.partition("edgeloop/")[2]
-        missing = set(file["missing_lines"])
+        # Cython's plugin puts lines of an inlined header down to another one, behind its end.
+        missing = {line for line in file["missing_lines"] if line in names}
         found += [f"{short} {names[line]}" for line in sorted(missing)]
         for start, end in sorted(file.get("missing_branches", ())):
             if start not in missing and end not in missing:
@@ -87,25 +111,24 @@ def write_list(path: Path, found: list[str], known: dict[str, str]) -> None:
 def main() -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("report", type=Path)
-    parser.add_argument("--write", action="store_true", help="bring the list up to date")
-    parser.add_argument("--list", type=Path, default=LIST)
+    parser.add_argument("--write", action="store_true", help="bring the first list up to date")
+    parser.add_argument("--list", type=Path, action="append", help="unreached.txt unless another is named; several")
     options = parser.parse_args()
-    found, known = unreached(json.loads(options.report.read_text())), read_list(options.list)
+    first, *others = options.list or [LIST]
+    known = read_list(first)
+    elsewhere = {name for path in others for name in read_list(path)}
+    missed = unreached(json.loads(options.report.read_text()))
+    found = [name for name in missed if name not in elsewhere]
     if options.write:
-        write_list(options.list, found, known)
-        return 0
-    if not options.list.exists():
-        print(
-            f"{len(found)} lines and branches are not reached; --write makes the list of them that this is held against"
-        )
+        write_list(first, found, known)
         return 0
     reached = [name for name in known if name not in found]
     new = [name for name in found if name not in known]
     if reached:
         print("reached, though the list has it:", *reached, sep="\n    ")
     if new:
-        print(f"not reached, and not in {options.list}:", *new, sep="\n    ")
-    print(f"{len(found)} lines and branches are not reached, {len(new)} of them are new")
+        print(f"not reached, and not in {first}:", *new, sep="\n    ")
+    print(f"{len(missed)} lines and branches are not reached, {len(new)} of them are new")
     return bool(new)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import select
 import socket
 import sys
 from collections.abc import Iterator
@@ -84,9 +85,16 @@ def listening(request: pytest.FixtureRequest) -> Iterator[socket.socket]:
         yield listening
 
 
+def connect(listening: socket.socket) -> socket.socket:
+    """A client that can be accepted by now."""
+    client = socket.create_connection(listening.getsockname())
+    assert select.select([listening], [], [], 30)[0]
+    return client
+
+
 def test_accepting_whom_there_is(listening: socket.socket) -> None:
     assert sockets.accept(listening) is None
-    with socket.create_connection(listening.getsockname()) as client:
+    with connect(listening) as client:
         accepted = sockets.accept(listening)
         assert accepted is not None
         number, address = accepted
@@ -117,11 +125,12 @@ class Gone:
 @pure
 def test_connections_that_are_gone_are_skipped(listening: socket.socket) -> None:
     gone: Any = Gone(listening, errno.ECONNABORTED, errno.EPROTO, errno.EHOSTUNREACH, errno.EPERM)
-    with socket.create_connection(listening.getsockname()), socket.create_connection(listening.getsockname()):
+    with connect(listening):
         accepted = sockets.accept(gone)
         assert accepted is not None and gone.errors == []
         os.close(accepted[0])
-        gone.errors = [errno.ECONNABORTED, errno.EMFILE]
+    gone.errors = [errno.ECONNABORTED, errno.EMFILE]
+    with connect(listening):
         with pytest.raises(OSError, match="Too many open files") as caught:
             sockets.accept(gone)
         assert caught.value.errno in sockets.exhausted
@@ -134,7 +143,7 @@ def test_an_accepted_descriptor_is_closed_if_a_signal_handler_raises(listening: 
             sys.setprofile(None)
             raise KeyboardInterrupt
 
-    with socket.create_connection(listening.getsockname()):
+    with connect(listening):
         before = open_descriptors()
         sys.setprofile(profile)
         try:

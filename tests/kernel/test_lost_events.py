@@ -6,6 +6,7 @@ import os
 import select
 import socket
 import sys
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
@@ -115,7 +116,11 @@ def test_a_waker_is_closed_once() -> None:
     waker.close()
     os.dup2(other.fileno(), number)
     waker.close()
-    waker.wake()
+    thread = threading.Thread(target=waker.wake, daemon=True)
+    thread.start()
+    thread.join(30)
+    assert not thread.is_alive()
+    waker.wake()  # nor does it write to what is no descriptor
     del waker
     os.close(number)
     other.close()

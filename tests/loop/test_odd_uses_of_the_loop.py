@@ -73,8 +73,7 @@ async def test_a_lost_connection_ends_a_file_that_is_copied_to_it() -> None:
     loop = asyncio.get_running_loop()
     async with connected(Recorder, send_buffer=4096) as (transport, protocol, _peer):
         sending = loop.create_task(loop.sendfile(transport, io.BytesIO(bytes(10_000_000))))
-        while not transport.get_write_buffer_size():
-            await turns(1)
+        await protocol.called("pause_writing")
         await turns()
         transport.abort()
         with pytest.raises(ConnectionError):

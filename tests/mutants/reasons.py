@@ -2,7 +2,7 @@
 
 Each begins with the kind: "equivalent" changes nothing that can be seen; "cost" does the same with more work, or later by
 what no test asserts; "figures" changes a number that is only approximate; "wording" changes text; "edition" is for the
-compiled edition, whose branch the pure one never takes, or for a Python from 3.14 on.
+compiled edition, whose branch the pure one never takes, for PyPy, or for a Python from 3.14 on.
 """
 
 from __future__ import annotations
@@ -14,11 +14,105 @@ KINDS = ("equivalent", "cost", "figures", "wording", "edition")
 
 REASONS: dict[str, dict[str, str]] = {
     "kernel/epoll": {
+        "Poller.close: if isinstance(waker, _LockedWaker):": "edition: on CPython there is none",
+        "module: _ONE = (1).to_bytes(8, sys.byteorder) => 1 -> 2": (
+            "equivalent: nobody reads what the eventfd has counted"
+        ),
+        "_LockedWaker.close: if fd >= 0: => 0 -> 1": "edition: descriptor 0, on PyPy",
+        "_LockedWaker.close: if fd >= 0: => >= -> >": "edition: descriptor 0, on PyPy",
+        "_LockedWaker.wake: if self.fd >= 0: => >= -> >": "edition: descriptor 0, on PyPy",
+        "_LockedWaker.wake: if self.fd >= 0: => 0 -> 1": "edition: descriptor 0, on PyPy",
         "module: MAX_EVENTS = 1024": "cost: how many events a wait returns at most; the others come with the next",
         "Poller.wait: if timeout > 86400:": "cost: one wake-up in so many seconds",
         "Poller.wait: if events: => events -> True": "cost: empty lists take the place of the last events",
+        "Poller.wait: timeout = 86400": "cost: one wake-up in so many seconds",
+        "Poller.__init__: self.fds: list[int] = []": "equivalent: ``wait`` makes both lists before anything reads them",
+        "Poller.__init__: self.masks: list[int] = []": (
+            "equivalent: ``wait`` makes both lists before anything reads them"
+        ),
+        "Poller.__init__: self._waker = _Waker() if _COUNTS_REFERENCES else _LockedWaker()": (
+            "edition: the second one is PyPy's; both do on CPython"
+        ),
+        "_Waker.__init__: self.fd = -1": "equivalent: every number below 0 says that there is none",
+        "_LockedWaker.close: fd, self.fd = self.fd, -1 => 1 -> 2": (
+            "equivalent: every number below 0 says that there is none"
+        ),
+        "_LockedWaker.close: if self._lock.acquire(blocking=False): => False -> True": (
+            "edition: it matters in a child that PyPy has forked in the middle of a wake-up"
+        ),
+    },
+    "kernel/sockets": {
+        "_would_block: return not poller.poll(0) => 0 -> 1": "cost: it waits for a millisecond",
+        "_would_block: if not os.get_blocking(fd): => not os.get_blocking(fd) -> False": (
+            "cost: poll(2) is asked each time"
+        ),
+        "object_for: elif sock.gettimeout(): => sock.gettimeout() -> True": "cost: a socket is set not to block again",
+        "first_chunks: return chunks if len(chunks) <= MAX_CHUNKS else list(itertools.islice(chunks, MAX_CHUNKS))"
+        " => <= -> <": "cost: a list that is as long as it may be is copied",
+        "recv_message: data, _, flags, _ = sock.recvmsg(READ_SIZE, 0, socket.MSG_DONTWAIT) => 0 -> 1": (
+            "equivalent: no control message fits in one byte"
+        ),
+        "recv_message_into: count, _, flags, _ = sock.recvmsg_into((buffer,), 0, socket.MSG_DONTWAIT) => 0 -> 1": (
+            "equivalent: no control message fits in one byte"
+        ),
+    },
+    "kernel/short_reads": {
+        "module: FLAGGED = 2 => 2 -> 3": "equivalent: it is only compared with itself",
+        "module: NOTHING = 0 => 0 -> -1": "equivalent: it is only compared with itself",
+        "short_reads_of: if says == ALL and sock.getsockopt(socket.IPPROTO_TCP, TCP_ULP, 16): => 16 -> 17": (
+            "equivalent: the kernel's names are shorter"
+        ),
+        "short_reads_of: if says == ALL and sock.getsockopt(socket.IPPROTO_TCP, TCP_ULP, 16): => 16 -> 15": (
+            "equivalent: the kernel's names are shorter"
+        ),
+    },
+    "kernel/datagrams": {
+        "is_plain: return False => return None": "equivalent: only its truth is asked for",
+        "module: MAX_DATAGRAMS = 64": "cost: the others come with the next call",
+        "module: DATAGRAM_SIZE = 262144": "equivalent: no datagram is as long",
+        "send_datagrams: if index < 0: => 0 -> -1": "wording: islice raises ValueError itself",
+    },
+    "kernel/connection_socket": {
+        "ConnectionSocket.dup: self._find_transport()": "equivalent: socket.dup asks fileno, which does the same",
+        "borrowed_socket: non_blocking = _MAKES_BLOCKING and not os.get_blocking(fd)": "edition: it is for PyPy",
+        "borrowed_socket: sock.setblocking(False)": "edition: it is for PyPy",
+    },
+    "kernel/pipes": {
+        "write_many: if not os.get_blocking(fd): => not os.get_blocking(fd) -> False": (
+            "cost: poll(2) is asked, and less is written at a time"
+        ),
+        "unread: return int.from_bytes(fcntl.ioctl(fd, termios.FIONREAD, bytes(4)), sys.byteorder)": (
+            "equivalent: the number's upper bytes are 0, where the lowest comes first"
+        ),
+        "read: count = os.preadv(fd, [view], -1, _NOWAIT) => 1 -> 2": "cost: it is refused, and the other way taken",
+        "write_many: return os.pwritev(fd, first_chunks(chunks), -1, _NOWAIT) => 1 -> 2": (
+            "cost: it is refused, and the other way taken"
+        ),
+        'module: _NOWAIT: int = getattr(os, "RWF_NOWAIT", 0)': "edition: musl leaves it out, before 1.2.5",
+        "read: if _NOWAIT and not device:": (
+            "cost: the other way asks poll(2) first; it blocks only if another reads meanwhile"
+        ),
+        "write_many: if _NOWAIT and not device:": "cost: the other way asks poll(2) first, and writes less at a time",
+        "read: if exc.errno not in _REFUSED: => exc.errno not in _REFUSED -> False": (
+            "cost: the other way meets the same error"
+        ),
+        "read: raise => left out": "cost: the other way meets the same error",
+        "write_many: if exc.errno not in _REFUSED: => exc.errno not in _REFUSED -> False": (
+            "cost: the other way meets the same error"
+        ),
+        "write_many: raise => left out": "cost: the other way meets the same error",
+    },
+    "kernel/calls": {
+        "module: EPOLL_WRITE = select.EPOLLOUT | select.EPOLLHUP | select.EPOLLERR": (
+            "cost: HUP and ERR come with OUT where there is room, and are in EPOLL_READ too (rule 8)"
+        ),
+        "module: READ_SIZE = 262144": "cost: a number that was chosen by measuring",
+        "module: MAX_CHUNKS = 1024 => 1024 -> 1023": "cost: the others leave with the next call",
+        'module: _RDHUP: int = getattr(select, "EPOLLRDHUP", 0x2000)': "edition: it is PyPy that leaves it out",
     },
     "core/channel": {
+        "Channel.__init__: self.kind = 0": "equivalent: each subclass sets it",
+        "Channel.__init__: self.credit = 0 => 0 -> 1": "cost: three short callbacks earn gathering, not four",
         "Channel.__init__: self.interest = 0": "equivalent: add sets it before anything reads it",
         "Channel.__init__: self.registered_in = 0": "equivalent: add sets it before an event can come",
         "Channel.__init__: self.credit = 0 => 0 -> -1": "cost: five short callbacks earn gathering, not four",
@@ -48,6 +142,35 @@ REASONS: dict[str, dict[str, str]] = {
         "Gathering.flush: index += 1 => left out": "cost: who has flushed is asked again, and has nothing left",
     },
     "core/reactor": {
+        "Reactor.after_fork: self.pulse.abandon()": "cost: the child publishes for a watchdog that it does not have",
+        "Reactor.may_skip: return False => return None": "equivalent: only its truth is asked for",
+        "Reactor.wait: self.iteration = self.iteration + 1 => 1 -> 2": (
+            "figures: the file of a loop that is never idle is refreshed at other times"
+        ),
+        "Reactor.may_skip: if self.needs_poll or self.skipped or self.first_deferred is not None:"
+        " => self.needs_poll or self.skipped or self.first_deferred is not None -> True": "cost: a wait in each turn",
+        "Reactor.wait: self.counts.woken_at = ticks.ticks(counts.by_counter)": (
+            "figures: a refresh counts as part of the first callback"
+        ),
+        "Reactor.wait: self.idle = not num_events": "cost: a registration is verified sooner or later",
+        "Reactor.add: self.channels.extend([None] * (fd + 64 - len(self.channels)))": (
+            "cost: the list is longer or shorter"
+        ),
+        "Reactor.dispatch: if mask & calls.EPOLL_READ: => & -> |": (
+            "cost: a recv that says EAGAIN; events are hints (rule 8)"
+        ),
+        "Reactor.dispatch: if mask & calls.EPOLL_HANGUP: => & -> |": "cost: a recv that says EAGAIN",
+        "Reactor.dispatch: if mask & calls.EPOLL_URGENT: => & -> |": "cost: a MOD that reports nothing",
+        "Reactor.dispatch: if channel is not None and channel.added: => without and channel.added": (
+            "cost: one that is gone is on the deferred list, and passed over there"
+        ),
+        "Reactor.dispatch: if self.flush_queue: => self.flush_queue -> True": (
+            "cost: what is gathered next leaves when its callback ends"
+        ),
+        "Reactor.dispatch: if self.flush_queue: => self.flush_queue -> True (2)": (
+            "cost: what is gathered next leaves when its callback ends"
+        ),
+        "Reactor.remove: if self.companions: => self.companions -> True": "cost: an empty dictionary is asked",
         "module: MAX_UNVERIFIED_SECONDS = 0.05": "cost: a call on a registration that is gone is told later",
         "Reactor.__init__: self.channels: list[Channel | None] = [None] * 64": "cost: ``add`` makes the list longer",
         "Reactor.__init__: self.num_events = 0 => 0 -> -1": "equivalent: below next_event, until a wait sets it",
@@ -88,6 +211,25 @@ REASONS: dict[str, dict[str, str]] = {
         ),
     },
     "core/scheduling": {
+        "Scheduling._now: if self._own_clock: => self._own_clock -> True": "cost: the loop's own method is called",
+        "Scheduling.call_soon_threadsafe: given = SharedHandle(callback, args, self, context)": (
+            "edition: before Python 3.14 it is not reached"
+        ),
+        "Scheduling.call_soon_threadsafe: handle = self._handle(given.run_unless_cancelled, (), given._context)": (
+            "edition: before Python 3.14 it is not reached"
+        ),
+        "Scheduling.call_soon_threadsafe: if interpreter.is_this_thread(self._thread_id) and not self._inbox_dirty:"
+        " => interpreter.is_this_thread(self._thread_id) and not self._inbox_dirty -> False": (
+            "cost: it goes through the inbox, in the same order"
+        ),
+        "Scheduling.call_later: if self._replaced or interpreter.type_version(self) != self._version"
+        " or interpreter.has_dict(self): => without or interpreter.has_dict(self)": (
+            "edition: the pure edition knows no versions, and always looks"
+        ),
+        "Scheduling._now: if self._replaced or interpreter.type_version(self) != self._version"
+        " or interpreter.has_dict(self): => without or interpreter.has_dict(self)": (
+            "edition: the pure edition knows no versions, and always looks"
+        ),
         "module: _HANDLES_ARE_SHARED = sys.version_info >= (3, 14) => 14 -> 15": "edition: before 3.14 both are false",
         "module: _HANDLES_ARE_SHARED = sys.version_info >= (3, 14) => 3 -> 4": "edition: before 3.14 both are false",
         "Scheduling.__init__: self._own_run_once = False": (
@@ -156,6 +298,36 @@ REASONS: dict[str, dict[str, str]] = {
         ),
     },
     "core/schedule": {
+        "Scheduler._run_batch: self._unfinished = IN_FIRED if fired else IN_READY_QUEUE => fired -> False": (
+            "cost: one callback that finds nothing to do"
+        ),
+        "Scheduler._sort_new_timers: self._cancelled_timers -= 1 => left out": "cost: the heap is rebuilt sooner",
+        "module: IN_FIRED = 2 => 2 -> 3": "equivalent: it is only compared with itself",
+        "Scheduler._finish_turn: if reactor.next_event < reactor.num_events or reactor.first_deferred is not None:"
+        " => reactor.next_event < reactor.num_events or reactor.first_deferred is not None -> True": (
+            "cost: the reactor goes through lists that are empty"
+        ),
+        "Scheduler._turn: if reactor.next_event < reactor.num_events or reactor.first_deferred is not None:"
+        " => reactor.next_event < reactor.num_events or reactor.first_deferred is not None -> True": (
+            "cost: the reactor goes through lists that are empty"
+        ),
+        "Scheduler._find_handle_run: elif replaced: => replaced -> True": (
+            "cost: there is an observer, and asyncio's own Handle._run does the same"
+        ),
+        "Scheduler._wait_time: self._cancelled_timers -= 1 => 1 -> 0": "cost: the heap is rebuilt sooner",
+        "Scheduler._run_batch: size = -1 => without -": "equivalent: no callback has run when it is read",
+        "Scheduler._run_turns: self._rearm() => left out (2)": "cost: the next run re-arms when it begins",
+        "Scheduler._wait_time: if self._new_timers: => self._new_timers -> True": "cost: an empty list is sorted in",
+        "Scheduler._any_is_due: if self._new_timers: => self._new_timers -> True": "cost: an empty list is sorted in",
+        "Scheduler._sort_new_timers: timer._scheduled = False": "equivalent: a cancelled timer is not cancelled again",
+        "Scheduler._any_is_due: timer._scheduled = False": "equivalent: a cancelled timer is not cancelled again",
+        "Scheduler._discard: self._spare_list = None": "cost: an empty list is freed with the loop",
+        "Scheduler._run_turns: if not (self._ready or self._fired): => not (self._ready or self._fired) -> True": (
+            "cost: readers are re-armed now and at the end of the turn"
+        ),
+        "Scheduler._turn: waits = not self._ready or not reactor.may_skip() => without or not self._ready": (
+            "cost: a turn that has nothing to do leaves its wait out, and the next one waits"
+        ),
         "module: MIN_CANCELLED_TIMERS = 100": "cost: a number that was chosen",
         "module: interpreter.watch_class(stdlib.handle_class)": "edition: it does nothing in the pure edition",
         "Scheduler.__init__: self._interrupted_at = 0": "equivalent: who sets ``_interrupted`` sets it too",
@@ -230,6 +402,7 @@ REASONS: dict[str, dict[str, str]] = {
         "Scheduler._any_is_due: if self._cancelled_timers > MIN_CANCELLED_TIMERS and self._cancelled_timers * 2"
         " > timers.size:": ("cost: the heap is rebuilt sooner or later"),
         "Scheduler._collect_due: self._cancelled_timers -= 1": "cost: the heap is rebuilt sooner",
+        "Scheduler._sort_new_timers: self._cancelled_timers -= 1 => 1 -> 0": "cost: the heap is rebuilt sooner",
         "Scheduler._any_is_due: return timers.size > 0 and not timers.first_when() > now => > -> >=": (
             "cost: a timer that is due at this very moment runs in the next turn; a clock seldom says the same twice"
         ),
@@ -241,6 +414,23 @@ REASONS: dict[str, dict[str, str]] = {
         ),
     },
     "serving/listener": {
+        "Listener._have_accepted: if self.readable and self.added: => without and self.added": (
+            "cost: one that is gone is on the deferred list, and passed over there"
+        ),
+        "Listener._drain: if calls.now() > end: => calls.now() > end -> True": "cost: one accept in each turn",
+        "Listener._on_accepted: server._detach(transport)": (
+            "equivalent: but for a signal handler that raises between two lines"
+        ),
+        "Listener.stop: self._retry.cancel()": "cost: the timer runs, and finds nothing to do",
+        "Listener._have_accepted: if self.readable and self.added: => self.readable and self.added -> True": (
+            "cost: on_ready looks, and finds nothing to do"
+        ),
+        "Listener.on_ready: if self.readable and self._retry is None and not self._suspended:"
+        " => without and self._retry is None": (
+            "cost: accept(2) is tried with each event, not only when the time has come"
+        ),
+        "Listener.__init__: self.full = False": "cost: go_on looks once for nothing",
+        "module: RETRY_SECONDS = 0.1": "cost: it is tried again later",
         "SpareDescriptor.take: return False => False -> True": (
             "cost: accept(2) is tried once more where another thread has taken the descriptor, then later all the same"
         ),
@@ -277,15 +467,30 @@ REASONS: dict[str, dict[str, str]] = {
         "Listener._exhausted: return False => return None": "equivalent: only its truth is asked for",
     },
     "transports/stream": {
+        "StreamTransport._fill: octets = whole[:]": "equivalent: CPython casts every buffer that recv_into takes",
+        "StreamTransport._fill: limit = len(whole)": "equivalent: CPython casts every buffer that recv_into takes",
+        "StreamTransport._read_all: self.hangup = False": "cost: the next short read is followed by another",
+        "StreamTransport._end_of_stream: self.readable = False": (
+            "cost: after the end nothing is read, whatever it says"
+        ),
+        "StreamTransport._give_back: if self._sock is not None: => self._sock is not None -> True": (
+            "edition: the pure edition has an object from the start"
+        ),
+        "StreamTransport.get_extra_info: if self.fd < 0 and self._sock is None:": (
+            "edition: the pure edition has an object from the start"
+        ),
+        "StreamTransport.get_extra_info: if self._sockname is None and self.fd >= 0: => >= -> >": (
+            "cost: the name of descriptor 0 is not asked for"
+        ),
+        "module: LARGE_READ = 8192": "cost: a number that was chosen by measuring",
+        "StreamTransport._read: data = sockets.recv_large(fd, self._sock) if self._large_read"
+        " else sockets.recv(fd, self._sock)": "edition: in the pure edition both are recv",
         "StreamTransport.__init__: Channel.__init__(self, -1)": (
             "equivalent: every number below 0 says that it has none yet"
         ),
         "StreamTransport.__init__: self._buffered = False": "equivalent: set_protocol sets it before anything reads it",
         "StreamTransport._read: more = False": "equivalent: each branch gives it another value",
         "StreamTransport._read_on: if self.urgent: => self.urgent -> True": "cost: a MOD where the next turn would do",
-        "StreamTransport._read_all: self.hangup = False => False -> True": (
-            "cost: the next short read is followed by another"
-        ),
         "StreamTransport._read_into: if self._rates is not None and self._rates.allowed < size: => < -> <=": (
             "equivalent: the limit is the size"
         ),
@@ -297,6 +502,36 @@ REASONS: dict[str, dict[str, str]] = {
         "StreamTransport.__repr__: if self.fd >= 0:": "wording",
     },
     "transports/stream_writing": {
+        "StreamWriteHalf.writelines: if not isinstance(data, (bytes, bytearray, memoryview)):"
+        " => not isinstance(data, (bytes, bytearray, memoryview)) -> False": (
+            "wording: what has no buffer raises TypeError all the same"
+        ),
+        'StreamWriteHalf.writelines: raise TypeError(f"data argument must be a bytes-like object, not'
+        ' {type(data).__name__!r}")': "wording: what has no buffer raises TypeError all the same",
+        "StreamWriteHalf._leave: self._have_resumed()": (
+            "cost: with a write rate the protocol is resumed by that one's timer"
+        ),
+        "StreamWriteHalf._have_resumed: if not self._reactor.may_send(): => not self._reactor.may_send() -> True": (
+            "cost: the loop is woken once more"
+        ),
+        "StreamWriteHalf.open_socket: self._use_socket(sock)": (
+            "edition: the pure edition has a socket object from the start"
+        ),
+        "StreamWriteHalf.write: len(data) < LARGE_WRITE => without and self.writable": (
+            "cost: the flush finds that there is no room"
+        ),
+        "StreamWriteHalf.write: len(data) < LARGE_WRITE => without and self._write_buffer_size <= SEND_AT_ONCE": (
+            "cost: more is gathered"
+        ),
+        "StreamWriteHalf._leave: size >= LARGE_WRITE => >= -> >": "cost: a byte more or less is gathered",
+        "StreamWriteHalf.writelines: if data: => data -> True": "cost: an empty chunk is sent along",
+        "StreamWriteHalf._send_write_buffer: if count > 0: => 0 -> -1": (
+            "equivalent: of something a send takes a byte or says EAGAIN"
+        ),
+        "StreamWriteHalf._start_writing: self._family = 0": "equivalent: use_family sets it before anything reads it",
+        "StreamWriteHalf.writelines: self._leave(self._write_buffer_size - size) => - -> +": (
+            "cost: what is gathered leaves at once"
+        ),
         "StreamWriteHalf._leave: if self._protocol_paused: => self._protocol_paused -> False (2)": (
             "cost: with a write rate the protocol is resumed by that one's timer"
         ),
@@ -318,6 +553,18 @@ REASONS: dict[str, dict[str, str]] = {
         ),
     },
     "transports/flow": {
+        "WriteHalf._send: if self._state >= base.LOST: => >= -> >": (
+            "cost: what is about to be dropped is offered to the kernel once more"
+        ),
+        "WriteHalf.push: if self._write_buffer and self.writable and self._reactor.may_send():"
+        " => without and self._write_buffer": "cost: it goes through a buffer that is empty",
+        "drop_sent: if count and done < len(write_buffer): => without and done < len(write_buffer)": (
+            "equivalent: the IndexError is one of a transport that was aborted meanwhile, and is dropped"
+        ),
+        "WriteHalf._drop_sent: if chunks == 1: => chunks == 1 -> False": "cost: the way for several does the same",
+        "WriteHalf.flush: if self._protocol_paused: => self._protocol_paused -> True": (
+            "cost: _maybe_resume_protocol asks again"
+        ),
         "drop_sent: if done < len(write_buffer) and write_buffer[done] is first: => without and done < len(write_buffer)": (
             "equivalent: the IndexError is one of a transport that was aborted meanwhile, and is dropped"
         ),

@@ -189,6 +189,24 @@ def test_a_clock_that_is_set_back_ends_nobody_and_forgets_nobody() -> None:
     play(main())
 
 
+def test_a_clock_that_is_set_back_begins_the_time_of_a_stuck_writer_again() -> None:
+    async def main() -> None:
+        loop: Any = asyncio.get_running_loop()
+        async with serving(Recorder, write_timeout=80) as served:
+            sock, protocol = await served.connected()
+            protocol.transport.write(bytes(20_000_000))
+            await pass_time(50)
+            loop.moment -= 900
+            served.server.set_limits(write_timeout=70)
+            await pass_time(60)
+            assert ends(served) == 0
+            await pass_time(1000)
+            assert ends(served) == 1
+            sock.close()
+
+    play(main())
+
+
 class Interrupted(SetClock):
     """Reading the clock raises, when a test says so."""
 

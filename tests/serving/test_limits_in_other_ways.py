@@ -118,6 +118,25 @@ async def test_an_application_above_start_tls_is_told_that_its_server_is_drained
             assert len((await draining).served) == 1
 
 
+@pytest.mark.parametrize("way", ["drain", "wait_closed"])
+async def test_who_gives_up_in_the_turn_in_which_the_last_connection_ends_ends_nobody_else(way: str) -> None:
+    loop = asyncio.get_running_loop()
+    async with serving() as (server, address):
+        with Clients(address) as clients:
+            assert await answers(clients.connect()) == 1
+            if way == "wait_closed":
+                server.close()
+            one, other = (
+                loop.create_task(server.drain(None) if way == "drain" else server.wait_closed()) for _ in range(2)
+            )
+            await turns()
+            server.abort_clients()
+            one.cancel()  # is resumed after the connection has ended
+            await other
+            with pytest.raises(asyncio.CancelledError):
+                await one
+
+
 async def test_several_sockets_that_others_may_share_are_drained_together() -> None:
     hosts = ["127.0.0.1", "127.0.0.2"]
     server: Any = await asyncio.get_running_loop().create_server(Echo, hosts, 0, reuse_port=True)

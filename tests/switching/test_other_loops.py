@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 import signal
 import subprocess
 import sys
@@ -192,8 +194,15 @@ SERVERS = {
 
 def serve_and_end(command: list[str], directory: Path, env: dict[str, str], number: int) -> tuple[int, str]:
     """Run a server until it says where it listens, send it the signal; its exit status and its stderr."""
-    process = subprocess.Popen(command, cwd=directory, env=env, stderr=subprocess.PIPE, text=True)
-    deadline = threading.Timer(60, process.kill)
+    process = subprocess.Popen(
+        command, cwd=directory, env=env, stderr=subprocess.PIPE, text=True, start_new_session=True
+    )
+
+    def kill() -> None:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)  # its workers too: they hold the pipe, and outlive it
+
+    deadline = threading.Timer(60, kill)
     deadline.start()
     assert process.stderr is not None
     try:
@@ -208,7 +217,7 @@ def serve_and_end(command: list[str], directory: Path, env: dict[str, str], numb
         return process.wait(), said
     finally:
         deadline.cancel()
-        process.kill()
+        kill()
         process.wait()
         process.stderr.close()
 

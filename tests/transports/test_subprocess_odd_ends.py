@@ -103,3 +103,15 @@ def test_a_child_that_nobody_closed_is_warned_of_and_killed(
 
 async def start_on(loop: asyncio.AbstractEventLoop) -> tuple[Any, Child]:
     return await start(sys.executable, "-c", "import time; time.sleep(1000)")
+
+
+async def test_who_gives_up_as_the_child_ends_ends_nobody_else() -> None:
+    child = await asyncio.create_subprocess_exec("sleep", "1000")
+    one, other = (asyncio.get_running_loop().create_task(child.wait()) for _ in range(2))
+    await asyncio.sleep(0.001)
+    child.kill()
+    os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOWAIT)  # it has ended, and the loop does not know it yet
+    one.cancel()
+    assert await other == -signal.SIGKILL
+    with pytest.raises(asyncio.CancelledError):
+        await one

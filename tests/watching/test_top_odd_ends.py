@@ -130,6 +130,20 @@ def test_a_terminal_that_is_gone_ends_top_without_a_word(env: dict[str, str]) ->
         shown.process.communicate()
 
 
+def test_a_key_that_means_nothing_does_nothing(env: dict[str, str]) -> None:
+    pytest.importorskip("rich", reason="the extra edgeloop[top]")
+    shown = Terminal(env, "-d", "30")
+    try:
+        shown.shows("h: keys")
+        shown.press("x")
+        shown.press("h")
+        shown.shows("select a loop")
+        shown.press("q")
+        assert shown.process.wait(60) == 0
+    finally:
+        shown.close()
+
+
 def test_top_ends_after_as_many_looks_as_were_asked_for(env: dict[str, str]) -> None:
     pytest.importorskip("rich", reason="the extra edgeloop[top]")
     watched = Watched(env)
