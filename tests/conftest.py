@@ -51,6 +51,7 @@ def pytest_configure(config: pytest.Config) -> None:
         # The collector ends an object in some later test, and that one would fail for it.
         config.addinivalue_line("filterwarnings", "default::ResourceWarning")
         config.addinivalue_line("filterwarnings", "default::pytest.PytestUnraisableExceptionWarning")
+        warnings.simplefilter("default", pytest.PytestUnraisableExceptionWarning)  # at the end of the session
     if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
         # A shell's background job: the programs that tests interrupt would inherit it.
         signal.signal(signal.SIGINT, signal.default_int_handler)

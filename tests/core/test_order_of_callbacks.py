@@ -137,9 +137,9 @@ def test_soon_comes_before_later_when_it_was_asked_first(loop: asyncio.AbstractE
         loop.call_soon(called.append, "soon")
         loop.call_later(0, called.append, "later")
         loop.call_at(0, called.append, "at")
+        loop.call_later(0.01, loop.stop)
 
     loop.call_soon(first)
-    loop.call_later(0.01, loop.stop)
     loop.run_forever()
     assert called[0] == "soon"
     assert sorted(called) == ["at", "later", "soon"]

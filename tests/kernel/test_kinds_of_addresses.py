@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import sys
 from collections.abc import Iterator
 from typing import Any
 
@@ -51,7 +52,13 @@ def test_an_address_that_the_kernel_takes_as_it_is(family: int, address: Any) ->
         (socket.AF_INET, ("127.0.0.1",)),
         (socket.AF_INET, ("127.0.0.1", 80, 0)),
         (socket.AF_INET, ("localhost", 80)),
-        (socket.AF_INET, ("127.0.0.1\0", 80)),
+        pytest.param(
+            socket.AF_INET,
+            ("127.0.0.1\0", 80),
+            marks=pytest.mark.skipif(
+                sys.implementation.name == "pypy", reason="PyPy's inet_pton ends at the zero byte"
+            ),
+        ),
         (socket.AF_INET, (b"127.0.0.1", 80)),
         (socket.AF_INET, ("::1", 80)),
         (socket.AF_INET, ("127.0.0.1", "80")),

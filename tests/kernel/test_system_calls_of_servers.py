@@ -10,6 +10,7 @@ import contextlib
 import os
 import shutil
 import socket
+import sys
 from collections import Counter
 from collections.abc import Iterator
 
@@ -56,9 +57,14 @@ def together(calls: Counter[str], names: tuple[str, ...]) -> int:
     return sum(calls[name] for name in names)
 
 
+# PyPy's collector asks the kernel for memory, and gives it back, while it serves.
+MEMORY = ("brk", "madvise", "mmap", "munmap") if sys.implementation.name == "pypy" else ()
+
+
 def others(calls: Counter[str]) -> Counter[str]:
     """What is neither a read nor a write nor a wait."""
-    return Counter({name: count for name, count in calls.items() if name not in READS + WRITES + WAITS})
+    known = (*READS, *WRITES, *WAITS, *MEMORY)
+    return Counter({name: count for name, count in calls.items() if name not in known})
 
 
 def conversation(bench: Bench, service: str, loop: str, request: int, reply: int) -> Counter[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import ctypes
+import importlib.util
 import os
 import sys
 
@@ -18,6 +19,11 @@ needs_calls_with_the_lock = pytest.mark.skipif(
 #: Where asyncio's tasks are Python code, their frames stand in each stack, and a step can be seen half begun.
 needs_tasks_in_c = pytest.mark.skipif(
     asyncio.Task.__module__ != "_asyncio", reason="this Python's asyncio tasks are Python code, and seen in stacks"
+)
+
+needs_subinterpreters = pytest.mark.skipif(
+    not any(map(importlib.util.find_spec, ("_interpreters", "_xxsubinterpreters"))),
+    reason="this Python has no module of interpreters",
 )
 
 needs_sleep_without_the_lock = pytest.mark.skipif(

@@ -7,6 +7,7 @@ import subprocess
 import sys
 
 import pytest
+from interpreters import needs_subinterpreters
 from repository import ROOT
 
 pytestmark = pytest.mark.edgeloop_only
@@ -73,6 +74,7 @@ def run(kind: str, first: str, **environment: str) -> list[str]:
     return done.stdout.splitlines()
 
 
+@needs_subinterpreters
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("first", ["main", "other"])
 def test_a_subinterpreter_has_the_pure_edition_and_leaves_the_main_one_its_own(kind: str, first: str) -> None:
@@ -86,6 +88,7 @@ def test_a_subinterpreter_has_the_pure_edition_and_leaves_the_main_one_its_own(k
     assert run(kind, first) == ["pure RuntimeWarning", "b'hello\\n' 3", compiled]
 
 
+@needs_subinterpreters
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_subinterpreter_is_quiet_where_pure_was_asked_for(kind: str) -> None:
     assert run(kind, "main", EDGELOOP_PURE="1") == ["pure", "b'hello\\n' 3", "pure"]
