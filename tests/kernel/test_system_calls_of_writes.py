@@ -38,6 +38,7 @@ TASKS = """
                 loop.call_soon(transport.write, b'.')
             await asyncio.sleep(0)
             await asyncio.sleep(0)
+            theirs.settimeout(10)  # what was sent comes a moment later where the kernel has much else to do
             theirs.recv(65536)
 """
 
