@@ -17,7 +17,7 @@ from repository import ROOT
 pytestmark = pytest.mark.edgeloop_only
 
 
-MAX_BYTES = 3_150_000  # unpacked, Python files included; 3.12's shared object is the largest
+MAX_BYTES = 3_300_000  # unpacked, Python files included; gcc 16 makes the largest shared object, 3.23 MB in all
 
 
 def output(*command: str, directory: Path, **environment: str) -> str:
