@@ -93,6 +93,7 @@ async def digest_of(url: str) -> tuple[int, str]:
 
 
 @needs_own_allocator
+@pytest.mark.counts_references
 def test_200_mb_up_with_aiohttp_and_down_with_curl(
     app: ExampleProcess, run: Run, files: Path, large_sha256: str
 ) -> None:
