@@ -12,6 +12,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from interpreters import needs_waitid
 
 PIPE = asyncio.subprocess.PIPE
 
@@ -105,6 +106,7 @@ async def start_on(loop: asyncio.AbstractEventLoop) -> tuple[Any, Child]:
     return await start(sys.executable, "-c", "import time; time.sleep(1000)")
 
 
+@needs_waitid
 async def test_who_gives_up_as_the_child_ends_ends_nobody_else() -> None:
     child = await asyncio.create_subprocess_exec("sleep", "1000")
     one, other = (asyncio.get_running_loop().create_task(child.wait()) for _ in range(2))
