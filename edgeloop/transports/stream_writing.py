@@ -241,8 +241,8 @@ class StreamWriteHalf(WriteHalf):
         try:
             self.open_socket().shutdown(socket.SHUT_WR)
         except OSError as exc:
-            # ENOTCONN: the peer has reset the connection. What it sent before is still to be read, and the reset after that
-            # (RFC 9293, 3.10.7.4; Linux keeps what was received).
+            # ENOTCONN: the peer has reset the connection. Linux keeps what was received before: that is still
+            # to be read, and then the reset.
             if exc.errno != errno.ENOTCONN or self._eof_received:
                 self._fatal_error(exc, "Fatal error on shutting down the sending half")
 

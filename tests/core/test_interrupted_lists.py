@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 from children import forked
 from descriptors import open_descriptors
+from full_list import Full
 from recording import turn
 from sockets import Pair
 
@@ -83,18 +84,6 @@ def test_new_timers_that_were_sorted_in_halfway_run_once(loop: Loop, number: int
         turn(loop, 2)
     turn(loop, 3)
     assert called == [place for place in range(6) if place not in cancelled]
-
-
-class Full(list[Any]):
-    """A list that finds no memory for another item, once."""
-
-    full = True
-
-    def append(self, item: Any) -> None:
-        if self.full:
-            self.full = False
-            raise MemoryError
-        super().append(item)
 
 
 def test_what_found_no_memory_on_its_way_from_another_thread_comes_later_and_in_order(loop: Any) -> None:

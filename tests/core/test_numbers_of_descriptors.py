@@ -8,22 +8,31 @@ import os
 import socket
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
 from sockets import unix_pair
 
 
-@pytest.mark.parametrize("count", [70, 200])
-def test_a_loop_whose_own_descriptors_have_high_numbers_is_woken(
+@contextlib.contextmanager
+def loop_with_high_numbers(
     loop_factory: Callable[[], asyncio.AbstractEventLoop], count: int
-) -> None:
+) -> Iterator[asyncio.AbstractEventLoop]:
+    """A loop that is made where so many lower numbers are taken."""
     with contextlib.ExitStack() as stack:
         for _ in range(count):
             stack.callback(os.close, os.open(os.devnull, os.O_RDONLY))
         loop = loop_factory()
         stack.callback(loop.close)
+        yield loop
+
+
+@pytest.mark.parametrize("count", [70, 200])
+def test_a_loop_whose_own_descriptors_have_high_numbers_is_woken(
+    loop_factory: Callable[[], asyncio.AbstractEventLoop], count: int
+) -> None:
+    with loop_with_high_numbers(loop_factory, count) as loop:
         thread = threading.Timer(0.01, loop.call_soon_threadsafe, [loop.stop])
         thread.start()
         loop.run_forever()
@@ -57,11 +66,7 @@ def test_a_loop_that_has_nothing_but_its_own_high_numbers_is_woken(
     loop_factory: Callable[[], asyncio.AbstractEventLoop], count: int
 ) -> None:
     """In a thread: there it watches no descriptor for signals."""
-    with contextlib.ExitStack() as stack:
-        for _ in range(count):
-            stack.callback(os.close, os.open(os.devnull, os.O_RDONLY))
-        loop = loop_factory()
-        stack.callback(loop.close)
+    with loop_with_high_numbers(loop_factory, count) as loop:
         ended: list[str] = []
 
         def run() -> None:

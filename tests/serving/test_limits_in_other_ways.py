@@ -156,13 +156,7 @@ import socket
 async def main():
     loop = asyncio.get_running_loop()
     sock = socket.create_server(("127.0.0.1", 0))
-    held = [os.open(os.devnull, os.O_RDONLY) for _ in range(8)]
-    limit_to(1)
-    while True:  # numbers between those in use
-        try:
-            held.append(os.open(os.devnull, os.O_RDONLY))
-        except OSError:
-            break
+    held = use_up_descriptors()
     server = await loop.create_server(Hello, sock=sock, max_lifetime=3600)
     print(sock.getsockname()[1], flush=True)
     await until(lambda: reports)

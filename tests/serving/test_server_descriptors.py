@@ -109,13 +109,7 @@ import socket
 
 async def main():
     sock = socket.create_server(("127.0.0.1", 0))
-    held = [os.open(os.devnull, os.O_RDONLY) for _ in range(8)]
-    limit_to(1)
-    while True:  # numbers between those in use
-        try:
-            held.append(os.open(os.devnull, os.O_RDONLY))
-        except OSError:
-            break
+    held = use_up_descriptors()
     async with await asyncio.get_running_loop().create_server(Hello, sock=sock) as server:
         print(sock.getsockname()[1], flush=True)
         await until(lambda: reports)

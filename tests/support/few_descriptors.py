@@ -18,6 +18,16 @@ def limit_to(spare):
     # The limit is one above the highest number in use, so count from the top.
     resource.setrlimit(resource.RLIMIT_NOFILE, (max(map(int, os.listdir("/proc/self/fd"))) + spare, 4096))
 
+def use_up_descriptors():
+    # Those it returns can be closed, to have them free again.
+    held = [os.open(os.devnull, os.O_RDONLY) for _ in range(8)]
+    limit_to(1)
+    while True:  # numbers between those in use
+        try:
+            held.append(os.open(os.devnull, os.O_RDONLY))
+        except OSError:
+            return held
+
 class Hello(asyncio.Protocol):
     def connection_made(self, transport):
         self.transport = transport

@@ -11,7 +11,10 @@ import subprocess
 import sys
 import termios
 from collections.abc import Iterator
+from pathlib import Path
 
+import pytest
+from example_process import environment
 from kernel_truth import open_terminal
 from repository import ROOT
 
@@ -39,6 +42,18 @@ async def main():
 
 edgeloop.run(main())
 """
+
+
+def environment_of_top(config: pytest.Config, folder: Path) -> dict[str, str]:
+    """Variables for both programs: an xterm of 120 columns, and a runtime folder of their own."""
+    runtime = folder / "runtime"
+    runtime.mkdir()
+    return {
+        **environment(config, folder),
+        "XDG_RUNTIME_DIR": str(runtime),
+        "TERM": "xterm",
+        "COLUMNS": "120",
+    }
 
 
 class Watched:

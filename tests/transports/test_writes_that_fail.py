@@ -8,6 +8,7 @@ import socket
 from typing import Any
 
 import pytest
+from full_list import Full
 from recording import Recorder, Run
 from sockets import listening_socket
 
@@ -22,18 +23,6 @@ async def connect() -> tuple[Any, Recorder, socket.socket]:
     with listening_socket(socket.AF_UNIX) as listening:
         transport, protocol = await loop.create_unix_connection(Recorder, listening.getsockname())
         return transport, protocol, listening.accept()[0]
-
-
-class Full(list[Any]):
-    """A list that finds no memory for another item, once."""
-
-    full = True
-
-    def append(self, item: Any) -> None:
-        if self.full:
-            self.full = False
-            raise MemoryError
-        super().append(item)
 
 
 @pytest.mark.skipif(edgeloop.EDITION == "compiled", reason="the write buffer is C's there")

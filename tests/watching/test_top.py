@@ -12,9 +12,8 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from example_process import environment
 from repository import ROOT
-from shared_processes import Watched, terminal
+from shared_processes import Watched, environment_of_top, terminal
 
 from edgeloop.watching import ps
 
@@ -23,13 +22,7 @@ pytestmark = pytest.mark.edgeloop_only
 
 @pytest.fixture
 def env(request: pytest.FixtureRequest, tmp_path: Any) -> dict[str, str]:
-    (tmp_path / "runtime").mkdir()
-    return {
-        **environment(request.config, tmp_path),
-        "XDG_RUNTIME_DIR": str(tmp_path / "runtime"),
-        "TERM": "xterm",
-        "COLUMNS": "120",
-    }
+    return environment_of_top(request.config, tmp_path)
 
 
 @pytest.fixture

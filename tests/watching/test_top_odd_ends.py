@@ -11,9 +11,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from example_process import environment
 from repository import ROOT
-from shared_processes import Terminal, Watched
+from shared_processes import Terminal, Watched, environment_of_top
 
 from edgeloop.watching import looking_inside, ps, rows, shared_file, top
 
@@ -22,13 +21,7 @@ pytestmark = pytest.mark.edgeloop_only
 
 @pytest.fixture
 def env(request: pytest.FixtureRequest, tmp_path: Any) -> dict[str, str]:
-    (tmp_path / "runtime").mkdir()
-    return {
-        **environment(request.config, tmp_path),
-        "XDG_RUNTIME_DIR": str(tmp_path / "runtime"),
-        "TERM": "xterm",
-        "COLUMNS": "120",
-    }
+    return environment_of_top(request.config, tmp_path)
 
 
 @pytest.mark.parametrize("command", [ps, top])
